@@ -16,7 +16,7 @@ from provisioner.common.tenancy import tenant_of
 
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdmin):
-    """The page of events, the newest first. A search for ``type:id`` finds all events about an
+    """The page of events, the latest first. A search for ``type:id`` finds all events of an
     object.
     """
 
@@ -52,7 +52,9 @@ class EventAdmin(ReadOnlyAdmin):
 
 
 def event_table(about: str, tenant_id: str | None) -> Table:
-    """The latest events about an object, ``type:id``, that users of the tenant see; None: all."""
+    """Return a table of the latest events of an object (``type:id``) that users of the tenant may
+    see. None: all events.
+    """
     rows = event_rows(EventFilter(about=about, tenant_id=tenant_id)).order_by("-number")
     return table(
         "Events",

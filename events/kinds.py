@@ -1,4 +1,5 @@
-"""All kinds of events: the severity and text of each kind, and when it is recorded.
+"""All kinds of events: the severity and the text of each kind, and the condition under which it is
+recorded.
 
 ``manage.py event_kinds`` writes ``docs/reference/events.md`` from this file.
 """
@@ -8,8 +9,8 @@ from enum import Enum, IntEnum
 
 
 class Severity(IntEnum):
-    """How urgent an event is. The order of the numbers is the order of the severities; the API
-    shows the names in lower case.
+    """How urgent an event is. A greater number means a higher severity. The API shows the names in
+    lower case.
     """
 
     INFO = 10
@@ -19,7 +20,7 @@ class Severity(IntEnum):
 
     @property
     def wire(self) -> str:
-        """The name on the wire."""
+        """The name that clients see."""
         return self.name.lower()
 
 
@@ -31,9 +32,11 @@ OBJECTS = ("volume", "snapshot", "replica", "host", "tenant", "backend", "task",
 
 @dataclass(frozen=True)
 class Sentence:
-    """The name and text of a kind. ``text``: a template for the facts of the event. A fact that the
-    template does not name is shown only in the details. ``when``: when the event is recorded, for
-    the reference page.
+    """The name and text of a kind.
+
+    ``text``: a template that the facts of the event fill. A fact that the template does not contain
+    is shown only in the details. ``when``: the condition under which the event is recorded, for the
+    reference page.
     """
 
     name: str
@@ -43,7 +46,9 @@ class Sentence:
 
 
 class Kind(Enum):
-    """The kinds. Clients rely on the names: they are never changed and never reused."""
+    """The kinds of events. Clients rely on the names, so they are never changed and never
+    reused.
+    """
 
     # volumes and snapshots
     VOLUME_CREATED = Sentence(
@@ -392,5 +397,5 @@ class Kind(Enum):
 
     @property
     def wire(self) -> str:
-        """The name on the wire and in the database."""
+        """The name that clients see, which is also stored in the database."""
         return self.value.name

@@ -12,8 +12,8 @@ from events.kinds import Severity
 
 
 class ClockTimestamp(Now):
-    """The database's time when the row is inserted. It is taken after the row's number, because
-    columns are filled in their order.
+    """The time of the database when the row is inserted. It is taken after the number of the row,
+    because the columns are filled in their order.
     """
 
     def as_postgresql(
@@ -25,10 +25,10 @@ class ClockTimestamp(Now):
 class Event(models.Model):
     """An event. Rows are never changed.
 
-    ``at``: the database's time. ``text``: the event in one sentence. ``reason``: why it happened.
-    ``actor_type`` and ``actor``: who caused it. ``subjects``: the objects of the event, each as
-    ``type:id`` (indexed, migration 0001). ``tenant_id``: the tenant whose callers see the event;
-    empty: it concerns the pool.
+    ``at``: the time of the database. ``text``: the event in one sentence. ``reason``: why it
+    happened. ``actor_type`` and ``actor``: who caused it. ``subjects``: the objects of the event,
+    each as ``type:id`` (indexed, migration 0001). ``tenant_id``: the tenant whose callers see the
+    event; empty: the event concerns the pool.
     """
 
     class Actor(models.TextChoices):

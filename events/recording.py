@@ -26,11 +26,12 @@ _waiting: ContextVar[list[Event] | None] = ContextVar("waiting", default=None)
 
 
 def record(kind: Kind, *, tenant: str = "", reason: str = "", **facts: Any) -> None:
-    """Record an event, in the caller's transaction: with the change that it reports, or not at all.
+    """Record an event in the caller's transaction, together with the change that it reports.
 
-    ``facts`` fill the sentence of the kind and are its details. A fact named as a type of OBJECTS
-    is the id, or a list of ids, of the objects of the event. None: unknown, omitted. ``tenant``:
-    the tenant whose callers see the event; "": it concerns the pool.
+    ``facts`` fill the sentence of the kind, and become the details of the event. A fact whose name
+    is in OBJECTS is the id, or a list of ids, of objects of the event. None: the fact is unknown
+    and omitted. ``tenant``: the tenant whose callers see the event; "": the event concerns the
+    pool.
     """
     known = {name: value for name, value in facts.items() if value is not None}
     subjects = [f"{name}:{one}" for name in OBJECTS for one in _listed(known.get(name))]
@@ -57,8 +58,9 @@ def record(kind: Kind, *, tenant: str = "", reason: str = "", **facts: Any) -> N
 
 @contextmanager
 def recorded_together() -> Iterator[None]:
-    """Insert all events of the block at its end, in one statement for each TOGETHER events. Use it
-    inside the transaction of the changes that the events report.
+    """Insert all events of the block at its end, in one statement for each TOGETHER events.
+
+    Use this inside the transaction of the changes that the events report.
     """
     waiting: list[Event] = []
     token = _waiting.set(waiting)
@@ -94,7 +96,9 @@ def _actor() -> tuple[str, str]:
 
 @dataclass
 class _Count:
-    """Occurrences of one key: those that no event counts yet, and the events since ``began_at``."""
+    """Occurrences of one key: the number that no event has counted yet, and the number of events
+    since ``began_at``.
+    """
 
     began_at: float = float("-inf")
     events: int = 0
@@ -102,9 +106,10 @@ class _Count:
 
 
 class Tally:
-    """Records events that callers can cause without limit: for each key, at most ``most`` events in
-    TALLY_SECONDS and process. ``count`` of an event includes the occurrences since the previous
-    event.
+    """Records events that callers can cause without limit.
+
+    For each key, a process records at most ``most`` events in TALLY_SECONDS. The ``count`` of an
+    event includes the occurrences since the previous event.
     """
 
     def __init__(self, kind: Kind, *, most: int = 1) -> None:
@@ -114,10 +119,9 @@ class Tally:
         self._counts: dict[Hashable, _Count] = {}
 
     def count(self, key: Hashable, **facts: Any) -> None:
-        """Count one more occurrence of this key, and record an event unless there are too many
-        recent ones.
+        """Count an occurrence of this key. Record an event unless there were too many recently.
 
-        A database that cannot serve does not fail the caller: a later event counts this one.
+        An unavailable database does not fail the caller. A later event then counts this occurrence.
         """
         with self._lock:
             one = self._counts.pop(key, None) or _Count()

@@ -1,4 +1,6 @@
-"""Deletes the oldest events: those older than EVENT_RETENTION_DAYS, and those beyond EVENT_MOST."""
+"""Deletes events that are older than EVENT_RETENTION_DAYS, and the oldest events if there are more
+than EVENT_MOST.
+"""
 
 import datetime as dt
 
@@ -13,8 +15,8 @@ BATCHES = 20
 
 
 def events_prune() -> int:
-    """Delete events that are too old or too many, up to the size of a run. Returns the number of
-    deleted events.
+    """Delete events that are too old or too many, at most BATCHES times BATCH. Returns the number
+    of deleted events.
     """
     last = _last_to_delete()
     deleted = 0
@@ -27,7 +29,7 @@ def events_prune() -> int:
 
 
 def _last_to_delete() -> int:
-    """The greatest number of the events to delete."""
+    """Return the greatest event number that must be deleted."""
     environment = settings.ENVIRONMENT
     numbers = Event.objects.values_list("number", flat=True)
     newest = numbers.order_by("-number").first() or 0

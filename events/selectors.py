@@ -31,7 +31,7 @@ OF_POOL = ("placement", "refused", "nodes")
 
 @dataclass(frozen=True)
 class EventFilter:
-    """A filter for events. None: any.
+    """A filter for events. None means any value.
 
     ``tenant_id``: only events of this tenant. ``about``: ``type:id`` of an object, or the id of an
     object of any type. ``severity``: the lowest severity. ``actor``: the name of the actor.
@@ -48,15 +48,15 @@ class EventFilter:
 
 
 def details_shown(event: Event, tenant_id: str | None) -> dict[str, Any]:
-    """The details of an event, without those that concern nodes of the pool for a caller or user
-    who is bound to a tenant.
+    """Return the details of an event that a caller may see. A caller who is bound to a tenant does
+    not see details about nodes.
     """
     of_pool = OF_POOL if tenant_id is not None else ()
     return {name: value for name, value in event.details.items() if name not in of_pool}
 
 
 def event_rows(wanted: EventFilter) -> QuerySet[Event]:
-    """The matching events that are committed, in no order. One query."""
+    """Return the matching events that are committed, without a certain order. One query."""
     equal = {
         "tenant_id": wanted.tenant_id,
         "severity__gte": wanted.severity,
@@ -80,14 +80,14 @@ def _about(named: str) -> Q:
 def events_page(
     wanted: EventFilter, *, marker: int | None, limit: int, newest_first: bool = False
 ) -> list[Event]:
-    """The next ``limit`` events after the number ``marker``, by ascending number; or before it, by
-    descending number.
+    """Return the next ``limit`` events: those after the number ``marker`` by ascending number, or
+    those before it by descending number.
 
-    Numbers are not in the order of commits: a running transaction may later commit an event with a
+    Numbers are not in the order of commits. A running transaction may later commit an event with a
     smaller number than events that are already visible. So only events are returned that are older
-    than every running transaction that records events (for SETTLE_SECONDS at most). Then a reader
-    that continues after the last number misses no event. Call it outside of a transaction, because
-    the second query must see more than the first one.
+    than every running transaction that records events (for SETTLE_SECONDS at most). A reader that
+    continues after the last number then misses no event. Call this outside of a transaction,
+    because the second query must see more than the first one.
     """
     rows = event_rows(wanted)
     if (before := _settled_before()) is not None:
@@ -98,11 +98,11 @@ def events_page(
 
 
 def _settled_before() -> dt.datetime | None:
-    """The time before which all numbers were taken by transactions that have ended.
+    """Return the time before which all event numbers belong to transactions that have ended.
 
-    A transaction that inserts holds a lock on the table from before it takes a number until its
-    end, and takes the number after its begin. None: writers are serialised (SQLite), so numbers are
-    in the order of commits.
+    A transaction that inserts events holds a lock on the table from before it takes a number until
+    its end, and takes the number after its begin. None: the database runs one writer at a time
+    (SQLite), so numbers are in the order of commits.
     """
     if connection.vendor != "postgresql":
         return None
@@ -114,7 +114,7 @@ def _settled_before() -> dt.datetime | None:
 
 
 def newest_number() -> int:
-    """The number of the newest event that :func:`events_page` returns; 0: there is none."""
+    """Return the number of the newest event that :func:`events_page` returns. 0: there is none."""
     rows = Event.objects.all()
     if (before := _settled_before()) is not None:
         rows = rows.filter(at__lt=before)
@@ -123,8 +123,8 @@ def newest_number() -> int:
 
 
 def urgent_counts(since: dt.datetime) -> list[tuple[str, int, int]]:
-    """The kinds of severity ``warning`` or higher that have events since then: kind, severity,
-    number of events. One query.
+    """Return the kinds of severity ``warning`` or higher that have events since that time, each as
+    kind, severity and number of events. One query.
     """
     rows = Event.objects.filter(severity__gte=Severity.WARNING, at__gte=since)
     counted = rows.order_by("kind").values("kind", "severity").annotate(number_of=Count("pk"))

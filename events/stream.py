@@ -24,9 +24,13 @@ RETRY_MILLISECONDS = 1000
 Items = list[dict[str, Any]]
 
 
-def followed(read: Callable[[int], Items], after: int, held: ExitStack) -> StreamingHttpResponse:
-    """Stream the events after the number ``after``, for FOLLOW_SECONDS. ``read`` returns the next
-    events after a number. ``held`` is closed when the stream ends, or its client has disconnected.
+def stream_events(
+    read: Callable[[int], Items], after: int, held: ExitStack
+) -> StreamingHttpResponse:
+    """Stream the events after the number ``after`` for FOLLOW_SECONDS. ``read`` returns the next
+    events after a number.
+
+    ``held`` is closed when the stream ends, or when its client has disconnected.
     """
     stream = _stream(read, after, held)
     next(stream)
@@ -37,8 +41,10 @@ def followed(read: Callable[[int], Items], after: int, held: ExitStack) -> Strea
 
 
 def _stream(read: Callable[[int], Items], after: int, held: ExitStack) -> Iterator[bytes]:
-    """The parts of the stream. The first part is empty: after it, ``held`` is closed in any case.
-    While the stream waits or writes, it holds no connection to the database.
+    """Yield the parts of the stream. The first part is empty, so that ``held`` is closed even if
+    the client disconnects at once.
+
+    While the stream waits or writes, it holds no database connection.
     """
     until = time.monotonic() + FOLLOW_SECONDS
     with held:

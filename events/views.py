@@ -1,4 +1,6 @@
-"""``GET /events`` (extension): what happened, to which objects, by whom and why."""
+"""``GET /events`` (an extension of the reference): changes in the pool, with their objects, actors
+and reasons.
+"""
 
 import datetime as dt
 from typing import Any, ClassVar
@@ -12,7 +14,7 @@ from rest_framework.response import Response
 from events.kinds import OBJECTS, Kind, Severity
 from events.models import Event
 from events.selectors import EventFilter, details_shown, events_page, newest_number
-from events.stream import EVENT_STREAM, followed
+from events.stream import EVENT_STREAM, stream_events
 from provisioner.access.views import ApiViewSet
 from provisioner.common.endpoint_spec import NODE, Operation, Output
 from provisioner.common.fields import AnyCase
@@ -24,7 +26,7 @@ SEVERITIES = [severity.wire for severity in Severity]
 
 
 class Time(serializers.CharField):
-    """A time of ISO 8601; without a zone it is UTC."""
+    """A time in ISO 8601. A time without a zone is UTC."""
 
     def __init__(self, **kwargs: Any) -> None:
         rule = "must be a time such as 2026-11-23T13:00:00Z"
@@ -100,7 +102,7 @@ class EventsInput(Input):
 
 
 class LastEventInput(Input):
-    """The header with which a client continues a stream."""
+    """The header ``Last-Event-ID``, with which a client continues a stream."""
 
     lastEventId = Whole(source="number", max_value=INT64_MAX)
 
@@ -176,13 +178,13 @@ class EventsViewSet(ApiViewSet):
         if last:
             marker = parse(LastEventInput, {"lastEventId": last})["number"]
         after = newest_number() if marker is None else marker
-        self._slot.for_following()
+        self._slot.exchange_for_follower()
 
         def read(number: int) -> list[dict[str, Any]]:
             page = events_page(wanted, marker=number, limit=PAGE)
             return [event_json(event, self.caller.tenant_id) for event in page]
 
-        return followed(read, after, self._held.pop_all())
+        return stream_events(read, after, self._held.pop_all())
 
 
 def _wanted(fields: dict[str, Any], tenant_id: str | None) -> EventFilter:
@@ -194,8 +196,8 @@ def _wanted(fields: dict[str, Any], tenant_id: str | None) -> EventFilter:
 
 
 def event_json(event: Event, tenant_id: str | None) -> dict[str, Any]:
-    """An event as clients see it, without unknown values. A caller that is bound to a tenant does
-    not see the details that concern nodes of the pool.
+    """Return an event as clients see it, without unknown values. A caller who is bound to a tenant
+    does not see the details about nodes.
     """
     fields = {
         "number": event.number,
@@ -214,6 +216,6 @@ def event_json(event: Event, tenant_id: str | None) -> dict[str, Any]:
 
 
 def subject_json(subject: str) -> dict[str, str]:
-    """``type:id`` in two parts."""
+    """Return the two parts of ``type:id``."""
     kind, _, identity = subject.partition(":")
     return {"type": kind, "id": identity}

@@ -2,7 +2,7 @@
 
 from django.apps import AppConfig
 
-from provisioner.common.writes import register_question
+from provisioner.common.writes import register_check
 
 
 class InventoryConfig(AppConfig):
@@ -11,7 +11,7 @@ class InventoryConfig(AppConfig):
     name = "inventory"
 
     def ready(self) -> None:
-        """Register the pool's check whether anything may be written."""
-        from inventory.services.pool.identity import writes_question  # noqa: PLC0415 - needs models
+        """Register the check whether writes are allowed."""
+        from inventory.services.pool.identity import writes_barred_reason  # noqa: PLC0415 - needs models
 
-        register_question(writes_question)
+        register_check(writes_barred_reason)

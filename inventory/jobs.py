@@ -48,7 +48,7 @@ def read_syslogs(persistent_id: str) -> None:
 
 @shared_task
 def poll_syslogs() -> None:
-    """Read the syslog settings that are still to be read."""
+    """Read the syslog settings of nodes that were not read yet."""
     syslogs_poll()
 
 

@@ -20,9 +20,10 @@ DROPPED = Counter(
 
 
 def count_node_call(address: str, method: str, template: str, outcome: str, seconds: float) -> None:
-    """Count a call; an observer of :class:`~inventory.nodes.client.NodeTransport`.
+    """Count a call. This is an observer of :class:`~inventory.nodes.client.NodeTransport`.
 
-    The address is not a label, because a thousand nodes would make a thousand times as many series.
+    The address is not a label, because a thousand nodes would create a thousand times as many
+    series.
     """
     CALLS.labels(method, template, outcome).inc()
     SECONDS.labels(method, template).observe(seconds)

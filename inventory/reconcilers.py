@@ -11,7 +11,11 @@ from django.db.models import F, Q
 from inventory.models import LATE_FACTOR, Backend
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable, call_all
 from inventory.nodes.wire import Node, ProvisionerSettings
-from inventory.services.node.answers import answers_note, call_failed, silence_over
+from inventory.services.node.answers import (
+    avoided_long_enough,
+    call_failure_record,
+    call_outcomes_record,
+)
 from inventory.services.node.clients import node_client
 from inventory.services.node.settings import node_settings_with_token, token_renewal_due_before
 from inventory.services.node.state import READ_SECONDS, reading_store
@@ -25,16 +29,16 @@ POLL_SECONDS = 12.0
 
 
 def poll_late_backends() -> None:
-    """Read nodes that are late, did not answer calls, or reported a change that was not read yet,
-    and nodes whose token is past half of its lifetime.
+    """Read nodes that are late, that did not answer calls, that reported a change which was not
+    read yet, or whose token is past half of its lifetime.
 
     A node is late 1.5 probe intervals after its last heartbeat, which is before it counts as
-    Unavailable. A reading counts as a heartbeat. One run reads at most POLL_AT_MOST nodes within
-    POLL_SECONDS, those polled longest ago first. Workers that run this at the same time choose
-    different nodes.
+    Unavailable. Reading a node counts as a heartbeat. One run reads at most POLL_AT_MOST nodes
+    within POLL_SECONDS, those polled longest ago first. Workers that run this at the same time
+    choose different nodes.
 
     A late node that answers gets its settings with a new token, because its probes may have been
-    refused on account of wrong settings.
+    refused because of wrong settings.
     """
     read_at = clock.now()
     chosen = _choose(read_at)
@@ -51,13 +55,13 @@ def poll_late_backends() -> None:
         for backend in chosen
     }
     outcomes = call_all(calls, timeout_seconds=POLL_SECONDS)
-    answers_note(outcomes.items())
+    call_outcomes_record(outcomes.items())
     for persistent_id, outcome in outcomes.items():
         if isinstance(outcome, NodeRefused | NodeUnreachable):
             log.info(
                 "the node did not answer", extra={"backend": persistent_id, "reason": str(outcome)}
             )
-            call_failed(persistent_id, outcome)
+            call_failure_record(persistent_id, outcome)
             continue
         node, has_settings = outcome
         reading_store(persistent_id=persistent_id, node=node, read_at=read_at)
@@ -67,7 +71,7 @@ def poll_late_backends() -> None:
 
 
 def _rest() -> dt.timedelta:
-    """A node is late when it would count as Unavailable after less than this time."""
+    """A node is late if it would count as Unavailable in less than this time."""
     intervals = LATE_FACTOR - LATE_AFTER_INTERVALS
     return dt.timedelta(seconds=intervals * settings.ENVIRONMENT.probe_interval_seconds)
 
@@ -77,7 +81,7 @@ def _choose(now: dt.datetime) -> list[Backend]:
     due = (
         Q(available_until__lt=now + _rest())
         | Q(refresh_wanted_at__gt=F("refreshed_at"))
-        | silence_over()
+        | avoided_long_enough()
         | Q(token_expires_at__lt=token_renewal_due_before())
     )
     pause = dt.timedelta(seconds=settings.ENVIRONMENT.poll_interval_seconds / 2)
@@ -94,8 +98,8 @@ def _choose(now: dt.datetime) -> list[Backend]:
 def _visit(
     client: NodeClient, persistent_id: str, renewal: ProvisionerSettings | None
 ) -> tuple[Node, bool]:
-    """Read the node and, if it is the expected one, renew its settings. True: the node accepted
-    them.
+    """Read the node. If it is the expected one, renew its settings. Returns the node, and whether
+    it accepted the settings.
 
     :raises NodeRefused, NodeUnreachable: it could not be read.
     """

@@ -13,8 +13,8 @@ from inventory.models import InventorySample
 class CapacityTrend:
     """The recent trend of the pool's reserved capacity.
 
-    ``days_left``: days until all drives are reserved at that rate; None: the reserved capacity does
-    not increase.
+    ``days_left``: the number of days until all drives are reserved at that rate; None: the reserved
+    capacity does not increase.
     """
 
     bytes_per_day: float
@@ -28,8 +28,8 @@ DAY = 86_400
 
 
 def capacity_trend() -> CapacityTrend | None:
-    """The trend of the samples, by least squares. None: there are too few, or they span half a day
-    or less.
+    """Return the trend of the samples, by least squares. None: there are too few samples, or they
+    span half a day or less.
     """
     rows = InventorySample.objects.filter(used_bytes__isnull=False).order_by("pk")
     values = rows.values_list("taken_at", "used_bytes", "capacity_bytes")
@@ -49,7 +49,7 @@ SAMPLES_SHOWN = 100
 
 
 class Change(StrEnum):
-    """How a backend changed from one sample to the next (reference, "Get Inventory")."""
+    """The change of a backend from one sample to the next (reference, "Get Inventory")."""
 
     NONE = "NONE"
     NEW = "NEW"
@@ -64,7 +64,7 @@ Changes = list[tuple[Change, Entry]]
 
 
 def sample_list() -> list[tuple[InventorySample, Changes]]:
-    """The newest SAMPLES_SHOWN samples, oldest first, each with its changes since the
+    """Return the newest SAMPLES_SHOWN samples, the oldest first, each with its changes since the
     previous one.
     """
     newest = InventorySample.objects.order_by("-pk")[: SAMPLES_SHOWN + 1]
@@ -77,7 +77,7 @@ def sample_list() -> list[tuple[InventorySample, Changes]]:
 
 
 def _changes(before: Sequence[Entry], after: Sequence[Entry]) -> Changes:
-    """The changed backends, by hardwareId."""
+    """Return the changed backends, by hardwareId."""
     old = {entry["hardwareId"]: entry for entry in before}
     new = {entry["hardwareId"]: entry for entry in after}
     changed = [name for name in sorted(old | new) if old.get(name) != new.get(name)]

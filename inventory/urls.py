@@ -1,4 +1,4 @@
-"""URLs of the pool. The ``volumes`` app has those of backends, hosts and ``/info``."""
+"""URLs of the pool. The URLs of backends, hosts and ``/info`` are in the app ``volumes``."""
 
 from django.urls import URLPattern, path
 

@@ -5,6 +5,8 @@ class ProvisionerConfig(AppConfig):
     name = "provisioner"
 
     def ready(self) -> None:
-        """Load the Celery application, so that every process can send jobs, and our lookups."""
+        """Load our database lookups, and the Celery application, so that every process can send
+        jobs.
+        """
         from provisioner import celery  # noqa: F401, PLC0415 - needs settings and apps
         from provisioner.common import lookups  # noqa: F401, PLC0415 - needs apps

@@ -8,8 +8,8 @@ from provisioner import startup
 
 
 class Scheduler(RedBeatScheduler):  # type: ignore[misc] # has no types
-    """RedBeat's scheduler. It first reads the database's time: by a wrong clock of the machine,
-    jobs might never be due.
+    """The scheduler of RedBeat. It first reads the time of the database. With a wrong clock of the
+    machine, jobs might never be due.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

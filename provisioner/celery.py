@@ -21,13 +21,34 @@ from provisioner.common import clock, logs, queue, shutdown
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "provisioner.settings")
 
-# Otherwise a worker that loses Redis puts its current jobs back on the queue, and ends with an
-# error of kombu if Redis is away again by then. Tasks are recovered from their rows.
-redis.QoS.restore_at_shutdown = False
+
+class QoS(redis.QoS):
+    """Acknowledges messages, and keeps the worker running when Redis is lost. Tasks are recovered
+    from their rows, so no message has to survive.
+    """
+
+    # Otherwise a worker that loses Redis puts its current jobs back on the queue, and ends with an
+    # error of kombu if Redis is away again by then.
+    restore_at_shutdown = False
+
+    def ack(self, delivery_tag: str) -> None:
+        """Do nothing for a message that came over a lost connection. kombu has closed its channel,
+        and would raise AttributeError, which ends the worker.
+        """
+        if self.channel.connection is not None:
+            super().ack(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """As :meth:`ack`."""
+        if self.channel.connection is not None:
+            super().reject(delivery_tag, requeue)
+
+
+redis.Channel.QoS = QoS
 
 TASKS, PERIODIC = "celery", "periodic"
 """The queues. Periodic jobs have their own queue and workers, so they never wait for long tasks.
-One of them finds tasks whose lease has expired.
+One of the periodic jobs finds tasks whose lease has expired.
 """
 
 
@@ -53,23 +74,23 @@ class Job(Task):  # type: ignore[type-arg] # generic only for the type checker
 
 
 class Application(Celery):
-    """Celery that uses the database's time, so that beats with different clocks agree on what is
-    due.
+    """Celery with the time of the database, so that beats on machines with different clocks agree
+    on which jobs are due.
     """
 
     def now(self) -> dt.datetime:
         return clock.now()
 
 
-class HandOn(bootsteps.StartStopStep):
-    """Makes the jobs of a stopping worker hand over their tasks: after the worker has stopped
-    accepting messages, and before it waits for its jobs.
+class HandOverTasks(bootsteps.StartStopStep):
+    """Makes the jobs of a stopping worker hand over their tasks. This happens after the worker has
+    stopped accepting messages, and before it waits for its jobs.
     """
 
     requires = ("celery.worker.components:Pool",)
 
     def start(self, worker: WorkController) -> None:
-        shutdown.go_on()
+        shutdown.clear()
 
     def stop(self, worker: WorkController) -> None:
         shutdown.stop()
@@ -82,7 +103,7 @@ def _application() -> Application:
         Queue(name, Exchange(name), routing_key=name) for name in (TASKS, PERIODIC)
     ]
     made.autodiscover_tasks(related_name="jobs")
-    made.steps["worker"].add(HandOn)
+    made.steps["worker"].add(HandOverTasks)
     return made
 
 
@@ -94,7 +115,8 @@ UNSENT = Counter(
 
 
 def send(job: str, args: tuple[object, ...], delay_seconds: float = 0.0) -> None:
-    """Send a job to the broker, which takes seconds at most; it runs after ``delay_seconds``.
+    """Send a job to the broker. It runs after ``delay_seconds``. Sending takes a few seconds at
+    most.
 
     :raises kombu.exceptions.OperationalError: the broker cannot be reached.
     """
@@ -157,13 +179,13 @@ _started_at: ContextVar[float] = ContextVar("started_at", default=0.0)
 
 @setup_logging.connect
 def _leave_logging_alone(**_: object) -> None:
-    """Keep our logging: Celery would set all levels to that of its command line."""
+    """Keep our log settings. Celery would set all levels to that of its command line."""
 
 
 @celeryd_init.connect
 def _check(**_: object) -> None:
-    """Check the start of a worker. Beat is checked by :class:`provisioner.beat.Scheduler`. In the
-    embedded form both are threads of the API, which has been checked.
+    """Check the settings when a worker starts. :class:`provisioner.beat.Scheduler` checks beat. In
+    the embedded form, both are threads of the API, which has been checked.
     """
     from provisioner import startup  # noqa: PLC0415 - needs the services, which need this
 
@@ -192,8 +214,8 @@ def _job_ends(task: Any = None, state: str | None = None, **_: object) -> None:
 
 
 class EmbeddedWorker:
-    """Celery workers and beat in threads of this process: an in-memory broker reaches no other
-    process. As in production, periodic jobs have their own threads.
+    """Celery workers and beat in threads of this process, because an in-memory broker reaches no
+    other process. As in production, periodic jobs have their own threads.
     """
 
     def __init__(self) -> None:
@@ -231,7 +253,9 @@ class EmbeddedWorker:
         worker_state.should_stop = 0  # type: ignore[assignment] # the exit code
 
     def join(self, seconds: float) -> None:
-        """Wait for running jobs, ``seconds`` at most. Longer jobs are recovered from rows."""
+        """Wait for running jobs, at most ``seconds``. Tasks of jobs that take longer are resumed
+        from their rows at the next start.
+        """
         give_up = time.monotonic() + seconds
         while worker_state.active_requests and time.monotonic() < give_up:
             time.sleep(0.05)

@@ -1,9 +1,9 @@
-"""Creates the pool's certificates: a CA, and the certificates that it signs.
+"""Creates the certificates of the pool: a CA, and the certificates that it signs.
 
-Each certificate has one role (:mod:`provisioner.common.certificate_roles`). Keys are ECDSA P-256,
-readable only by their owner, and never overwritten. All methods may be repeated: a certificate is
-renewed, with the same key, in the last third of its life, if it lacks a requested host or role, or
-if another CA signed it.
+Each certificate has one role (:mod:`provisioner.common.certificate_roles`). Keys are ECDSA P-256.
+They are readable only by their owner, and are never overwritten. All methods may be repeated. A
+certificate is renewed, with the same key, in the last third of its life, if it lacks a requested
+host or role, or if another CA signed it.
 """
 
 import datetime as dt
@@ -43,7 +43,7 @@ class Authority:
 
     @classmethod
     def of(cls, folder: Path) -> "Authority":
-        """The CA in the folder; creates it if there is none.
+        """Return the CA in the folder. It is created if there is none.
 
         :raises OSError: the folder cannot be written.
         :raises ValueError: a file there is not a key or certificate.
@@ -65,24 +65,25 @@ class Authority:
         return self.folder / "ca.pem"
 
     def server(self, name: str, hosts: Iterable[str]) -> tuple[Path, Path]:
-        """Certificate and key for an API with these names and addresses."""
+        """Return the certificate and key of an API with these names and addresses."""
         return self._listening(name, hosts, role_names(CertificateRole.API))
 
     def node(
         self, name: str, hosts: Iterable[str], node_ids: Collection[str] = ()
     ) -> tuple[Path, Path]:
-        """Certificate and key for a storage node with these names and addresses.
+        """Return the certificate and key of a storage node with these names and addresses.
 
-        ``node_ids``: the persistentIDs that it is valid for; none: any node at these addresses.
+        ``node_ids``: the persistentIDs for which the certificate is valid. Empty: any node at these
+        addresses.
         """
         return self._listening(name, hosts, role_names(CertificateRole.NODE, node_ids))
 
     def client(self, name: str) -> Path:
-        """One PEM file with the certificate and key of a client of the API."""
+        """Return a PEM file with the certificate and key of a client of the API."""
         return self._calling(name, CertificateRole.CLIENT)
 
     def provisioner(self, name: str = "provisioner") -> Path:
-        """One PEM file with the certificate and key that the provisioner presents to nodes."""
+        """Return a PEM file with the certificate and key that the provisioner presents to nodes."""
         return self._calling(name, CertificateRole.PROVISIONER)
 
     def _listening(
@@ -97,7 +98,9 @@ class Authority:
         return path, key_path
 
     def balancer(self, name: str) -> Path:
-        """One PEM file with certificate and key of a server, as HAProxy needs them."""
+        """Return a PEM file with the certificate and key of a server, in the form that HAProxy
+        needs.
+        """
         path = self.folder / "haproxy.pem"
         parts = (self.folder / f"{name}.pem", self.folder / f"{name}.key")
         _write(path, b"".join(part.read_bytes() for part in parts), 0o600)

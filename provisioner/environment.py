@@ -1,4 +1,4 @@
-"""The settings of the system: environment variables, for all values that differ between machines.
+"""The settings of the system: environment variables for all values that differ between machines.
 
 ``manage.py settings_table`` writes ``docs/reference/settings.md`` from this file.
 """
@@ -354,32 +354,34 @@ class Environment(BaseSettings):
 
     @property
     def api_places(self) -> int:
-        """The number of requests that an API process accepts. Each has a thread; most of them
-        wait.
+        """The number of requests that an API process accepts at once. Each has a thread; most
+        threads wait.
         """
         return 4 * self.api_threads
 
     @property
     def url_for_nodes(self) -> str:
-        """The address at which nodes reach the API."""
+        """The URL at which nodes reach the API."""
         return self.public_url or f"https://{self.api_host}:{self.api_port}"
 
     @property
     def is_embedded(self) -> bool:
-        """Whether the whole system runs in one process, with SQLite and a broker in memory."""
+        """Whether the whole system runs in one process, with SQLite and an in-memory broker."""
         return self.broker_url.get_secret_value().startswith("memory")
 
 
 def variable_name(field: str) -> str:
-    """The environment variable of a field of :class:`Environment`."""
+    """Return the environment variable of a field of :class:`Environment`."""
     alias = Environment.model_fields[field].validation_alias
     return alias if isinstance(alias, str) else field.upper()
 
 
 def load() -> Environment:
-    """Read the settings, or end the process with one sentence that names the variable and the rule.
-    Variables that are not set are read from the file SETTINGS_FILE. Its default is ``settings.env``
-    in DATA_DIR, which the embedded form writes.
+    """Read the settings. If they are wrong, end the process with one sentence that names the
+    variable and the rule.
+
+    Variables that are not set are read from the file SETTINGS_FILE. By default, this is
+    ``settings.env`` in DATA_DIR, which the embedded form writes.
     """
     try:
         return Environment(_env_file=_settings_file())
@@ -393,7 +395,7 @@ def load() -> Environment:
 
 
 def _settings_file() -> Path:
-    """The file of variables.
+    """Return the path of the file with variables.
 
     :raises SystemExit: SETTINGS_FILE is set, but cannot be read.
     """

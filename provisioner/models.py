@@ -1,4 +1,4 @@
-"""Where Django looks for the models of this package."""
+"""Django looks for the models of this package here."""
 
 from provisioner.access.models import AuthorizationServer, RevokedToken, UserTenant
 

@@ -1,7 +1,7 @@
-"""Changes to gunicorn that its settings cannot make.
+"""Changes of gunicorn's behaviour that its settings do not allow.
 
-In production HAProxy is in front, ends TLS and holds slow requests. The embedded form has no
-HAProxy: there :class:`RequestSocket` and :func:`tls_context` serve TLS.
+In production, HAProxy is in front of gunicorn. It ends TLS and buffers slow requests. The embedded
+form has no HAProxy; there, :class:`RequestSocket` and :func:`tls_context` serve TLS.
 """
 
 import errno
@@ -26,8 +26,9 @@ DEFER_SECONDS = 5
 
 
 class RequestSocket(ssl.SSLSocket):
-    """The server's end of a TLS connection. It is closed when the client sends or reads nothing for
-    CLIENT_SECONDS: browsers open connections without requests, and each would hold a thread.
+    """The server's end of a TLS connection. It is closed if the client sends or reads nothing for
+    CLIENT_SECONDS. Browsers open connections without sending requests, and each would occupy a
+    thread.
     """
 
     def do_handshake(self, block: bool = False) -> None:
@@ -51,17 +52,18 @@ class RequestSocket(ssl.SSLSocket):
 
 
 def _too_slow(what: str) -> ConnectionResetError:
-    """An error that gunicorn treats as a client that left: it closes the connection, and logs no
-    error of the server.
+    """Return an error that gunicorn treats as a client that has disconnected: it closes the
+    connection, and logs no server error.
     """
     return ConnectionResetError(errno.ECONNRESET, f"{what} arrived too slowly")
 
 
 class Connection(TConn):
-    """A connection that is closed by the thread that served it. gunicorn would wait for the client
-    to close its end in the one thread that accepts and dispatches: after each request of HAProxy.
+    """A connection that is closed by the thread that served it.
 
-    ``head``: the first bytes of the first request, which can still be received.
+    gunicorn would wait for the client to close its end, in the only thread that accepts and
+    dispatches connections. With HAProxy this would happen after each request. ``head``: the first
+    bytes of the first request, which can still be received.
     """
 
     head = b""
@@ -71,14 +73,16 @@ class Connection(TConn):
             super().close()
 
     def leave(self) -> None:
-        """Give the client LINGER_SECONDS to read the answer, then close."""
+        """Allow the client LINGER_SECONDS to read the answer, then close the connection."""
         with suppress(OSError):
             self.sock.setblocking(True)
         close_graceful(self.sock, LINGER_SECONDS)
 
 
 class Worker(ThreadWorker):
-    """The thread that accepts connections answers known requests itself."""
+    """A worker of gunicorn. Its thread that accepts connections answers from the cache itself
+    (:mod:`provisioner.common.known_answers`).
+    """
 
     def init_process(self) -> None:
         self.known = KnownAnswers()
@@ -88,7 +92,7 @@ class Worker(ThreadWorker):
         super().init_process()
 
     def accept(self, listener: Any) -> None:
-        """Answer a known request at once; give all others to a thread."""
+        """Accept a connection. Answer its request from the cache, or pass it to a thread."""
         try:
             sock, client = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
@@ -118,35 +122,36 @@ class Worker(ThreadWorker):
 
 
 class Log(Logger):
-    """gunicorn's log without the log of requests, which the API writes itself."""
+    """gunicorn's log, without a line for each request. The API logs requests itself."""
 
     def access(self, resp: object, req: object, environ: object, request_time: object) -> None:
         return
 
 
-class Pieces(list[bytes]):
-    """Collects what would be sent, in place of a socket."""
+class SentParts(list[bytes]):
+    """Collects the bytes that a response sends. It is used instead of a socket."""
 
     sendall = list[bytes].append
 
 
 class WholeResponse(Response):
-    """A response that sends its head together with the first part of the body. If the process is
-    killed, a client or the load balancer then has a whole answer or none, and may ask another
-    process. What was sent first is the request's ``answer``.
+    """A response that sends its head together with the first part of the body.
+
+    If the process is killed, the client or load balancer then has a complete answer or none, and
+    may ask another process. The bytes that were sent first become ``answer`` of the request.
     """
 
     def write(self, arg: bytes) -> None:
         if self.headers_sent:
             super().write(arg)
             return
-        sock, pieces = self.sock, Pieces()
-        self.sock = pieces  # type: ignore[assignment] # only sendall is used
+        sock, parts = self.sock, SentParts()
+        self.sock = parts  # type: ignore[assignment] # only sendall is used
         try:
             super().write(arg)
         finally:
             self.sock = sock
-        first = b"".join(pieces)
+        first = b"".join(parts)
         self.req.answer = first  # type: ignore[attr-defined] # for handle_request
         sock.sendall(first)
 
@@ -154,8 +159,8 @@ class WholeResponse(Response):
 def tls_context(
     certificate: Path, key: Path, client_ca: Path | None, *, require_client: bool
 ) -> ssl.SSLContext:
-    """A server context for TLS 1.2 or newer. With a client CA, it verifies certificates of clients;
-    ``require_client`` makes them mandatory.
+    """Return a context of a server for TLS 1.2 or newer. With a client CA, it verifies client
+    certificates; ``require_client`` makes them mandatory.
 
     :raises OSError, ssl.SSLError: a file cannot be read, or has the wrong content.
     """

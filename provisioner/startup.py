@@ -1,5 +1,5 @@
-"""Checks at the start of a process. A wrong setting ends the process at once, with one sentence,
-instead of causing an Unavailable node or a failed call minutes later.
+"""Checks at the start of a process. A wrong setting ends the process at once, with one sentence.
+Otherwise a node would become Unavailable, or a call would fail, minutes later.
 """
 
 import copy
@@ -16,14 +16,15 @@ from django.db.utils import load_backend
 
 
 class CannotStart(SystemExit):
-    """Ends the process with exit code 1 and the sentence on stderr."""
+    """Ends the process with exit code 1, and writes the sentence to stderr."""
 
     def __init__(self, sentence: str) -> None:
         super().__init__(f"provisioner: cannot start: {sentence}.")
 
 
 def check() -> None:
-    """Check the API, a worker or beat. Takes as long as one connection try, and loading Django.
+    """Check the settings of the API, a worker or beat. This takes one attempt to connect to the
+    database, and the time to load Django.
 
     :raises CannotStart: PUBLIC_URL, the credentials for nodes, the database or its migrations are
         not usable.
@@ -66,7 +67,9 @@ def _check_settings() -> None:
 
 @contextmanager
 def _own_connection() -> Iterator[None]:
-    """Use a connection outside the pool: the pool would wait, and start threads before a fork."""
+    """Use a connection outside the pool. The pool would wait, and would start threads before a
+    fork.
+    """
     parameters = copy.deepcopy(connections.settings["default"])
     parameters["OPTIONS"].pop("pool", None)
     own = load_backend(parameters["ENGINE"]).DatabaseWrapper(parameters, "default")

@@ -1,1 +1,3 @@
-"""The command line of the provisioner: a client of its HTTP API, which knows nothing else of it."""
+"""The command line of the provisioner. It is a client of the HTTP API, and imports nothing else of
+the provisioner.
+"""

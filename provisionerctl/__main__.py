@@ -1,4 +1,4 @@
-"""``python -m provisionerctl`` is ``provisionerctl``."""
+"""Runs ``provisionerctl`` by ``python -m provisionerctl``."""
 
 from provisionerctl.main import main
 

@@ -1,4 +1,4 @@
-"""The HTTP API: one call, repeated safely while no answer comes."""
+"""The client of the HTTP API. A call without an answer is sent again if this is safe."""
 
 import base64
 import json
@@ -35,7 +35,7 @@ OF_TENANTS = frozenset(
         "targets",
     ]
 )
-"""First segments of the paths that may begin with a tenant's id."""
+"""First segments of the paths that may begin with the id of a tenant."""
 KEYED = frozenset(
     [
         "POST volumes",
@@ -47,24 +47,24 @@ KEYED = frozenset(
         "POST publish",
     ]
 )
-"""What the API answers as before, if it comes again with the same Idempotency-Key."""
+"""Operations with an Idempotency-Key. The API repeats its answer if the same key comes again."""
 OF_HTTP = {401: "Unauthorized", 403: "Forbidden", 404: "NotFound"} | dict.fromkeys(
     (502, 503, 504), "ServiceUnavailable"
 )
-"""Result codes where something before the API answers, a load balancer for example."""
+"""Result codes for answers that do not come from the API, but for example from a load balancer."""
 Body = dict[str, Any]
 
 
 def at(*segments: str) -> str:
-    """A path of the API."""
+    """Return a path of the API."""
     return "".join(f"/{quote(segment, safe=':')}" for segment in segments)
 
 
 class Client:
-    """Calls the API of a context; ``quick``: with one short try."""
+    """Calls the API of a context. With ``quick``, each call is one short attempt."""
 
     def __init__(self, context: Context, *, quick: bool = False) -> None:
-        """:raises Failure: the URL or a file of a certificate is wrong."""
+        """:raises Failure: the URL, or the file of a certificate, is wrong."""
         self.context = context
         self.idempotency_key = ""
         self.ignored: set[str] = set()
@@ -72,16 +72,21 @@ class Client:
         self._transport = Transport(context, quick=quick)
 
     def get(self, *segments: str, **query: Any) -> Any:
-        """The answer of a GET. :raises Failure: refused, or no answer."""
+        """Return the answer of a GET.
+
+        :raises Failure: the call was refused, or got no answer.
+        """
         return self.call("GET", at(*segments), query=query)
 
     def one(self, *segments: str) -> Body | None:
-        """The one object of an answer that is a list; None: it does not exist."""
+        """Return the only object of an answer that is a list. None: the object does not exist."""
         found = self.get(*segments)
         return dict(found[0]) if found else None
 
     def pages(self, *segments: str, key: str, limit: int = 0, **query: Any) -> list[Body]:
-        """All objects of a list, or the first ``limit``, page by page in the order of ``key``."""
+        """Return all objects of a list, or the first ``limit`` ones. They are read page by page, in
+        the order of ``key``.
+        """
         rows: list[Body] = []
         marker: Body = {}
         while True:
@@ -95,7 +100,10 @@ class Client:
     def change(
         self, method: str, *segments: str, body: Body | None = None, query: Body | None = None
     ) -> Body:
-        """The answer of a call that changes something. :raises Failure: refused, or no answer."""
+        """Return the answer of a call that changes something.
+
+        :raises Failure: the call was refused, or got no answer.
+        """
         answer = self.call(method, at(*segments), body, query)
         return answer if isinstance(answer, dict) else {}
 
@@ -108,11 +116,12 @@ class Client:
         *,
         repeatable: bool = False,
     ) -> Any:
-        """What the API answers: parsed JSON, or text. ``repeatable``: a POST or PATCH that does
-        nothing more when it comes again.
+        """Return the answer of the API: parsed JSON, or text.
 
-        :raises Refused: with another result code than Success
-        :raises NoAnswer: it cannot be reached, or gave no answer
+        ``repeatable``: a POST or PATCH that changes nothing more when it is sent again.
+
+        :raises Refused: the result code is not Success.
+        :raises NoAnswer: the API cannot be reached, or gave no answer.
         """
         first = path.strip("/").partition("/")[0]
         if self.context.tenant and first in OF_TENANTS:
@@ -131,13 +140,13 @@ class Client:
     def stream(
         self, *segments: str, headers: dict[str, str], **query: Any
     ) -> Iterator[urllib3.BaseHTTPResponse]:
-        """The answer of a GET that is read while it goes on.
+        """Open a GET whose answer is read while the API still writes it.
 
-        :raises Failure: refused, or no answer
+        :raises Failure: the call was refused, or got no answer.
         """
         given = {name: value for name, value in query.items() if value is not None}
         path = f"{at(*segments)}?{urlencode(given)}"
-        response = self._transport.opened(path, self._headers() | headers)
+        response = self._transport.open(path, self._headers() | headers)
         try:
             if response.status >= 400 or "json" in response.headers.get("Content-Type", ""):
                 self._read("GET", response, lost=False)
@@ -174,8 +183,8 @@ class Client:
         raise Refused(body)
 
 
-def tries(client: Client, *paths: tuple[str, ...]) -> Iterator[Any]:
-    """The answers of several GETs; None in place of what the caller may not see."""
+def get_all_or_none(client: Client, *paths: tuple[str, ...]) -> Iterator[Any]:
+    """Yield the answers of several GETs. An answer is None if the caller may not see it."""
     for segments in paths:
         try:
             yield client.get(*segments)

@@ -1,4 +1,6 @@
-"""Names that the shell completes, read from the API in one short try; nothing where that fails."""
+"""Shell completion of names. They are read from the API in one short attempt. If it fails, nothing
+is completed.
+"""
 
 from collections.abc import Callable
 
@@ -25,7 +27,7 @@ class Name(click.ParamType[str]):
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         try:
-            found = self._read(ctx.ensure_object(Session).quick_client)
+            found = self._read(ctx.ensure_object(Session).completion_client)
         except (Failure, KeyError, TypeError, ValueError):
             return []
         return [
@@ -34,7 +36,9 @@ class Name(click.ParamType[str]):
 
 
 def unique(rows: list[tuple[str, str, str]]) -> Names:
-    """Names with a text each; the id in place of a name that is not the only one."""
+    """Return names, each with a text. If several objects have the same name, their ids are used
+    instead.
+    """
     names = [name for name, _, _ in rows]
     return [
         (name if name and names.count(name) == 1 else identifier, text)
@@ -71,7 +75,7 @@ def _tasks(client: Client) -> Names:
 
 
 def contexts(incomplete: str) -> list[str]:
-    """Of the configuration file."""
+    """Return the names of contexts in the configuration file."""
     try:
         return [name for name in load(config_path()).contexts if name.startswith(incomplete)]
     except Failure:

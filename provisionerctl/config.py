@@ -1,4 +1,6 @@
-"""Contexts: which API to call and as whom, from options, environment and a file of mode 0600."""
+"""Contexts: the URL of an API and the credentials of a caller. They come from options, the
+environment, and a file that only its owner may read (mode 0600).
+"""
 
 import os
 import tempfile
@@ -19,7 +21,7 @@ TRUE = {"1", "true", "yes"}
 
 @dataclass(frozen=True)
 class Context:
-    """One API and one caller."""
+    """The connection to one API, with the credentials of one caller."""
 
     url: str = ""
     user: str = ""
@@ -31,8 +33,10 @@ class Context:
     tenant: str = ""
     insecure: bool = False
 
-    def over(self, other: "Context") -> "Context":
-        """What is given here, and the rest of ``other``. Credentials come from one of the two."""
+    def merged_over(self, other: "Context") -> "Context":
+        """Return this context, with missing values from ``other``. All credentials come from one of
+        the two.
+        """
         given = {name: value for name, value in asdict(self).items() if value}
         below = asdict(other)
         if self.token:
@@ -47,23 +51,26 @@ NAMES = tuple(item.name for item in fields(Context))
 
 @dataclass
 class Contexts:
-    """The configuration file."""
+    """The content of the configuration file."""
 
     path: Path
     current: str = ""
     contexts: dict[str, Context] = field(default_factory=dict)
 
     def named(self, name: str) -> Context:
-        """:raises Failure: there is no such context."""
+        """Return the context with this name.
+
+        :raises Failure: there is no such context.
+        """
         if name not in self.contexts:
             known = ", ".join(sorted(self.contexts)) or "none"
             raise Failure(f"{self.path} has no context {name!r}; it has: {known}.", Exit.USAGE)
         return self.contexts[name]
 
     def save(self) -> None:
-        """Replace the file by one that its owner alone can read.
+        """Replace the file. Only its owner can read the new file.
 
-        :raises Failure: it cannot be written.
+        :raises Failure: the file cannot be written.
         """
         contexts = {
             name: {key: value for key, value in asdict(context).items() if value}
@@ -81,7 +88,9 @@ class Contexts:
 
 
 def config_path(environment: Mapping[str, str] = os.environ) -> Path:
-    """Of the configuration file: PROVISIONERCTL_CONFIG, else below XDG_CONFIG_HOME."""
+    """Return the path of the configuration file: PROVISIONERCTL_CONFIG, or a path below
+    XDG_CONFIG_HOME.
+    """
     if given := environment.get(f"{PREFIX}CONFIG"):
         return Path(given)
     base = environment.get("XDG_CONFIG_HOME") or Path.home() / ".config"
@@ -89,9 +98,9 @@ def config_path(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def load(path: Path) -> Contexts:
-    """The contexts of a file; none if it does not exist.
+    """Return the contexts in a file. A missing file has no contexts.
 
-    :raises Failure: it is not such a file, or others may read its secrets.
+    :raises Failure: the file has a wrong format, or others may read its secrets.
     """
     try:
         text = path.read_text()
@@ -124,19 +133,21 @@ def _context(row: dict[str, Any]) -> Context:
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Context:
-    """PROVISIONERCTL_URL, PROVISIONERCTL_USER and so on."""
+    """Return the context of the variables PROVISIONERCTL_URL, PROVISIONERCTL_USER and so on."""
     given: dict[str, Any] = {name: environment.get(PREFIX + name.upper(), "") for name in NAMES}
     given["insecure"] = str(given["insecure"]).lower() in TRUE
     return Context(**given)
 
 
 def resolve(options: Context, name: str = "") -> Context:
-    """What a command uses: options, then the environment, then the context ``name`` of the file,
-    PROVISIONERCTL_CONTEXT, or the file's current one.
+    """Return the context of a command. Options come first, then the environment, then the context
+    in the file: ``name``, PROVISIONERCTL_CONTEXT, or the current context of the file.
 
     :raises Failure: the file is wrong, or has no such context.
     """
     contexts = load(config_path())
     name = name or os.environ.get(f"{PREFIX}CONTEXT", "") or contexts.current
     stored = contexts.named(name) if name else Context()
-    return options.over(from_environment().over(stored)).over(Context(url=DEFAULT_URL))
+    return options.merged_over(from_environment().merged_over(stored)).merged_over(
+        Context(url=DEFAULT_URL)
+    )

@@ -1,4 +1,4 @@
-"""What can go wrong, as one sentence and an exit code that scripts can rely on."""
+"""Errors: each has one sentence, and an exit code that scripts can rely on."""
 
 from enum import IntEnum
 from typing import Any
@@ -50,12 +50,12 @@ CODES = {
     "TenantCapacityExceeded LicenseError NoBackendToMigrateReplica SameRackNotAllowed "
     "TopologyConstraints",
 }
-"""Result codes of the API; those that stand nowhere exit with ``Exit.REFUSED``."""
+"""Result codes of the API by exit code. All other codes exit with ``Exit.REFUSED``."""
 OF_CODES = {code: exit_code for exit_code, codes in CODES.items() for code in codes.split()}
 
 
 class Failure(click.ClickException):
-    """A sentence for the operator; the command ends with ``exit_code``."""
+    """An error with a sentence for the operator. The command ends with ``exit_code``."""
 
     def __init__(self, message: str, exit_code: Exit = Exit.REFUSED) -> None:
         super().__init__(message)
@@ -63,7 +63,7 @@ class Failure(click.ClickException):
 
 
 class Refused(Failure):
-    """The API answered with another result code than Success; ``body`` is its answer."""
+    """The result code of the answer is not Success. ``body`` is the answer."""
 
     def __init__(self, body: dict[str, Any]) -> None:
         self.body = body
@@ -75,7 +75,9 @@ class Refused(Failure):
 
 
 class NoAnswer(Failure):
-    """Nobody knows whether the request had an effect, unless the message says so."""
+    """There was no answer. It is not known whether the request had an effect, unless the message
+    says so.
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__(message, Exit.UNAVAILABLE)

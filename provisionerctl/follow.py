@@ -1,4 +1,4 @@
-"""The event log as it grows: server-sent events, continued where a stream ended."""
+"""Follows the event log by server-sent events. When a stream ends, the next stream continues it."""
 
 import json
 import time
@@ -12,16 +12,16 @@ from provisionerctl.client import Body, Client
 from provisionerctl.errors import Exit, Failure, NoAnswer
 
 OUTAGE_SECONDS = 300.0
-"""How long the API may be away."""
+"""The longest time for which the API may be unreachable."""
 PAUSE_SECONDS = 1.0
 LAST_EVENT = "Last-Event-ID"
 
 
-def followed(client: Client, after: int, **query: Any) -> Iterator[Body]:
-    """Events after the number ``after``, for ever. A stream that ended is continued after its last
-    event.
+def follow_events(client: Client, after: int, **query: Any) -> Iterator[Body]:
+    """Yield the events after the number ``after``, without end. When a stream ends, another one
+    continues after its last event.
 
-    :raises Failure: refused, or away for OUTAGE_SECONDS
+    :raises Failure: the call was refused, or the API was unreachable for OUTAGE_SECONDS.
     """
     give_up = time.monotonic() + OUTAGE_SECONDS
     while True:
@@ -45,7 +45,7 @@ def followed(client: Client, after: int, **query: Any) -> Iterator[Body]:
 
 
 def _events(response: BaseHTTPResponse) -> Iterator[Body]:
-    """The data of each message."""
+    """Yield the data of each message."""
     rest = b""
     for piece in response.stream(2**16):
         *lines, rest = (rest + piece).split(b"\n")

@@ -1,4 +1,4 @@
-"""The program: all commands, and what becomes of an error."""
+"""The program: it has all commands, and handles errors."""
 
 import os
 import sys
@@ -29,7 +29,7 @@ DEBUG = "PROVISIONERCTL_DEBUG"
 
 
 def installed_version() -> str:
-    """Of the package; that of the sources has none."""
+    """Return the version of the installed package. The source tree has none."""
     try:
         return version("provisionerctl")
     except PackageNotFoundError:
@@ -81,7 +81,7 @@ cli.add_command(pool.licence, "license")
 
 
 def main() -> None:
-    """Run the command line; an error is a sentence, never a traceback."""
+    """Run the command line. An error is shown as a sentence, never as a traceback."""
     try:
         cli(prog_name="provisionerctl")
     except Exception as error:

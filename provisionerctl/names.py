@@ -1,25 +1,36 @@
-"""Objects by the names that people use: alias or uuid, a node's name or persistent id."""
+"""Finds objects by the names that people use: alias or uuid, or the name or persistent id of a
+node.
+"""
 
 from provisionerctl.client import Body, Client
 from provisionerctl.errors import Exit, Failure, Refused
 
 
 def volume(client: Client, name: str) -> Body:
-    """Of a uuid or an alias. :raises Failure: none, or several."""
+    """Return the volume with this uuid or alias.
+
+    :raises Failure: there is none, or several have this alias.
+    """
     if found := client.one("volumes", name):
         return found
     return _only(client.get("volumes_by_alias", name), "volume", name, "uuid")
 
 
 def snapshot(client: Client, name: str) -> Body:
-    """Of a uuid or an alias. :raises Failure: none, or several."""
+    """Return the snapshot with this uuid or alias.
+
+    :raises Failure: there is none, or several have this alias.
+    """
     if found := client.one("snapshots", name):
         return found
     return _only(client.get("snapshots_by_alias", name), "snapshot", name, "snapshotID")
 
 
 def node(client: Client, name: str) -> Body:
-    """Of a persistent id or a name. :raises Failure: none, or several."""
+    """Return the node with this persistent id or name.
+
+    :raises Failure: there is none, or several have this name.
+    """
     if found := client.one("backends", name):
         return found
     rows = [row for row in client.get("backends") if row.get("name") == name]
@@ -27,15 +38,17 @@ def node(client: Client, name: str) -> Body:
 
 
 def node_names(client: Client) -> dict[str, str]:
-    """By persistent id."""
+    """Return the names of all nodes, by persistent id."""
     return {row["persistentID"]: row.get("name", "") for row in client.get("backends")}
 
 
 def host(client: Client, name: str) -> str:
-    """The id of a host, of its id or name; an unknown text is taken for an id, since callers that
-    may publish need not see the list of hosts.
+    """Return the id of the host with this id or name.
 
-    :raises Failure: several hosts have the name
+    An unknown text is assumed to be an id, because callers that may publish volumes may not always
+    see the list of hosts.
+
+    :raises Failure: several hosts have this name.
     """
     try:
         rows = client.get("hosts", hostName=name)
@@ -47,7 +60,10 @@ def host(client: Client, name: str) -> str:
 
 
 def task(client: Client, identifier: str) -> Body:
-    """:raises Failure: there is none."""
+    """Return the task with this id.
+
+    :raises Failure: there is none.
+    """
     return _only(client.get("tasks", taskId=identifier), "task", identifier, "taskId")
 
 

@@ -1,4 +1,4 @@
-"""Options that many commands share, and the kinds of commands that have them."""
+"""Options that many commands share, and the classes of commands that have them."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -20,18 +20,20 @@ CONNECTION = {
     "key": "File of the client certificate's key.",
     "tenant": "Id of the tenant of the objects.",
 }
-"""Options of a context. A password is no option: others would see it in the list of processes."""
+"""Options of a context. There is no option for the password, because other users could see it in
+the list of processes.
+"""
 
 
-def stored(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
-    """A callback that keeps an option's value in the session, if it was given."""
+def store_option(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    """Return a callback that stores the value of an option in the session, if it was given."""
 
     def keep(ctx: click.Context, _: click.Parameter, value: Any) -> None:
         if value in (None, False):
             return
         session = ctx.ensure_object(Session)
         if name in Context.__dataclass_fields__:
-            session.give(**{name: value})
+            session.set_connection(**{name: value})
         else:
             setattr(session, name, value)
 
@@ -39,11 +41,13 @@ def stored(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
 
 
 def option(*names: str, into: str, **settings: Any) -> click.Option:
-    return click.Option(names, expose_value=False, callback=stored(into), **settings)
+    return click.Option(names, expose_value=False, callback=store_option(into), **settings)
 
 
 def common(*, hidden: bool) -> list[click.Parameter]:
-    """Options of every command; those of the connection are described once, at the top."""
+    """Return the options of every command. The connection options are shown only in the help of the
+    program.
+    """
     made: list[click.Parameter] = [
         option(
             "-o",
@@ -83,7 +87,7 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A noun. Without a verb it does what its verb ``default`` does."""
+    """A noun with its verbs. Without a verb, it runs its verb ``default``."""
 
     command_class = Command
     default: str = ""
@@ -96,7 +100,7 @@ class Group(click.Group):
 
 
 class Root(Group):
-    """The program."""
+    """The program itself."""
 
     group_class = Group
 
@@ -106,20 +110,20 @@ class Root(Group):
 
 
 def noun(name: str, default: str, text: str) -> Group:
-    """A group of commands; ``default`` is what it does without a verb."""
+    """Create a group of commands. ``default`` is the verb that runs if none is given."""
     made = Group(name, help=f"{text} Without a command: {default}.")
     made.default = default
     return made
 
 
-def watchable(command: Decorated) -> Decorated:
-    """``--watch`` and ``--interval``."""
+def with_watch(command: Decorated) -> Decorated:
+    """Add ``--watch`` and ``--interval`` to a command."""
     made = option("-w", "--watch", into="watch", is_flag=True, help="Show changes until Ctrl-C.")
-    return _with(paced(command), [made])
+    return _with(with_interval(command), [made])
 
 
-def paced(command: Decorated) -> Decorated:
-    """``--interval``."""
+def with_interval(command: Decorated) -> Decorated:
+    """Add ``--interval`` to a command."""
     made = option(
         "--interval",
         into="interval",
@@ -130,22 +134,22 @@ def paced(command: Decorated) -> Decorated:
     return _with(command, [made])
 
 
-def waiting(command: Decorated) -> Decorated:
-    """``--wait``, which the command gets, and ``--interval``."""
-    text = "Show the progress, and return at the end."
-    return click.option("--wait", is_flag=True, help=text)(paced(command))
+def with_wait(command: Decorated) -> Decorated:
+    """Add ``--wait``, which is passed to the command, and ``--interval``."""
+    text = "Show the progress and return when it has ended."
+    return click.option("--wait", is_flag=True, help=text)(with_interval(command))
 
 
-def keyed(command: Decorated) -> Decorated:
-    """``--idempotency-key``."""
-    text = "Any text. A repeat of the command with the same key changes nothing more."
+def with_idempotency_key(command: Decorated) -> Decorated:
+    """Add ``--idempotency-key`` to a command."""
+    text = "Any text. The same command again with the same key changes nothing more."
     made = option("--idempotency-key", into="idempotency_key", metavar="TEXT", help=text)
     return _with(command, [made])
 
 
-def destroys(command: Decorated) -> Decorated:
-    """``--yes``."""
-    made = option("-y", "--yes", into="yes", is_flag=True, help="Do not ask for confirmation.")
+def with_confirmation(command: Decorated) -> Decorated:
+    """Add ``--yes`` to a command that asks for confirmation."""
+    made = option("-y", "--yes", into="yes", is_flag=True, help="Do not ask for a confirmation.")
     return _with(command, [made])
 
 

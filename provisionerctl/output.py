@@ -1,4 +1,4 @@
-"""Rows of the API as a table, JSON, YAML or CSV."""
+"""Shows rows of the API as a table, JSON, YAML or CSV."""
 
 import csv
 import io
@@ -30,11 +30,11 @@ STYLES = (
 )
 UNKNOWN: tuple[Any, ...] = (None, "", [])
 UNLIMITED = 10_000
-"""Columns of a line that nothing limits."""
+"""The width of lines that are not limited."""
 
 
 class Format(StrEnum):
-    """What ``--output`` takes."""
+    """The values of ``--output``."""
 
     TABLE = "table"
     WIDE = "wide"
@@ -45,8 +45,11 @@ class Format(StrEnum):
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table. ``value``: a field, ``outer.inner``, or what computes it from the row;
-    ``show``: how people read it; ``wide``: only with ``-o wide`` and in CSV.
+    """A column of a table.
+
+    ``value``: the path of a field, as ``outer.inner``, or a function that computes the value from
+    the row. ``show``: formats the value for people. ``wide``: the column is shown only with ``-o
+    wide`` and in CSV.
     """
 
     title: str
@@ -55,7 +58,7 @@ class Column:
     wide: bool = False
 
     def raw(self, row: Row) -> Any:
-        """The value that CSV has; None if the row lacks it."""
+        """Return the value for CSV. None: the row has no such value."""
         if callable(self.value):
             return self.value(row)
         found: Any = row
@@ -64,7 +67,7 @@ class Column:
         return found
 
     def cell(self, row: Row) -> RenderableType:
-        """What a table shows."""
+        """Return the cell of a table."""
         raw = self.raw(row)
         if raw in UNKNOWN:
             return Text("-", style="dim")
@@ -72,7 +75,7 @@ class Column:
 
 
 def plain(value: Any) -> str:
-    """A value in one line."""
+    """Return a value as one line of text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
@@ -83,13 +86,15 @@ def plain(value: Any) -> str:
 
 
 def state(text: str) -> Text:
-    """Coloured, if the word tells a state."""
+    """Return the text, coloured if its first word is a state."""
     return Text(text, style=STYLES.get(text.partition(" ")[0], ""))
 
 
 def console(*, error: bool = False, fit: bool = False) -> Console:
-    """Of stdout or stderr, with colours where that is a terminal. ``fit``: lines are no longer than
-    the terminal's; else it wraps them, so that nothing is cut off and whole lines can be copied.
+    """Return a console for stdout or stderr. It uses colours on a terminal.
+
+    ``fit``: lines are no longer than those of the terminal. Otherwise the terminal wraps long
+    lines, so that nothing is cut off and whole lines can be copied.
     """
     made = Console(stderr=error, highlight=False, markup=False, emoji=False)
     if not fit:
@@ -98,7 +103,7 @@ def console(*, error: bool = False, fit: bool = False) -> Console:
 
 
 def table(rows: Iterable[Row], columns: Sequence[Column], *, wide: bool = False) -> RenderableType:
-    """A line for each row; ``-`` where a value is not known."""
+    """Return a table with a line for each row. ``-`` means that a value is unknown."""
     shown = [column for column in columns if wide or not column.wide]
     made = Table(box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(shown):
@@ -109,7 +114,7 @@ def table(rows: Iterable[Row], columns: Sequence[Column], *, wide: bool = False)
 
 
 def details(row: Row, columns: Sequence[Column]) -> RenderableType:
-    """One object: a line for each column whose value is known."""
+    """Return the view of one object, with a line for each column whose value is known."""
     made = Table.grid(padding=(0, 2))
     made.add_column(style="bold", no_wrap=True)
     made.add_column(overflow="fold")
@@ -120,13 +125,13 @@ def details(row: Row, columns: Sequence[Column]) -> RenderableType:
 
 
 def sections(*parts: RenderableType) -> RenderableType:
-    """Parts with an empty line between them."""
+    """Join the parts, with an empty line between them."""
     spaced = [item for part in parts for item in ("", part)]
     return Group(*spaced[1:])
 
 
 def csv_text(rows: Iterable[Row], columns: Sequence[Column]) -> str:
-    """All columns, values as the API has them: bytes, milliseconds."""
+    """Return CSV with all columns. The values are those of the API: bytes, milliseconds."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(column.title.lower().replace(" ", "_") for column in columns)
@@ -137,14 +142,14 @@ def csv_text(rows: Iterable[Row], columns: Sequence[Column]) -> str:
 
 
 def document(data: Any, how: Format, *, line: bool = False) -> str:
-    """JSON or YAML of what the API answered; ``line``: JSON in one line."""
+    """Return the answer of the API as JSON or YAML. ``line``: JSON in one line."""
     if how == Format.YAML:
         return yaml.safe_dump(data, sort_keys=False, explicit_start=line)
     return json.dumps(data, indent=None if line else 2) + "\n"
 
 
-def printed(out: Console, shown: RenderableType) -> None:
-    """Without the spaces that fill a table's last column."""
+def print_trimmed(out: Console, shown: RenderableType) -> None:
+    """Print without the spaces at the ends of lines, which fill the last column of a table."""
     with out.capture() as captured:
         out.print(shown, soft_wrap=True)
     lines = (line.rstrip() for line in captured.get().splitlines())

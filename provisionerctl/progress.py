@@ -1,4 +1,4 @@
-"""Tasks, drains and rebuilds while they go on: bars with rate and time left."""
+"""Shows active tasks, drains and rebuilds: bars with the rate and the time left."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ MOVING = {"ReplicaSync", "RemoteMigration"}
 
 
 def bar(percent: float) -> RenderableType:
-    """A bar with its number; in a pipe the number alone."""
+    """Return a progress bar with its percentage."""
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=BAR_WIDTH)
     grid.add_column(justify="right", width=5)
@@ -30,7 +30,7 @@ def bar(percent: float) -> RenderableType:
 
 
 class _Bar:
-    """Decides by the console whether to draw."""
+    """A progress bar on a terminal, and only the percentage elsewhere."""
 
     def __init__(self, percent: float) -> None:
         self.percent = percent
@@ -44,7 +44,7 @@ class _Bar:
 
 
 def tag(name: str) -> Any:
-    """Reads a parameter of a task."""
+    """Return a function that reads a parameter of a task."""
 
     def read(row: Row) -> Any:
         found = (item["value"] for item in row["taskConfiguration"] if item["name"] == name)
@@ -54,7 +54,7 @@ def tag(name: str) -> Any:
 
 
 def about(row: Row) -> str | None:
-    """The alias or uuid of a task's volume."""
+    """Return the alias or uuid of the volume of a task."""
     return tag("volumeAlias")(row) or tag("volId")(row) or None
 
 
@@ -82,10 +82,10 @@ REFUSALS = (
 )
 
 
-def task_followed(session: Session, identifier: str) -> None:
+def follow_task(session: Session, identifier: str) -> None:
     """Show a task until it has ended.
 
-    :raises Failure: it failed or was stopped
+    :raises Failure: the task failed or was stopped.
     """
     last = session.show(
         lambda: names.task(session.client, identifier),
@@ -98,22 +98,22 @@ def task_followed(session: Session, identifier: str) -> None:
         raise Failure(f"The task {last['type']} is {last['state']}: {said}", Exit.TASK_FAILED)
 
 
-def drain_shown(session: Session, node: str) -> None:
-    """A drain as it is, or with --watch as it goes on."""
-    session.show(lambda: _drain(session.client, node), lambda row: _drawn(session, row))
+def show_drain(session: Session, node: str) -> None:
+    """Show a drain once or, with ``--watch``, each change."""
+    session.show(lambda: _drain(session.client, node), lambda row: _drain_view(session, row))
 
 
-def drain_followed(session: Session, node: str) -> None:
-    """A drain until it is done."""
+def follow_drain(session: Session, node: str) -> None:
+    """Show a drain until it has ended."""
     session.show(
         lambda: _drain(session.client, node),
-        lambda row: _drawn(session, row),
+        lambda row: _drain_view(session, row),
         until=lambda row: bool(row["done"]),
     )
 
 
 def _drain(client: Client, node: str) -> Body:
-    """The drain, each of its tasks with what the list of tasks knows of it."""
+    """Return the drain. Each of its tasks also has the fields from the list of tasks."""
     found = dict(client.get("backends", node, "drain"))
     if found["tasks"]:
         known = {row["taskId"]: row for row in client.get("tasks")}
@@ -121,7 +121,7 @@ def _drain(client: Client, node: str) -> Body:
     return found
 
 
-def _drawn(session: Session, row: Row) -> RenderableType:
+def _drain_view(session: Session, row: Row) -> RenderableType:
     tasks = [
         task | {"taskConfiguration": task.get("taskConfiguration", [])} for task in row["tasks"]
     ]
@@ -144,7 +144,7 @@ def _drawn(session: Session, row: Row) -> RenderableType:
 
 
 def rebuilds(client: Client, volume: str) -> list[Body]:
-    """Tasks that move or rebuild replicas of a volume and have not ended."""
+    """Return the active tasks that move or rebuild replicas of a volume."""
     return [
         row
         for row in client.get("tasks")

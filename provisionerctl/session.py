@@ -1,4 +1,4 @@
-"""What one run of the program knows: its options, its API, and where it shows things."""
+"""The state of one run of the program: its options, its client of the API, and its output."""
 
 import sys
 import time
@@ -19,12 +19,14 @@ from provisionerctl.errors import Exit, Failure, Refused
 from provisionerctl.output import Column, Format
 
 OUTAGE_SECONDS = 300.0
-"""How long what is watched may be away."""
+"""The longest time for which the API may be unreachable while something is watched."""
 
 
 @dataclass
 class Session:
-    """Filled by the options of :mod:`provisionerctl.options` while the command line is read."""
+    """The callbacks in :mod:`provisionerctl.options` set these values while the command line is
+    parsed.
+    """
 
     given: Context = field(default_factory=Context)
     context_name: str = ""
@@ -34,20 +36,26 @@ class Session:
     interval: float = 2.0
     idempotency_key: str = ""
 
-    def give(self, **values: Any) -> None:
-        """Options of the connection."""
+    def set_connection(self, **values: Any) -> None:
+        """Set options of the connection."""
         self.given = replace(self.given, **values)
 
     @cached_property
     def client(self) -> Client:
-        """:raises Failure: the configuration is wrong."""
+        """The client of the API.
+
+        :raises Failure: the configuration is wrong.
+        """
         made = Client(resolve(self.given, self.context_name))
         made.idempotency_key = self.idempotency_key
         return made
 
     @cached_property
-    def quick_client(self) -> Client:
-        """For completion: one short try. :raises Failure: the configuration is wrong."""
+    def completion_client(self) -> Client:
+        """The client for shell completion. Each call is one short attempt.
+
+        :raises Failure: the configuration is wrong.
+        """
         return Client(resolve(self.given, self.context_name), quick=True)
 
     @cached_property
@@ -63,11 +71,11 @@ class Session:
         return self.format == Format.WIDE
 
     @property
-    def for_programs(self) -> bool:
+    def is_machine_readable(self) -> bool:
         return self.format in {Format.JSON, Format.YAML}
 
     def list(self, fetch: Callable[[], list[Body]], columns: Sequence[Column]) -> None:
-        """Show rows, again and again with ``--watch``."""
+        """Show rows: once or, with ``--watch``, each change."""
         self.show(fetch, lambda rows: output.table(rows, columns, wide=self.wide), columns)
 
     def show(
@@ -77,8 +85,10 @@ class Session:
         columns: Sequence[Column] = (),
         until: Callable[[Any], bool] | None = None,
     ) -> Any:
-        """Show what ``fetch`` answers: once, or with ``--watch`` each change until Ctrl-C, or with
-        ``until`` each change until that is true. ``columns``: of CSV. Returns the last answer.
+        """Show the result of ``fetch``: once, or with ``--watch`` each change until Ctrl-C, or with
+        ``until`` each change until it returns True.
+
+        ``columns``: the columns of CSV. Returns the last result.
         """
         if not self.watch and until is None:
             data = fetch()
@@ -92,16 +102,18 @@ class Session:
             return None
 
     def done(self, answer: Body, sentence: str) -> None:
-        """Tell that a change was made: the API's answer to programs, a sentence to people."""
-        if self.for_programs:
+        """Report a change: with ``-o json`` or ``yaml`` by the answer of the API, else by a
+        sentence.
+        """
+        if self.is_machine_readable:
             click.echo(output.document(answer, self.format), nl=False)
         else:
             self.console.print(sentence, soft_wrap=True)
 
     def confirm(self, question: str) -> None:
-        """Ask before something is destroyed.
+        """Ask the user before something is destroyed.
 
-        :raises Failure: not answered with yes
+        :raises Failure: the answer was not yes.
         """
         if self.yes:
             return
@@ -115,13 +127,13 @@ class Session:
 
     @contextmanager
     def command(self) -> Iterator[None]:
-        """Around each command. Where a program reads the output, it also gets the answer of a
-        refusal; what the API ignored is told to people.
+        """The context of each command. With ``-o json`` or ``yaml``, the answer to a refused call
+        is printed, too. Names that the API ignored are reported on stderr.
         """
         try:
             yield
         except Refused as error:
-            if self.for_programs:
+            if self.is_machine_readable:
                 click.echo(output.document(error.body, self.format), nl=False)
             raise
         finally:
@@ -131,7 +143,7 @@ class Session:
         self, data: Any, draw: Callable[[Any], RenderableType], columns: Sequence[Column]
     ) -> None:
         line = self.watch
-        if self.for_programs:
+        if self.is_machine_readable:
             click.echo(output.document(data, self.format, line=line), nl=False)
         elif self.format == Format.CSV:
             if not columns:
@@ -139,7 +151,7 @@ class Session:
             rows = data if isinstance(data, list) else [data]
             click.echo(output.csv_text(rows, columns), nl=False)
         else:
-            output.printed(self.console, draw(data))
+            output.print_trimmed(self.console, draw(data))
 
     def _follow(
         self,
@@ -152,7 +164,7 @@ class Session:
         screen = self.console.is_terminal and self.format in {Format.TABLE, Format.WIDE}
         before: Any = None
         with self._screen() if screen else nullcontext() as live:
-            for data in self._looks(fetch):
+            for data in self._poll(fetch):
                 if isinstance(live, Live):
                     live.update(draw(data), refresh=True)
                 elif data != before:
@@ -162,10 +174,11 @@ class Session:
                 before = data
         raise AssertionError("the refresh loop never ends")
 
-    def _looks(self, fetch: Callable[[], Any]) -> Iterator[Any]:
-        """What ``fetch`` answers, again and again; an outage after the first answer is waited out.
+    def _poll(self, fetch: Callable[[], Any]) -> Iterator[Any]:
+        """Yield the result of ``fetch`` again and again. An outage after the first result is waited
+        for.
 
-        :raises Failure: refused, or away for OUTAGE_SECONDS
+        :raises Failure: the call was refused, or the API was unreachable for OUTAGE_SECONDS.
         """
         give_up = 0.0
         while True:

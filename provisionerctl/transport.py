@@ -1,4 +1,4 @@
-"""Requests over HTTP and TLS, sent again where that is safe."""
+"""Sends requests over HTTP and TLS, again if this is safe."""
 
 import re
 import ssl
@@ -21,21 +21,21 @@ from provisionerctl.errors import Exit, Failure, NoAnswer
 KEY = "Idempotency-Key"
 LOOK = "check the state before you repeat it"
 PAUSES = (0.5, 1.0, 2.0)
-"""Seconds before each further try."""
+"""Seconds before each further attempt."""
 LONGEST_PAUSE = 30.0
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 40.0
-"""Each call of the API answers within 30 s."""
+"""The API answers each call within 30 s."""
 QUICK_SECONDS = 3.0
 NOT_SENT = (NewConnectionError, ConnectTimeoutError)
 TRY_LATER = {429, 502, 503, 504}
 
 
 class Transport:
-    """The connection to the API of a context; ``quick``: one short try."""
+    """The connection to the API of a context. With ``quick``, each call is one short attempt."""
 
     def __init__(self, context: Context, *, quick: bool) -> None:
-        """:raises Failure: the URL or a file of a certificate is wrong."""
+        """:raises Failure: the URL, or the file of a certificate, is wrong."""
         self._url = context.url.rstrip("/")
         if not self._url.startswith(("https://", "http://")):
             raise Failure(
@@ -52,9 +52,10 @@ class Transport:
     def send(
         self, method: str, path: str, body: Any, headers: dict[str, str], *, repeatable: bool
     ) -> tuple[urllib3.BaseHTTPResponse, bool]:
-        """The answer, and whether one of an earlier try was lost.
+        """Return the answer, and whether the answer of an earlier attempt was lost.
 
-        :raises NoAnswer: none came, or it is not ``repeatable`` and may have been done
+        :raises NoAnswer: there was no answer, and the request was tried often enough, or is not
+            ``repeatable`` and may have had an effect.
         """
         lost = False
         ask = partial(self._http.request, method, self._url + path, json=body, headers=headers)
@@ -64,7 +65,7 @@ class Transport:
             except HTTPError as error:
                 lost = lost or not isinstance(error, NOT_SENT)
                 if isinstance(error, SSLError) or (lost and not repeatable):
-                    raise self._told(method, error, headers, lost) from None
+                    raise self._no_answer(method, error, headers, lost) from None
                 time.sleep(pause)
             else:
                 if response.status not in TRY_LATER or not (repeatable or response.status == 429):
@@ -73,19 +74,26 @@ class Transport:
         try:
             return ask(), lost
         except HTTPError as error:
-            raise self._told(method, error, headers, lost) from None
+            raise self._no_answer(method, error, headers, lost) from None
 
-    def opened(self, path: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
-        """The answer of one GET, whose body is not read yet. :raises NoAnswer: there is none."""
+    def open(self, path: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+        """Return the answer of a GET. Its body is not read yet.
+
+        :raises NoAnswer: there was no answer.
+        """
         try:
             return self._http.request(
                 "GET", self._url + path, headers=headers, preload_content=False
             )
         except HTTPError as error:
-            raise self._told("GET", error, headers, lost=False) from None
+            raise self._no_answer("GET", error, headers, lost=False) from None
 
-    def _told(self, method: str, error: HTTPError, headers: dict[str, str], lost: bool) -> NoAnswer:
-        """Why no answer came, and what that means."""
+    def _no_answer(
+        self, method: str, error: HTTPError, headers: dict[str, str], lost: bool
+    ) -> NoAnswer:
+        """Return an error with the reason why there was no answer, and what this means for the
+        request.
+        """
         bare = self._url.startswith("https") and not self._certificate
         hint = " It may require a client certificate: --certificate." if bare else ""
         if isinstance(error, SSLError):
@@ -102,7 +110,10 @@ class Transport:
 
 
 def tls_context(context: Context) -> ssl.SSLContext:
-    """:raises Failure: a file of a certificate cannot be used."""
+    """Return the TLS context.
+
+    :raises Failure: the file of a certificate cannot be used.
+    """
     named = context.ca
     try:
         made = ssl.create_default_context(cafile=context.ca or None)
@@ -119,7 +130,7 @@ def tls_context(context: Context) -> ssl.SSLContext:
 
 
 def _reason(error: BaseException) -> str:
-    """What the system said, without the object that urllib3 puts before it."""
+    """Return the message of the system, without the object that urllib3 puts before it."""
     text = str(error.args[-1] if error.args else error) or type(error).__name__
     return re.sub(r"^\S*Connection(Pool)?\(.*?\): ", "", text).rstrip(".")
 

@@ -1,4 +1,4 @@
-"""Sizes, rates and times: how people write and read them."""
+"""Parses and formats sizes, rates and times."""
 
 import re
 import time
@@ -8,7 +8,7 @@ import click
 
 GIB = 2**30
 FACTORS = {"": 1, "G": 1, "T": 2**10, "P": 2**20}
-"""GiB in a unit."""
+"""The number of GiB in each unit."""
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -19,7 +19,7 @@ class Size(click.ParamType[int]):
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """:raises click.BadParameter: it is no size in whole GiB."""
+        """:raises click.BadParameter: the text is not a size in whole GiB."""
         if isinstance(value, int):
             return value
         found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([GTP]?)(?:iB)?", value)
@@ -37,7 +37,7 @@ class Duration(click.ParamType[int]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """:raises click.BadParameter: it is no duration."""
+        """:raises click.BadParameter: the text is not a duration."""
         if isinstance(value, int):
             return value
         found = re.fullmatch(r"(\d+)([smhd]?)", value)
@@ -47,12 +47,14 @@ class Duration(click.ParamType[int]):
 
 
 def printable(text: str) -> str:
-    """Without control characters: names come from nodes and hosts, and a terminal obeys them."""
+    """Return the text without control characters. Names come from nodes and hosts, and control
+    characters would affect the terminal.
+    """
     return "".join(character if character.isprintable() else " " for character in text)
 
 
 def size_text(size: float) -> str:
-    """``10 GiB`` of a number of bytes, with one decimal at most."""
+    """Return a number of bytes as text, for example ``10 GiB``, with at most one decimal."""
     unit = 0
     while size >= 1024 and unit < len(UNITS) - 1:
         size, unit = size / 1024, unit + 1
@@ -60,12 +62,12 @@ def size_text(size: float) -> str:
 
 
 def gib_text(size: int) -> str:
-    """Of a number of GiB; 0 is no limit."""
+    """Return a number of GiB as text. 0 means that there is no limit."""
     return size_text(size * GIB) if size else "no limit"
 
 
 def rate_text(rate: float) -> str:
-    """Of bytes per second."""
+    """Return bytes per second as text."""
     return f"{size_text(rate)}/s"
 
 
@@ -74,7 +76,7 @@ def limit_text(limit: int) -> str:
 
 
 def seconds_text(seconds: float) -> str:
-    """``1:02:03``, of seconds."""
+    """Return seconds as text, for example ``1:02:03``."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
@@ -89,5 +91,5 @@ def span_text(seconds: float) -> str:
 
 
 def ago_text(milliseconds: float) -> str:
-    """How long ago a time since the epoch was."""
+    """Return how long ago a time was. ``milliseconds``: since the epoch."""
     return f"{span_text(time.time() - milliseconds / 1000)} ago"

@@ -1,5 +1,5 @@
-"""Which hosts have tasks, as this process read it a moment ago: most hosts have none, and each asks
-every second.
+"""The hosts that have tasks, as this process read them a moment ago. Most hosts have no task, and
+each host asks for its tasks every second.
 """
 
 import logging
@@ -14,18 +14,20 @@ from tasks.models import Task
 log = logging.getLogger(__name__)
 
 READ_SECONDS = 0.5
-"""How often the hosts are read."""
+"""Interval in which the hosts are read."""
 STALE_SECONDS = 1.0
-"""What was read longer ago than this is not used, so a host is known to be idle no longer than this
-after its task was created.
+"""Older data is not used. So a host counts as idle for at most this time after its task was
+created.
 """
 
 _read: tuple[float, frozenset[str]] = (float("-inf"), frozenset())
 
 
 def is_known_idle(host_id: str) -> bool:
-    """Whether a query that began at most STALE_SECONDS ago saw no task of this host, not even an
-    ended one. Reads nothing.
+    """Whether a query that began at most STALE_SECONDS ago found no task of this host, not even an
+    ended one.
+
+    Reads nothing.
     """
     began_at, busy = _read
     return host_id not in busy and time.monotonic() - began_at < STALE_SECONDS
@@ -43,7 +45,9 @@ def read() -> None:
 
 
 def follow() -> Callable[[], None]:
-    """Read it every READ_SECONDS, in a thread of its own. Returns what ends the thread."""
+    """Read the hosts every READ_SECONDS in a separate thread. Returns a function that ends the
+    thread.
+    """
     ended = threading.Event()
 
     def run() -> None:

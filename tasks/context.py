@@ -1,4 +1,4 @@
-"""The context of one run of a task, for its steps."""
+"""The context in which the steps of a task run."""
 
 import datetime as dt
 import time
@@ -29,40 +29,43 @@ Outputs = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Reschedule:
-    """Result of a step that is not done: run it again in ``seconds``; 0: at once. No worker is
-    occupied meanwhile.
+    """The result of a step that is not done. It runs again in ``seconds``; 0: at once. No worker is
+    occupied in between.
 
-    ``pending_reason``: what the step waits for, in a few words for clients and operators. ``sign``
-    (default: ``pending_reason``): a text that changes while the wait makes progress. ``ends``: the
-    sign shows progress of work that ends by itself, however long it takes.
+    ``pending_reason``: what the step waits for, in a few words for clients and operators.
+    ``progress_mark``: a text that changes as long as the wait makes progress; by default the
+    ``pending_reason``. ``ends_by_itself``: the step waits for work that makes progress and will
+    end, however long it takes.
     """
 
     pending_reason: str = ""
     seconds: float = 0.0
-    sign: str = ""
-    ends: bool = False
+    progress_mark: str = ""
+    ends_by_itself: bool = False
     outputs: Outputs = field(default_factory=dict)
 
 
 class LeaseLost(Exception):
-    """The task ended, or another worker has its lease. The step must stop and change nothing
-    more.
+    """The task ended, or another worker has its lease. The step must stop, and must not change
+    anything more.
     """
 
 
 class ShuttingDown(Exception):
-    """This process is being stopped: another worker continues the task."""
+    """This process is being stopped. Another worker continues the task."""
 
 
 class Progress(Protocol):
-    """What a context needs to know about the saga of its task."""
+    """The part of a saga that a context uses."""
 
     @property
     def lock_first(self) -> Callable[[Task], None]:
         """Locks the rows that come before the task's row in the order of locks."""
 
     def percent(self, steps_done: int, fraction: float = 0.0) -> float:
-        """Progress in percent after ``steps_done`` steps and ``fraction`` (0 to 1) of the next."""
+        """Return the progress in percent after ``steps_done`` steps and ``fraction`` (0 to 1) of
+        the next step.
+        """
 
 
 class Context:
@@ -77,29 +80,30 @@ class Context:
         self._next_beat = 0.0
 
     def heartbeat(self, fraction: float = 0.0, **measures: int | None) -> None:
-        """Renew the lease and write the progress: ``fraction`` (0 to 1) of the step is done. Call
-        it at least every 10 s; it writes at most every HEARTBEAT_SECONDS.
+        """Renew the lease and store the progress. Call this at least every 10 s. It writes at most
+        every HEARTBEAT_SECONDS.
 
-        ``measures``: columns of the task such as ``bytes_done``; they are always written.
+        ``fraction`` (0 to 1): the part of the step that is done. ``measures``: columns of the task
+        such as ``bytes_done``. They are always written.
 
         :raises LeaseLost: the task ended, or another worker has it.
         :raises ShuttingDown: this process is being stopped, or writes are barred.
         """
-        self.expect_to_go_on()
+        self.require_running()
         if not measures and time.monotonic() < self._next_beat:
             return
         self._next_beat = time.monotonic() + HEARTBEAT_SECONDS
         lease_until = _after(LEASE_SECONDS)
         self._write(progress=self._reached(fraction), lease_until=lease_until, **measures)
 
-    def expect_to_go_on(self) -> None:
+    def require_running(self) -> None:
         """:raises ShuttingDown: this process is being stopped, or writes are barred."""
         if is_shutting_down() or writes_barred():
             raise ShuttingDown
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """A transaction for what a step writes; it requires and locks the lease.
+        """A transaction for the changes of a step. It checks and locks the lease.
 
         :raises LeaseLost: the task ended, or another worker has it.
         """
@@ -141,21 +145,21 @@ class Context:
         )
         task_submit(self.task.pk, delay_seconds=later.seconds)
 
-    def hand_on(self) -> None:
-        """Hand the task over: another worker continues at once with the step that is not done."""
+    def hand_over(self) -> None:
+        """Hand the task over. Another worker continues at once with the step that is not done."""
         with suppress(LeaseLost, DatabaseError, InterfaceError):
             self._write(
                 attempts=F("attempts") - 1, lease_owner="", lease_until=_after(LEASE_SECONDS)
             )
             task_submit(self.task.pk)
 
-    def not_an_attempt(self) -> None:
-        """Do not count this run as an attempt: it was interrupted through no fault of the task."""
+    def uncount_attempt(self) -> None:
+        """Do not count this run as an attempt, because the task did not cause the interruption."""
         with suppress(LeaseLost, DatabaseError, InterfaceError):
             self._write(attempts=F("attempts") - 1)
 
     def end(self, state: TaskState, code: ResultCode, description: str, **changes: Any) -> None:
-        """End the task. Call it within :meth:`transaction`."""
+        """End the task. Call this within :meth:`transaction`."""
         self._write(
             state=state,
             task_status=code.value,

@@ -1,4 +1,4 @@
-"""Events of tasks. They remain after ``GET /tasks`` no longer lists the task."""
+"""Events of tasks. They remain when ``GET /tasks`` no longer lists the task."""
 
 from events.kinds import Kind
 from events.recording import record

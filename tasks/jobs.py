@@ -1,4 +1,4 @@
-"""Celery functions of tasks."""
+"""Celery jobs of tasks."""
 
 from celery import shared_task
 

@@ -12,5 +12,5 @@ WAITING = "waiting"
 
 
 def task_submit(task_id: str, *, delay_seconds: float = 0.0) -> None:
-    """Ask a worker to run the task. A duplicate message does nothing."""
+    """Make a worker run the task. If several messages arrive, only one of them has an effect."""
     enqueue_on_commit("tasks.jobs.run_task", task_id, delay_seconds=delay_seconds)

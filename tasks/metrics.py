@@ -14,7 +14,9 @@ _started = time.monotonic()
 
 
 def task_metrics() -> Iterator[Metric]:
-    """Stored tasks by type and state, including ended ones, and periodic jobs. Two queries."""
+    """Yield the number of stored tasks by type and state, including ended tasks, and the metrics of
+    periodic jobs. Two queries.
+    """
     family = GaugeMetricFamily(
         "provisioner_tasks", "Stored tasks by type and state", labels=["type", "state"]
     )
@@ -26,8 +28,8 @@ def task_metrics() -> Iterator[Metric]:
 
 
 def job_metrics() -> Iterator[Metric]:
-    """The time since the last success of each periodic job. For a job that never ran, it is the
-    time since this process started.
+    """Yield the time since the last success of each periodic job. For a job that never ran, it is
+    the time since this process started.
     """
     age = GaugeMetricFamily(
         "provisioner_job_age_seconds",

@@ -1,4 +1,6 @@
-"""Tasks: rows for long work. The row has the state of the task; Celery only carries its id."""
+"""Tasks: rows for long operations. The row has the state of the task. Celery only transports its
+id.
+"""
 
 import uuid
 from typing import ClassVar
@@ -13,8 +15,8 @@ def new_uuid() -> str:
 
 
 class TaskType(models.TextChoices):
-    """Types of the reference, "Get Tasks", and extensions: ``ReplicaSync``, and ``ConnectVolume``
-    and ``DisconnectVolume``, which the hosts' agent of release 3.22 carries out.
+    """The types in the reference, "Get Tasks", and additional ones: ``ReplicaSync``, and
+    ``ConnectVolume`` and ``DisconnectVolume``, which the host agent of release 3.22 carries out.
     """
 
     REMOTE_MIGRATION = "RemoteMigration"
@@ -51,13 +53,14 @@ ACTIVE = frozenset(TRANSITIONS) - ENDED
 
 
 class Task(models.Model):
-    """A task: long work, which clients see in ``GET /tasks``.
+    """A task: a long operation, which clients see in ``GET /tasks``.
 
     ``task_status`` and ``description``: the outcome, as the worker or host reported it.
-    ``lease_until``: until then only ``lease_owner`` works on the task; then any worker may take it.
-    ``attempts``: runs since a step was last done or began to wait, so that a task that kills its
-    workers is not tried forever. ``last_activity_at``: the last report of the host that carries out
-    the task. ``bytes_*``: progress of a copy between nodes; null if there is none.
+    ``lease_until``: until then, only ``lease_owner`` works on the task; then any worker may take
+    it. ``attempts``: the number of runs since a step was last done or began to wait, so that a task
+    that kills its workers is not tried forever. ``last_activity_at``: the last report of the host
+    that carries out the task. ``bytes_*``: the progress of a copy between nodes; null if there is
+    none.
     """
 
     task_id = models.CharField(primary_key=True, max_length=64, default=new_uuid)
@@ -118,8 +121,9 @@ class Task(models.Model):
 
 
 class JobRun(models.Model):
-    """The latest run of a periodic job on any worker. ``job`` is the name of the Celery task.
-    ``succeeded_at`` starts as the time of the first run.
+    """The latest run of a periodic job on any worker.
+
+    ``job`` is the name of the Celery task. ``succeeded_at`` starts as the time of the first run.
     """
 
     job = models.CharField(primary_key=True, max_length=255)

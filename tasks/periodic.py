@@ -1,4 +1,6 @@
-"""Lets one run of a periodic job be active at a time, and records the last success of each job."""
+"""Ensures that only one run of a periodic job is active at a time, and records the last success of
+each job.
+"""
 
 import datetime as dt
 
@@ -14,11 +16,11 @@ dead.
 
 
 def run_begin(job: str, *, interval_seconds: float) -> bool:
-    """Whether the periodic ``job`` must run now; if so, the run is recorded as begun.
+    """Whether the periodic ``job`` must run now. If so, the begin of the run is recorded.
 
     A job does not run while another run is in progress (for OVERLAP at most), or if a run began
-    less than half of ``interval_seconds`` ago. So if several messages of a job waited, one of them
-    starts a run.
+    less than half of ``interval_seconds`` ago. So if several messages of a job have waited, only
+    one of them starts a run.
     """
     now = clock.now()
     ended = Q(ended_at__gte=F("began_at")) | Q(began_at__lte=now - OVERLAP)

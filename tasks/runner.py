@@ -1,6 +1,6 @@
-"""Runs one task: the holder of its lease runs the steps that are not done yet.
+"""Runs one task. The worker that holds the lease runs the steps that are not done yet.
 
-If the worker is killed at any line, the lease expires, and another worker continues with the step
+If this worker is killed at any line, the lease expires, and another worker continues with the step
 that was not recorded as done.
 """
 
@@ -37,36 +37,38 @@ class AttemptsExhausted(ProvisionerError):
 def run(task_id: str) -> None:
     """Run a task until it ends or waits. Does nothing if another worker has its lease.
 
-    A refusal (``ProvisionerError``) ends the task as FAILED with its code, any other error with
-    InternalError. If the database cannot be reached, the task stays active and continues later. A
-    task whose workers died ``task_attempts`` times in one step also becomes FAILED.
+    A refusal (``ProvisionerError``) ends the task as FAILED with its code. Any other error ends it
+    with InternalError. If the database cannot be reached, the task stays active and continues
+    later. A task whose workers died ``task_attempts`` times in one step also becomes FAILED.
     """
     context = None if writes_barred() else _claim(task_id)
     if context is None:
         return
     try:
-        _expect_survival(context)
-        _work(context)
+        _require_attempts_left(context)
+        _run_steps(context)
     except LeaseLost:
         log.info("the task has ended or was taken over", extra={"task": task_id})
     except ShuttingDown:
         log.info("task handed over", extra={"task": task_id})
-        context.hand_on()
+        context.hand_over()
     except (OperationalError, InterfaceError) as error:
         log.warning("task interrupted", extra={"task": task_id, "reason": str(error)})
-        context.not_an_attempt()
+        context.uncount_attempt()
     except (SystemExit, KeyboardInterrupt):
-        context.not_an_attempt()
+        context.uncount_attempt()
         raise
     except ProvisionerError as error:
         log.info("task failed", extra={"task": task_id, "reason": f"{error} {error.internal}"})
         _fail(context, error.code, error.description)
     except Exception as error:  # noqa: BLE001 - logged if it is a bug
-        _broken(context, error)
+        _fail_by_bug(context, error)
 
 
 def _claim(task_id: str) -> Context | None:
-    """Acquire the lease, if it has no owner or has expired. None: another worker has it."""
+    """Acquire the lease if it has no owner or has expired. Returns None if another worker has
+    it.
+    """
     task = Task.objects.filter(pk=task_id).first()
     saga = saga_of(task) if task else None
     if task is None or saga is None:
@@ -87,16 +89,18 @@ def _claim(task_id: str) -> Context | None:
     return Context(mine, saga) if mine else None
 
 
-def _broken(context: Context, error: Exception) -> None:
-    """Fail the task because of a bug. If the database refuses writes, the task stays active."""
+def _fail_by_bug(context: Context, error: Exception) -> None:
+    """Fail the task because of a bug. If the error is that the database refuses writes, the task
+    stays active.
+    """
     if refusal_of(error):
-        context.not_an_attempt()
+        context.uncount_attempt()
         return
     log.error("task failed", extra={"task": context.task.pk}, exc_info=error)
     _fail(context, ResultCode.InternalError, "internal error; the log has the details")
 
 
-def _expect_survival(context: Context) -> None:
+def _require_attempts_left(context: Context) -> None:
     """:raises AttemptsExhausted: the workers died ``task_attempts`` times in this step."""
     died = context.task.attempts - 1
     if died >= settings.ENVIRONMENT.task_attempts:
@@ -106,18 +110,18 @@ def _expect_survival(context: Context) -> None:
         )
 
 
-def _work(context: Context) -> None:
+def _run_steps(context: Context) -> None:
     saga = saga_of(context.task)
     assert saga is not None, "the run was claimed for it"
     *steps, last = saga.steps
     for step in steps[context.steps_done :]:
-        context.expect_to_go_on()
+        context.require_running()
         result = step.run(context)
         if isinstance(result, Reschedule):
             context.pause(result)
             return
         context.advance(result)
-    if later := saga.last_look(context):
+    if later := saga.final_check(context):
         context.pause(later)
         return
     with context.transaction():

@@ -1,7 +1,7 @@
-"""Sagas: long work as a short table of repeatable steps (architecture, section 7).
+"""Sagas: long operations, defined as a short table of repeatable steps (architecture, section 7).
 
-An app registers its sagas in ``<app>/sagas``, which are imported at the start. The runner finds
-them here by the type of the task.
+An app registers its sagas in ``<app>/sagas``, which are imported at the start of a process. The
+runner finds them here by the type of the task.
 """
 
 from collections.abc import Callable
@@ -19,8 +19,8 @@ class Step:
     again after a crash at any line.
 
     ``undo`` runs in the transaction that ends a task as FAILED or ABORTED, for each started step,
-    in reverse order. It only writes the intent (``DELETING``) to the database, and also works if
-    there is nothing to undo. The collector removes objects from nodes.
+    in reverse order. It only stores the intent (``DELETING``) in the database, and also works if
+    there is nothing to undo. The collector removes the objects from nodes.
     """
 
     run: Callable[[Context], Outputs | Reschedule | None]
@@ -36,7 +36,7 @@ def _never(task: Task) -> bool:
     return False
 
 
-def _no_look(context: "Context") -> Reschedule | None:
+def _no_check(context: "Context") -> Reschedule | None:
     return None
 
 
@@ -44,22 +44,24 @@ def _no_look(context: "Context") -> Reschedule | None:
 class Saga:
     """The steps of one type of task.
 
-    The last step is the point of no return: it runs inside the transaction that makes the task
+    The last step is the point of no return. It runs inside the transaction that makes the task
     FINISHED, so it only writes, never waits, and needs no undo. ``lock_first`` locks the rows that
-    come before the task's row in the order of locks (a volume); it is called wherever the task is
-    locked. ``last_look`` asks nodes right before the last transaction, in each run that reaches it,
-    because an earlier step may have asked them long ago, in a worker that died. ``is_hosts``:
-    whether a host carries out this task; then the steps only supervise it.
+    come before the row of the task in the order of locks, such as the volume. It is called wherever
+    the task is locked. ``final_check`` asks nodes right before the last transaction, in each run
+    that reaches it, because an earlier step may have asked them long ago, in a worker that died.
+    ``is_hosts``: whether a host carries out this task. Then the steps only supervise the host.
     """
 
     type: str
     steps: tuple[Step, ...]
     lock_first: Callable[[Task], None] = _nothing
-    last_look: Callable[[Context], Reschedule | None] = _no_look
+    final_check: Callable[[Context], Reschedule | None] = _no_check
     is_hosts: Callable[[Task], bool] = _never
 
     def percent(self, steps_done: int, fraction: float = 0.0) -> float:
-        """Progress in percent after ``steps_done`` steps and ``fraction`` (0 to 1) of the next."""
+        """Return the progress in percent after ``steps_done`` steps and ``fraction`` (0 to 1) of
+        the next step.
+        """
         weights = [step.weight for step in self.steps]
         current = sum(weights[steps_done : steps_done + 1]) * fraction
         return 100 * (sum(weights[:steps_done]) + current) / sum(weights)
@@ -73,7 +75,7 @@ def register(saga: Saga) -> None:
 
 
 def saga_of(task: Task) -> Saga | None:
-    """The saga of the task; None: workers do not run tasks of this type."""
+    """Return the saga of the task. None: workers do not run tasks of this type."""
     return _sagas.get(task.type)
 
 
@@ -82,13 +84,15 @@ def saga_types() -> list[str]:
 
 
 def lock_first(task: Task) -> None:
-    """Lock the rows that come before the task's row. Call it in the same transaction."""
+    """Lock the rows that come before the row of the task. Call this in the transaction that locks
+    the task.
+    """
     if saga := saga_of(task):
         saga.lock_first(task)
 
 
 def undo(task: Task) -> None:
-    """Undo the steps that ``task`` has begun. ``task`` must have been read under its lock."""
+    """Undo the steps that ``task`` has begun. ``task`` must have been read while it was locked."""
     saga = saga_of(task)
     begun = saga.steps[: task.steps_done + 1] if saga else ()
     for step in reversed(begun):

@@ -48,9 +48,10 @@ OF_HOST = Compiled(
 def task_list(
     *, task_id: str | None = None, host_id: str | None = None, tenant_id: str | None = None
 ) -> list[Mapping[str, Any]]:
-    """COLUMNS of the tasks of a host, or of one task, ordered by id. Ended tasks are listed until
-    their retention has expired. With ``host_id``: only tasks that this host carries out, because
-    its agent assumes that every task in that list is its own.
+    """Return COLUMNS of the tasks of a host, or of one task, ordered by id.
+
+    Ended tasks are listed until their retention has expired. With ``host_id``, only tasks that this
+    host carries out are listed, because its agent assumes that every task in that list is its own.
 
     Every host sends ``GET /tasks?hostId=`` every second. So this function creates no model
     instances, the query is compiled once, and the rows are filtered in Python.
@@ -76,7 +77,7 @@ def _of_host(host_id: str, tenant_id: str | None) -> Iterator[Mapping[str, Any]]
 
 
 def task_rows(**wanted: str | None) -> QuerySet[Task, Mapping[str, Any]]:
-    """COLUMNS of the tasks with these values, ordered by id; None: any value."""
+    """Return COLUMNS of the tasks with these values, ordered by id. None: any value."""
     given = {name: value for name, value in wanted.items() if value is not None}
     rows: QuerySet[Task, Mapping[str, Any]] = (
         Task.objects.filter(**given).order_by("task_id").values(*COLUMNS)
@@ -90,8 +91,8 @@ def task_active(*, volume_id: str) -> Task | None:
 
 
 class Progress(NamedTuple):
-    """Progress of an active task: percent (of the bytes, if it copies), and the seconds left, if
-    known.
+    """The progress of an active task: in percent (of the bytes, if the task copies), and the
+    seconds left, if they are known.
     """
 
     percent: float
@@ -99,7 +100,9 @@ class Progress(NamedTuple):
 
 
 def volumes_progress(volume_ids: Iterable[str]) -> dict[str, Progress]:
-    """Progress of the active tasks of volumes, by the volumes' uuids. One query."""
+    """Return the progress of the active tasks of volumes, by the uuids of the volumes. One
+    query.
+    """
     rows = task_rows().filter(volume_id__in=list(volume_ids), state__in=sorted(ACTIVE))
     return {
         row["volume_id"]: Progress(_percent(row), seconds_left(row))
@@ -113,7 +116,9 @@ def _percent(task: Mapping[str, Any]) -> float:
 
 
 def seconds_left(task: Mapping[str, Any]) -> int | None:
-    """Seconds until a copy is done at its present rate, from COLUMNS of its task; None: unknown."""
+    """Return the number of seconds until a copy is done at its present rate, from COLUMNS of its
+    task. None: unknown.
+    """
     done, total, rate = task["bytes_done"], task["bytes_total"], task["bytes_per_second"]
     if task["state"] not in ACTIVE or not rate or done is None or total is None:
         return None
@@ -122,7 +127,9 @@ def seconds_left(task: Mapping[str, Any]) -> int | None:
 
 
 def task_pending_reason(task: Mapping[str, Any]) -> str:
-    """What an active task waits for, from its COLUMNS. Empty: a worker runs it, or it has ended."""
+    """Return what an active task waits for, from its COLUMNS. Empty: a worker runs the task, or it
+    has ended.
+    """
     if task["state"] not in ACTIVE:
         return ""
     if _is_hosts(task):
@@ -138,20 +145,22 @@ def _is_hosts(task: Mapping[str, Any]) -> bool:
 
 
 def task_is_hosts(task: Task) -> bool:
-    """Whether the task's host carries it out. Only type, host and params are read."""
+    """Whether the host of the task carries it out. Only the type, host and params of the task are
+    read.
+    """
     saga = saga_of(task)
     return saga is None or saga.is_hosts(task)
 
 
 def shown_tasks(*, tenant_id: str | None) -> QuerySet[Task, Mapping[str, Any]]:
-    """COLUMNS of all tasks that clients see, of one tenant or of all tenants, for a list of any
-    length.
+    """Return COLUMNS of all tasks that clients see, of one tenant or of all tenants. The list may
+    have any length.
     """
     return task_rows(tenant_id=tenant_id).exclude(_retention_is_over())
 
 
 def expired_tasks() -> QuerySet[Task]:
-    """The ended tasks whose retention has expired."""
+    """Return the ended tasks whose retention has expired."""
     return Task.objects.filter(_retention_is_over())
 
 
@@ -161,7 +170,7 @@ def _retention_is_over() -> Q:
 
 
 def _kept(kind: str) -> dt.timedelta:
-    """How long an ended task of this type is kept."""
+    """Return how long an ended task of this type is kept."""
     environment = settings.ENVIRONMENT
     if kind == TaskType.REMOTE_MIGRATION:
         return dt.timedelta(hours=environment.migration_retention_hours)

@@ -1,4 +1,6 @@
-"""Creates, changes and removes tasks. A state change is one conditional UPDATE by TRANSITIONS."""
+"""Creates, changes and removes tasks. Each state change is one conditional UPDATE according to
+TRANSITIONS.
+"""
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
@@ -49,7 +51,7 @@ class MoveRefused(ProvisionerError):
 
 
 class NoSuchTask(ProvisionerError):
-    """As :class:`TaskNotFound`, with the code of "Remove Task"."""
+    """Like :class:`TaskNotFound`, with the code of "Remove Task"."""
 
     code = ResultCode.NoTask
 
@@ -63,7 +65,7 @@ class TaskOfOtherHost(ProvisionerError):
 
 
 def configuration(params: Mapping[str, str]) -> list[dict[str, str]]:
-    """Parameters in the form in which a task stores them."""
+    """Return parameters in the form in which a task stores them."""
     return [{"name": name, "value": value} for name, value in params.items()]
 
 
@@ -78,10 +80,10 @@ def task_create(
     stoppable: bool = False,
     is_begun: bool = False,
 ) -> Task:
-    """Create a task that is submitted on commit, for the saga of its type.
+    """Create a task, and submit it on commit. The saga of its type defines the steps.
 
     It is IDLE, or RUNNING if ``is_begun``, because hosts take IDLE tasks. A new task has a lease,
-    so that it is not submitted again at once. Clients see ``params``; ``outputs`` are only for the
+    so that it is not submitted again at once. Clients see ``params``. ``outputs`` are only for the
     saga.
 
     :raises VolumeHasTask: ``volume_id`` has an active task.
@@ -129,11 +131,11 @@ def task_update(
     :raises TaskNotFound: the host has no such task.
     :raises TaskEnded: the task has ended.
     :raises MoveRefused: TRANSITIONS do not allow the state; the type differs; the task cannot be
-        stopped; or a worker carries out the task, and the report would end it otherwise than by an
-        abort, or change its configuration.
+        stopped; or a worker carries out the task, and the report would change its configuration, or
+        end it in another way than by an abort.
     """
     mine = _visible(tenant_id).filter(pk=task_id, host_id=host_id)
-    rows = mine.filter(state__in=_origins(state))
+    rows = mine.filter(state__in=_allowed_from(state))
     if state is TaskState.ABORTED:
         rows = rows.filter(stoppable=True)
     ends = state in {TaskState.FINISHED, TaskState.FAILED}
@@ -148,15 +150,15 @@ def task_update(
         changes |= {"lease_owner": "", "lease_until": None}
     changes |= _move(state) | _advance(COMPLETE if state is TaskState.FINISHED else progress)
     ends_badly = state in {TaskState.FAILED, TaskState.ABORTED}
-    changed = _end(rows, changes) if ends_badly else _advanced(rows, changes)
+    changed = _end(rows, changes) if ends_badly else _update(rows, changes)
     if not changed:
         wanted = state or type or "otherwise configured"
-        raise _update_refused(mine.first(), task_id, host_id, wanted)
+        raise _refusal(mine.first(), task_id, host_id, wanted)
 
 
 def _end(rows: QuerySet[Task], changes: Mapping[str, Any]) -> int:
-    """Make tasks FAILED or ABORTED by ``changes``, and undo their steps, each in one transaction.
-    Returns the number of tasks.
+    """End tasks as FAILED or ABORTED with ``changes``, and undo their steps, each in one
+    transaction. Returns the number of tasks.
     """
     ended = 0
     for task in rows.order_by("pk"):
@@ -171,8 +173,10 @@ def _end(rows: QuerySet[Task], changes: Mapping[str, Any]) -> int:
     return ended
 
 
-def _advanced(rows: QuerySet[Task], changes: Mapping[str, Any]) -> int:
-    """Change tasks; those that become FINISHED are recorded. Returns the number of tasks."""
+def _update(rows: QuerySet[Task], changes: Mapping[str, Any]) -> int:
+    """Change tasks, and record events for those that become FINISHED. Returns the number of
+    tasks.
+    """
     if changes.get("state") != TaskState.FINISHED:
         return rows.update(**changes)
     with transaction.atomic():
@@ -187,8 +191,10 @@ def _visible(tenant_id: str | None) -> QuerySet[Task]:
     return Task.objects.all() if tenant_id is None else Task.objects.filter(tenant_id=tenant_id)
 
 
-def _origins(state: TaskState | None) -> list[TaskState]:
-    """The active states from which a task may change to ``state``, or stay in it; None: all."""
+def _allowed_from(state: TaskState | None) -> list[TaskState]:
+    """Return the active states from which a task may change to ``state``, including that state
+    itself. None: all active states.
+    """
     return sorted(s for s in ACTIVE if state in {None, s} or state in TRANSITIONS[s])
 
 
@@ -204,8 +210,8 @@ def _advance(progress: float | None) -> dict[str, Any]:
     return {} if progress is None else {"progress": Greatest(F("progress"), Value(progress))}
 
 
-def _update_refused(task: Task | None, task_id: str, host_id: str, wanted: str) -> ProvisionerError:
-    """The reason why an update changed no row, as far as the row shows it."""
+def _refusal(task: Task | None, task_id: str, host_id: str, wanted: str) -> ProvisionerError:
+    """Return the reason why an update changed no row, as far as the row shows it."""
     if task is None:
         return TaskNotFound(f"host {host_id!r} has no task {task_id!r}")
     if task.state in ENDED:
@@ -217,34 +223,36 @@ def _update_refused(task: Task | None, task_id: str, host_id: str, wanted: str) 
 
 
 def tasks_abort(*, volume_id: str, reason: str, only_hosts: bool = False) -> None:
-    """Abort the active task of the volume, if there is one; with ``only_hosts`` only if its host
-    carries it out. Call it in the transaction that locks the volume.
+    """Abort the active task of the volume, if there is one. With ``only_hosts``, abort it only if
+    its host carries it out.
+
+    Call this in the transaction that locks the volume.
     """
-    rows = Task.objects.filter(volume_id=volume_id, state__in=_origins(TaskState.ABORTED))
+    rows = Task.objects.filter(volume_id=volume_id, state__in=_allowed_from(TaskState.ABORTED))
     if only_hosts:
         rows = rows.filter(pk__in=[task.pk for task in rows if task_is_hosts(task)])
     _end(rows, _move(TaskState.ABORTED) | {"description": reason})
 
 
 def tasks_touch(*, volume_id: str) -> None:
-    """Record that a host reported about the volume, and wake the volume's task."""
+    """Record that a host reported about the volume, and wake the task of the volume."""
     rows = Task.objects.filter(volume_id=volume_id, state__in=sorted(ACTIVE))
     if rows.update(last_activity_at=clock.now()):
         tasks_wake(volume_id=volume_id)
 
 
 def tasks_stop(rows: QuerySet[Task], *, description: str) -> int:
-    """Abort those of ``rows`` that are active and can be stopped. Returns their number."""
-    active = rows.filter(state__in=_origins(TaskState.ABORTED), stoppable=True)
+    """Abort those tasks in ``rows`` that are active and may be stopped. Returns their number."""
+    active = rows.filter(state__in=_allowed_from(TaskState.ABORTED), stoppable=True)
     return _end(active, _move(TaskState.ABORTED) | {"description": description})
 
 
 def task_delete(*, task_id: str, host_id: str | None = None, tenant_id: str | None = None) -> None:
-    """Delete an ended task; with ``host_id``, only a task of that host.
+    """Delete an ended task. With ``host_id``, delete only a task of that host.
 
     :raises NoSuchTask: there is no such task.
-    :raises TaskOfOtherHost: it belongs to another host.
-    :raises TaskOngoing: it has not ended.
+    :raises TaskOfOtherHost: the task belongs to another host.
+    :raises TaskOngoing: the task has not ended.
     """
     found = _visible(tenant_id).filter(pk=task_id)
     rows = found.filter(state__in=sorted(ENDED))

@@ -17,7 +17,7 @@ WAIT_STEP_SECONDS = 0.1
 
 
 class TaskFailed(ProvisionerError):
-    """The awaited task failed; code and description are those of the task."""
+    """The task failed. Code and description are those of the task."""
 
     def __init__(self, code: ResultCode, description: str) -> None:
         super().__init__(description)
@@ -25,7 +25,9 @@ class TaskFailed(ProvisionerError):
 
 
 def tasks_wake(*, volume_id: str) -> None:
-    """Run the volume's waiting task now: the event that it waits for may have happened."""
+    """Run the waiting task of the volume now, because the event that it waits for may have
+    happened.
+    """
     rows = Task.objects.filter(
         volume_id=volume_id, lease_owner=WAITING, state__in=sorted(ACTIVE), type__in=saga_types()
     )
@@ -34,7 +36,7 @@ def tasks_wake(*, volume_id: str) -> None:
 
 
 def tasks_requeue() -> int:
-    """Submit the active tasks whose lease has expired again. Returns their number.
+    """Submit active tasks again whose lease has expired. Returns their number.
 
     This recovers from a killed worker, a flushed broker and a lost message.
     """
@@ -56,7 +58,7 @@ def _resubmit(rows: QuerySet[Task], task_id: str) -> bool:
 
 
 def task_wait(*, task_id: str, seconds: float) -> bool:
-    """Wait ``seconds`` for the task; False: it has not ended, and continues.
+    """Wait ``seconds`` for the task. Returns False if it has not ended; it then continues.
 
     :raises TaskFailed: the task failed with a refusal.
     :raises RuntimeError: the task failed because of a bug, or was stopped.

@@ -43,7 +43,7 @@ class TaskDeleteInput(Input):
 
 
 class Percent(serializers.FloatField):
-    """A number from 0 to 100, whole or not."""
+    """A number from 0 to 100. It need not be whole."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(min_value=0, max_value=100, **kwargs)
@@ -137,14 +137,16 @@ class TaskViewSet(ApiViewSet):
     }
 
     def list(self, request: Request) -> HttpResponseBase:
-        """Every host polls its own list each second: a single statement, without a transaction."""
+        """List tasks. Every host polls its own list each second, so this takes one statement and no
+        transaction.
+        """
         fields = parse_query(TaskListInput, request)
         fields["host_id"] = self.own_host(fields.get("host_id"))
         tenant_id = self.caller.tenant_id
         if any(fields.values()):
             shown = _shown(task_list(**fields, tenant_id=tenant_id))
             if not shown and fields["host_id"]:
-                self.stays_while(partial(is_known_idle, fields["host_id"]))
+                self.cache_answer_while(partial(is_known_idle, fields["host_id"]))
             return Response(shown)
         rows = partial(shown_tasks, tenant_id=tenant_id)
         return self.listed(Page(), Listing(rows, _shown, itemgetter("taskId"), key="task_id"))
@@ -165,9 +167,9 @@ def _shown(tasks: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def task_json(task: Mapping[str, Any]) -> dict[str, Any]:
-    """A task in the form of the reference, without unknown values.
+    """Return a task in the form of the reference, without unknown values.
 
-    An IDLE task has no ``taskStatus``, because the host agent takes any text there for a refusal.
+    An IDLE task has no ``taskStatus``, because the host agent treats any text there as a refusal.
     """
     started_at, ended_at = task["started_at"], task["ended_at"]
     fields = {

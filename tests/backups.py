@@ -1,4 +1,4 @@
-"""Backups of the tests' own database, made and restored by PostgreSQL's programs."""
+"""Backups of the tests' own database, created and restored by the programs of PostgreSQL."""
 
 import subprocess
 from pathlib import Path
@@ -6,12 +6,12 @@ from urllib.parse import quote
 
 from django.db import connection
 
-from provisioner.common.writes import writes_forget
+from provisioner.common.writes import writes_clear_cache
 from tests.servers import postgresql_programs
 
 
 class Backups:
-    """In ``folder``, each by its name."""
+    """Backups in ``folder``, by name."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -21,7 +21,9 @@ class Backups:
         self._run("pg_dump", "--format=custom", f"--file={self._folder / name}", _url())
 
     def restore(self, name: str = "backup") -> None:
-        """All tables are made anew, in the same database, under whoever uses it."""
+        """Restore into the same database. All tables are created again, even while others use the
+        database.
+        """
         options = [
             "--clean",
             "--if-exists",
@@ -30,15 +32,15 @@ class Backups:
             "--single-transaction",
         ]
         self._run("pg_restore", *options, f"--dbname={_url()}", str(self._folder / name))
-        writes_forget()
+        writes_clear_cache()
 
     def restore_beside(self, database: str, name: str = "backup") -> None:
-        """Into an empty database of the same server."""
+        """Restore into an empty database of the same server."""
         options = ["--no-owner", "--exit-on-error", f"--dbname={self.url(database)}"]
         self._run("pg_restore", *options, str(self._folder / name))
 
     def url(self, database: str) -> str:
-        """Of a database of the server that the tests use."""
+        """Return the URL of a database on the server of the tests."""
         return f"{_server()}/{database}"
 
     def _run(self, program: str, *arguments: str) -> None:

@@ -1,6 +1,6 @@
-"""The budgets of docs/architecture.md, section 12, but for complexity, which is ruff's.
+"""Checks the budgets in docs/architecture.md, section 12, except complexity, which ruff checks.
 
-``python -m tests.budgets`` prints what is over and exits with 1 if anything is.
+``python -m tests.budgets`` prints what exceeds a budget, and exits with 1 if anything does.
 """
 
 import ast
@@ -24,7 +24,7 @@ class Size:
 
 
 def main(root: Path) -> int:
-    """Measure the sources under ``root``; 1 if a budget is broken."""
+    """Measure the sources under ``root``. Returns 1 if a budget is exceeded."""
     files, functions = measure(sources(root), root)
     broken = [
         f"{size.name}: {size.lines} lines, never more than {FILE_LINES_NEVER}"
@@ -46,7 +46,7 @@ def main(root: Path) -> int:
 
 
 def sources(root: Path) -> list[Path]:
-    """Python files that git knows or would take, without migrations."""
+    """Return the Python files that git tracks or would add, without migrations."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"]
     names = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
     paths = {root / name for name in names.splitlines() if "/migrations/" not in name}
@@ -54,7 +54,7 @@ def sources(root: Path) -> list[Path]:
 
 
 def measure(paths: list[Path], root: Path) -> tuple[list[Size], list[Size]]:
-    """Sizes of the files that hold anything, and of their functions from ``def`` on."""
+    """Return the sizes of the files that are not empty, and of their functions from ``def`` on."""
     files, functions = [], []
     for path in paths:
         text, name = path.read_text(), str(path.relative_to(root))
@@ -77,7 +77,7 @@ def p90(sizes: list[Size]) -> float:
 
 
 def over_p90(kind: str, sizes: list[Size], budget: int) -> list[str]:
-    """If more than a tenth is over the budget: the longest ones."""
+    """Return the longest ones if more than a tenth exceeds the budget."""
     if p90(sizes) <= budget:
         return []
     longest = ", ".join(

@@ -1,4 +1,6 @@
-"""A database as new after each test that commits, in a tenth of the time of Django's ``flush``."""
+"""Cleans the database after each test that commits. This takes a tenth of the time of Django's
+``flush``.
+"""
 
 import os
 import threading
@@ -9,6 +11,7 @@ from typing import Any
 import redis
 from django.core.servers.basehttp import ServerHandler
 from django.db import connection, transaction
+from django.db.backends.postgresql.creation import DatabaseCreation
 from django.test import TransactionTestCase
 
 KEPT = {"django_content_type", "auth_permission", "inventory_pool"}
@@ -22,7 +25,7 @@ _running: set[int] = set()
 
 
 def install() -> None:
-    """For all tests of this process."""
+    """Clean in this way after all tests of this process."""
     answer = ServerHandler.run
 
     def run(handler: ServerHandler, application: Any) -> None:
@@ -33,13 +36,21 @@ def install() -> None:
             _running.discard(threading.get_ident())
 
     ServerHandler.run = run  # type: ignore[assignment, method-assign]
+    DatabaseCreation._destroy_test_db = _drop  # type: ignore[attr-defined]
     TransactionTestCase._fixture_teardown = _delete_rows  # type: ignore[attr-defined]
 
 
-def _delete_rows(_: TransactionTestCase) -> None:
-    """A few rows are deleted faster than the files of all tables are made anew, as TRUNCATE does.
+def _drop(creation: Any, name: str, verbosity: int) -> None:
+    """At the end, also if a thread of a live server still holds a connection."""
+    with creation._nodb_cursor() as cursor:
+        cursor.execute(f"DROP DATABASE {creation.connection.ops.quote_name(name)} WITH (FORCE)")
 
-    Foreign keys are checked at the commit, so the order of tables does not matter.
+
+def _delete_rows(_: TransactionTestCase) -> None:
+    """Delete all rows. A few rows are deleted faster than TRUNCATE creates the files of all tables
+    again.
+
+    Foreign keys are checked at the commit, so the order of the tables does not matter.
     """
     give_up = time.monotonic() + IDLE_SECONDS
     while _running and time.monotonic() < give_up:
@@ -55,7 +66,9 @@ def _delete_rows(_: TransactionTestCase) -> None:
 
 
 def _forget_logins() -> None:
-    """Failed logins of one test must not lock out the next one."""
+    """Delete the counts of failed logins, so that those of one test do not lock out the next
+    one.
+    """
     from provisioner.access.login_attempts import PREFIX
 
     client = _redis(os.environ["REDIS_URL"])
@@ -64,10 +77,10 @@ def _forget_logins() -> None:
 
 
 def _forget_health() -> None:
-    """The health of one test's pool, which ``GET /info`` keeps for some seconds."""
-    from volumes.health_selectors import pool_numbers_cache
+    """Clear the cached health of the pool, which ``GET /info`` keeps for some seconds."""
+    from volumes.health_selectors import pool_counts_cache
 
-    pool_numbers_cache.forget()
+    pool_counts_cache.forget()
 
 
 @cache

@@ -42,7 +42,9 @@ PBKDF2PasswordHasher.iterations = 1000
 
 
 def pytest_configure() -> None:
-    """Else the live server answers with files of this folder before it asks the API (/LICENSE)."""
+    """Otherwise the live server would answer with files of this folder before it asks the API
+    (/LICENSE).
+    """
     django_settings.MEDIA_URL = "/media/"
 
 
@@ -66,7 +68,7 @@ _http = urllib3.PoolManager(maxsize=64, retries=False)
 
 @dataclass(frozen=True)
 class Answer:
-    """What the API answered; ``body`` is the parsed JSON."""
+    """An answer of the API. ``body`` is the parsed JSON."""
 
     http: int
     body: Any
@@ -96,7 +98,9 @@ class Api:
         node: str | None = None,
         host: str | None = None,
     ) -> "Api":
-        """The same API, called with a token of these roles; HOST without ``host``: of HOST_ID."""
+        """Return the same API, called with a token of these roles. HOST without ``host``: the token
+        is for HOST_ID.
+        """
         if Role.HOST in roles and host is None:
             host = HOST_ID
         token, _ = token_issue(
@@ -110,7 +114,7 @@ class Api:
         return Api(self.url, f"Bearer {token}")
 
     def keyed(self, key: str) -> "Api":
-        """The same caller, whose calls have this ``Idempotency-Key``."""
+        """Return the same caller, whose calls have this ``Idempotency-Key``."""
         return Api(self.url, self.authorization, **{"Idempotency-Key": key})
 
     def call(self, method: str, path: str, body: Any = None, /, **query: Any) -> Answer:
@@ -145,13 +149,15 @@ class Api:
 
 
 def _is_whole(config: pytest.Config) -> bool:
-    """All tests, by the process that the others of a parallel run report to."""
+    """Whether this process collects the results of a run of all tests."""
     everywhere = config.args_source is not pytest.Config.ArgsSource.ARGS
     return everywhere and not config.option.keyword and not hasattr(config, "workerinput")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file that takes a minute and comes last would keep one process busy, and the others not."""
+    """Order the files. If a file that takes a minute came last, one process would be busy and the
+    others idle.
+    """
 
     def place(item: pytest.Item) -> int:
         found = (n for n, name in enumerate(LONGEST) if name in item.nodeid)
@@ -161,7 +167,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What did not run, why, and the one command that brings it."""
+    """Show which tests did not run, why, and the command that installs what they need."""
     skipped = terminalreporter.stats.get("skipped", [])
     reasons = [str(report.longrepr[2]) for report in skipped if isinstance(report.longrepr, tuple)]
     for line in programs.summary(reasons):
@@ -170,12 +176,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """A process of a parallel run ended."""
+    """Handle the end of a process of a parallel run."""
     coverage.add(getattr(node, "workeroutput", {}).get("seen", []))
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """A whole run shows each documented result, and the page that says so."""
+    """Check after a run of all tests that each documented result was shown, and that the coverage
+    page says so.
+    """
     config = session.config
     if hasattr(config, "workeroutput"):
         config.workeroutput["seen"] = coverage.seen()
@@ -195,11 +203,11 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.fixture
 def base_rows(transactional_db: None) -> None:
-    """What migrations add and the clean-up between tests takes away."""
+    """Restore the rows that migrations insert and the cleaning between tests deletes."""
     from django.contrib.auth.models import Group
 
     from inventory.models import License, Pool
-    from inventory.services.pool.identity import database_sealed
+    from inventory.services.pool.identity import database_confirm
     from volumes.models import DEFAULT_TENANT, Tenant
 
     default = Tenant(tenant_id=DEFAULT_TENANT, name="default", follows_pool=True)
@@ -208,7 +216,7 @@ def base_rows(transactional_db: None) -> None:
         defaults={"type": "PRODUCTION", "expires_at": None, "max_backends": None}
     )
     Pool.objects.get_or_create(defaults={"name": "tests"})
-    database_sealed()
+    database_confirm()
     Group.objects.bulk_create([Group(name=role) for role in Role], ignore_conflicts=True)
 
 
@@ -242,9 +250,10 @@ def _running_fleet(authority: Authority) -> Iterator[SimulatedFleet]:
 def fleet(
     base_rows: None, _running_fleet: SimulatedFleet, authority: Authority, settings: Settings
 ) -> Iterator[SimulatedFleet]:
-    """Storage nodes as new; the provisioner knows how to speak to them, and none is in the pool.
+    """Return storage nodes in the state of new ones. The provisioner has credentials for them, and
+    none is in the pool.
 
-    At the end no write may have had the name and generation of another with different content.
+    At the end, the test fails if a write repeated a name and generation with different content.
     """
     _running_fleet.reset()
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(
@@ -258,7 +267,9 @@ def fleet(
 
 @pytest.fixture
 def pool(api: Api, fleet: SimulatedFleet) -> Callable[[int], list[str]]:
-    """Adds the first n nodes, each in a rack of its own, two to a zone; answers their ids."""
+    """Return a function that adds the first n nodes, each in its own rack, two in each zone. It
+    returns their ids.
+    """
 
     def add(count: int = NODES) -> list[str]:
         added = []

@@ -1,8 +1,8 @@
-"""The fenced blocks of all pages for people: what they are, and where each is tried.
+"""The fenced blocks of all documentation pages, and where each is tested.
 
-After the language a block says how: ``install`` (a new server, from the first block to the last),
-``server`` (on that server afterwards), ``node`` (there, once a node is free), ``demo`` (while
-``make demo`` runs).
+The word after the language says how a block is tested: ``install`` (on a new server, from the first
+block to the last), ``server`` (on that server afterwards), ``node`` (there, after a node was
+freed), ``demo`` (while ``make demo`` runs).
 """
 
 import re
@@ -24,12 +24,12 @@ class Block:
 
     @property
     def name(self) -> str:
-        """The page and the block's first line."""
+        """The page and the first line of the block."""
         return f"{self.page}: {self.text.splitlines()[0]}"
 
 
 def blocks() -> list[Block]:
-    """All, in order."""
+    """Return all blocks, in order."""
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
     return [
         _block(str(page.relative_to(ROOT)), info.split(), text)

@@ -1,9 +1,9 @@
-"""Runs before Django's settings are read: gives the tests their servers and settings.
+"""Starts the servers of the tests and sets their settings, before Django reads its settings.
 
-PostgreSQL and Redis are started for this session alone. Servers, databases and folders of this
-machine are not touched, also if DATABASE_URL or another variable of a production names them:
-TEST_DATABASE_URL alone gives the tests another database, such as SQLite's. Each process of a
-parallel run (pytest-xdist) has a database, a Redis and a data folder of its own.
+PostgreSQL and Redis are started for this session only. Servers, databases and folders of this
+machine are not touched, even if DATABASE_URL or another variable of a production system names them.
+Only TEST_DATABASE_URL selects another database for the tests, such as SQLite. Each process of a
+parallel run (pytest-xdist) has its own database, Redis and data folder.
 """
 
 import os
@@ -32,7 +32,9 @@ MADE = "TEST_MADE"
 
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]:
-    """A wrapper, so that it runs before pytest-django reads the settings."""
+    """Start the servers. This is a wrapper, so that it runs before pytest-django reads the
+    settings.
+    """
     inherited = os.environ.pop(MADE, "") if "PYTEST_XDIST_WORKER" in os.environ else ""
     for field in Environment.model_fields:
         os.environ.pop(variable_name(field), None)
@@ -53,5 +55,5 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
 
 
 def _own(url: str) -> str:
-    """The URL of a database that is still to be made."""
+    """Return the URL of a database that does not exist yet."""
     return urlsplit(url)._replace(path=f"/{database_name()}", query=NO_WAIT_FOR_DISKS).geturl()

@@ -1,6 +1,7 @@
-"""Programs that tests run and no wheel brings: found on this machine, or their tests are skipped.
+"""Programs that tests run and that are not in a Python package. If a program is not installed on
+this machine, its tests are skipped.
 
-``python -m tests.programs`` (``make test-tools``) installs them; no test does.
+``python -m tests.programs`` (``make test-tools``) installs them. Tests never install them.
 """
 
 import os
@@ -37,26 +38,28 @@ COMMAND = "make test-tools"
 
 
 def installed(program: str) -> str | None:
-    """The path of a program; None if it is not here."""
+    """Return the path of a program. None: it is not installed."""
     if program in MODULES and not any(Path("/usr/lib").glob(MODULES[program])):
         return None
     return shutil.which(program, path=PATH)
 
 
 def tool(program: str) -> str:
-    """The path of a program. Without it the test is skipped; under CI it fails."""
+    """Return the path of a program. If it is not installed, the test is skipped; under CI it
+    fails.
+    """
     return installed(program) or missing(program)
 
 
 def missing(what: str) -> str:
-    """Skip the test; under CI, where all must run, it fails."""
+    """Skip the test. Under CI, where all tests must run, it fails."""
     if os.environ.get("CI", "").lower() in {"true", "1"}:
         pytest.fail(f"{MISSING}{what}")
     pytest.skip(f"{MISSING}{what}")
 
 
 def summary(reasons: Iterable[str]) -> list[str]:
-    """What was skipped, by what it lacks, and the command that brings it."""
+    """Return the skipped tests by the missing program, and the command that installs it."""
     counts = Counter(reason.partition(MISSING)[2] or reason for reason in reasons)
     if not counts:
         return []
@@ -65,7 +68,9 @@ def summary(reasons: Iterable[str]) -> list[str]:
 
 
 def main() -> int:
-    """Say what would be installed, ask (or be told YES=1), and install it with apt-get."""
+    """Show what would be installed, ask for confirmation unless YES=1 is set, and install it with
+    apt-get.
+    """
     lacking = [program for program in PACKAGES if not installed(program)]
     packages = sorted({package for program in lacking for package in PACKAGES[program]})
     if not lacking:

@@ -1,4 +1,4 @@
-"""Records what clients put on the wire: a proxy for TCP that passes every byte on."""
+"""Records the requests of clients: a TCP proxy that forwards every byte."""
 
 import contextlib
 import json
@@ -13,7 +13,9 @@ LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 class Request(NamedTuple):
-    """As it was sent; ``headers`` are its lines, the first with method and path."""
+    """A request as it was sent. ``headers`` are its lines; the first line has the method and the
+    path.
+    """
 
     line: str
     headers: frozenset[str]
@@ -30,7 +32,7 @@ class Request(NamedTuple):
 
 
 class Recorder:
-    """Stands before the server at ``url``; clients call ``self.url``."""
+    """A proxy in front of the server at ``url``. Clients call ``self.url``."""
 
     def __init__(self, url: str) -> None:
         there = urlsplit(url)
@@ -51,7 +53,7 @@ class Recorder:
 
     @property
     def requests(self) -> list[Request]:
-        """In the order in which they came."""
+        """The requests, in the order in which they arrived."""
         with self._lock:
             return list(self._requests)
 
@@ -68,7 +70,7 @@ class Recorder:
                     threading.Thread(target=pump, args=ends, daemon=True).start()
 
     def _ask(self, client: socket.socket, server: socket.socket) -> None:
-        """A request is recorded when it is whole, and passed on only then."""
+        """Forward requests. Each is recorded and forwarded when it is complete."""
         data = b""
         with contextlib.suppress(OSError), client, server:
             while chunk := client.recv(CHUNK_BYTES):
@@ -86,7 +88,7 @@ class Recorder:
 
 
 def _whole(data: bytes) -> int | None:
-    """How long the first request is, once it is there to its end."""
+    """Return the length of the first request if it is complete, else None."""
     head, end, rest = data.partition(b"\r\n\r\n")
     if not end:
         return None
@@ -96,7 +98,7 @@ def _whole(data: bytes) -> int | None:
 
 
 def parsed(data: bytes) -> Request:
-    """One whole request."""
+    """Parse one complete request."""
     head, _, content = data.partition(b"\r\n\r\n")
     line, *headers = head.decode().split("\r\n")
     return Request(line, frozenset(headers), content)

@@ -1,4 +1,4 @@
-"""A private rsyslog for the tests: on free ports, with its own settings, as nobody."""
+"""A private rsyslog for the tests. It uses free ports and its own settings, and runs as nobody."""
 
 import json
 import os
@@ -46,8 +46,8 @@ input(type="imtcp" address="127.0.0.1" port="{tls}" ruleset="all" name="tls"
 
 
 class Rsyslog:
-    """An rsyslog that writes each record, parsed and raw, to a file; ``start`` it as often as
-    needed.
+    """An rsyslog that writes each record, parsed and raw, to a file. ``start`` may be called
+    several times.
     """
 
     def __init__(self, program: Path, folder: Path, certificate: Path, key: Path, ca: Path) -> None:
@@ -86,11 +86,11 @@ class Rsyslog:
             processes.stop(self._process, request=signal.SIGTERM)
 
     def forget(self) -> None:
-        """What arrived until now is of no interest any more."""
+        """Discard the records that have arrived until now."""
         self._seen += len(self._lines())
 
     def records(self, count: int) -> list[dict[str, Any]]:
-        """What arrived, once that is ``count`` records or more; waits for them."""
+        """Wait for ``count`` records or more, and return them."""
         eventually(
             lambda: len(self._lines()) >= count,
             seconds=WAIT_SECONDS,
@@ -114,7 +114,9 @@ class Rsyslog:
 
 
 def _given_to_nobody(folder: Path) -> int | None:
-    """Root runs it as nobody, who owns the folder and can reach it."""
+    """Give the folder to the account nobody if the tests run as root, because rsyslog then runs as
+    nobody.
+    """
     if os.geteuid() != 0:
         return None
     account = pwd.getpwnam("nobody").pw_uid

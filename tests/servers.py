@@ -1,4 +1,6 @@
-"""PostgreSQL and Redis for the tests: private ones, which end with the session."""
+"""Private servers of PostgreSQL and Redis for the tests. They are stopped at the end of the
+session.
+"""
 
 import contextlib
 import os
@@ -27,13 +29,14 @@ INSTALL = "run `make test`, which brings both, or install postgresql and redis-s
 
 
 class NoServer(Exception):
-    """No program to start one was found, or it does not start."""
+    """No program for a server was found, or the server does not start."""
 
 
 class Servers:
-    """Each runs from the call that asks for it until ``stop``, with data of its own.
+    """Starts each server, with its own data, at the first call that asks for it. It runs until
+    ``stop``.
 
-    :raises NoServer: there is no program for it here.
+    :raises NoServer: there is no program for it on this machine.
     """
 
     def __init__(self) -> None:
@@ -44,13 +47,12 @@ class Servers:
             self._stops.pop()()
 
     def postgresql(self) -> str:
-        """URL of a server on which the user may make databases."""
+        """Return the URL of a server where the user may create databases."""
         folder = self._folder()
         programs = postgresql_programs(folder)
         account = unprivileged(folder)
         data, port = folder / "data", free_port()
-        initdb = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-N"]
-        run([*initdb, "--encoding=UTF8", "--locale=C"], account)
+        initialize(programs, data, account)
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": port,
@@ -67,7 +69,7 @@ class Servers:
         return url
 
     def redis(self) -> str:
-        """URL of an empty Redis database."""
+        """Return the URL of an empty Redis database."""
         folder = self._folder()
         port = free_port()
         url = f"redis://127.0.0.1:{port}/0"
@@ -117,7 +119,9 @@ def _client(url: str) -> redis.Redis:
 
 
 def postgresql_programs(folder: Path) -> Path:
-    """The newest installed PostgreSQL, else a copy of the wheel's, which any user can read."""
+    """Return the folder of the newest installed PostgreSQL, or else a copy of that in the wheel,
+    which any user can read.
+    """
     installed = INSTALLED_POSTGRESQL.glob("*/bin/postgres")
     for program in sorted(installed, key=lambda path: int(path.parts[-3]), reverse=True):
         return program.parent
@@ -147,7 +151,9 @@ def _package(name: str) -> Path | None:
 
 
 def unprivileged(folder: Path) -> int | None:
-    """PostgreSQL refuses to run as root: the account instead, which is given the folder."""
+    """Return the account to use instead of root, because PostgreSQL refuses to run as root. The
+    account gets the folder.
+    """
     if os.geteuid() != 0:
         return None
     account = pwd.getpwnam("nobody").pw_uid
@@ -157,6 +163,15 @@ def unprivileged(folder: Path) -> int | None:
     return account
 
 
+def initialize(programs: Path, data: Path, account: int | None) -> None:
+    """Make an empty PostgreSQL data directory, in which ``postgres`` may do all.
+
+    :raises NoServer: it cannot be made.
+    """
+    command = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-N"]
+    run([*command, "--encoding=UTF8", "--locale=C"], account)
+
+
 def run(command: list[str], account: int | None) -> None:
     done = subprocess.run(command, user=account, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -164,8 +179,8 @@ def run(command: list[str], account: int | None) -> None:
 
 
 def free_port() -> int:
-    """A port that nothing listens on. The kernel gives it to no connection: it is still free
-    when a program gets round to it.
+    """Return a port on which nothing listens. The kernel does not use it for outgoing connections,
+    so it is still free when a program binds it.
     """
     while True:
         port = PORTS.start + secrets.randbelow(len(PORTS))
@@ -174,5 +189,7 @@ def free_port() -> int:
 
 
 def database_name() -> str:
-    """A name of this process's own, so that two test runs on one server never meet."""
+    """Return a name that only this process uses, so that two test runs on one server do not
+    interfere.
+    """
     return f"provisioner_{os.getpid()}_{secrets.token_hex(3)}"

@@ -20,7 +20,10 @@ class Parsed:
 
 
 def parse(line: bytes) -> Parsed:
-    """:raises ValueError, AssertionError: it is no record of version 1 with a UTF-8 message."""
+    """Parse a record.
+
+    :raises ValueError, AssertionError: it is not a record of version 1 with a UTF-8 message.
+    """
     text = line.decode("utf-8")
     header, version, at, host, app_name, process, message_id, rest = _split(text)
     assert version == "1"
@@ -36,7 +39,7 @@ def parse(line: bytes) -> Parsed:
 
 
 def unframe(stream: bytes) -> list[bytes]:
-    """The records of a stream that counts octets (RFC 6587)."""
+    """Return the records of a stream with octet counting (RFC 6587)."""
     records = []
     while stream:
         length, _, stream = stream.partition(b" ")
@@ -52,7 +55,7 @@ def _split(text: str) -> list[str]:
 
 
 def _read_element(text: str, found: Parsed) -> int:
-    """Reads one SD-ELEMENT; answers where it ends."""
+    """Read one SD-ELEMENT. Returns the position of its end."""
     assert text[0] == "["
     place = 1
     while text[place] not in " ]":

@@ -1,4 +1,4 @@
-"""How tests wait for what no event announces: they ask again until it is so."""
+"""Waits for conditions that no event reports, by checking them again and again."""
 
 import time
 from collections.abc import Callable
@@ -11,11 +11,12 @@ def eventually(
     what: str | Callable[[], object],
     pause: float = 0.05,
 ) -> None:
-    """Wait until ``true()``, and ask every ``pause`` seconds.
+    """Wait until ``true()`` holds. It is checked every ``pause`` seconds.
 
-    ``what`` is awaited: a text, or a function that tells the state when the time is over.
+    ``what``: a description of the condition, or a function that describes the state after a
+    timeout.
 
-    :raises AssertionError: it is not so within ``seconds``.
+    :raises AssertionError: it does not hold within ``seconds``.
     """
     end = time.monotonic() + seconds
     while not true():

@@ -14,7 +14,9 @@ Transport.brpop_timeout = 0.05  # type: ignore[assignment] # so soon a worker no
 
 @contextmanager
 def running_worker() -> Iterator[None]:
-    """What is sent is worked off while this is open; nothing that was sent before."""
+    """A context in which a worker runs the jobs that are sent. Jobs that were sent before are not
+    run.
+    """
     app.control.purge()
     try:
         with start_worker(
@@ -22,5 +24,5 @@ def running_worker() -> Iterator[None]:
         ):
             yield
     finally:
-        shutdown.go_on()
+        shutdown.clear()
     app.control.purge()

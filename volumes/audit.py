@@ -32,7 +32,7 @@ from volumes.services.node_calls import replica_spec, snapshot_spec
 
 NODE_SECONDS = 60.0
 AT_ONCE = 32
-"""How many nodes are read at once: the content of so many is in memory."""
+"""The number of nodes that are read at once. Their contents are in memory at the same time."""
 SETTLING_SECONDS = 1.0
 OVERDUE = dt.timedelta(seconds=30)
 
@@ -151,7 +151,9 @@ def _ready(row: Replica | Snapshot) -> bool:
 def _compare_things(
     name: str, kind: str, wanted: Mapping[str, wire.Wire], there: Mapping[str, wire.Wire]
 ) -> Iterator[Difference]:
-    """Compare the objects that must be on a node, by uuid, with its actual objects."""
+    """Yield the differences between the objects that must be on a node and those that it has, by
+    uuid.
+    """
     for uuid, spec in wanted.items():
         found = there.get(uuid)
         if found is None:

@@ -1,7 +1,7 @@
-"""The rules of health (docs/explanation/health.md), on plain values, without queries.
+"""The rules of health (docs/explanation/health.md), applied to plain values, without queries.
 
-:mod:`volumes.health_selectors` has the same rules in SQL, for filters and counts. A test compares
-    both for every combination of states.
+:mod:`volumes.health_selectors` expresses the same rules in SQL, for filters and counts. A test
+compares both for every combination of states.
 """
 
 import datetime as dt
@@ -41,6 +41,9 @@ class VolumeHealth(NamedTuple):
     rebuild: Progress | None = None
 
 
+HEALTHY = VolumeHealth(Health.HEALTHY)
+
+
 class PoolHealth(NamedTuple):
     """Health of the pool. ``reason`` is "" if Healthy."""
 
@@ -49,10 +52,12 @@ class PoolHealth(NamedTuple):
 
 
 class Condition(StrEnum):
-    """Condition of one replica, in words. ``{}`` stands for its node."""
+    """The condition of one replica, as the end of a sentence. ``{}`` is replaced by the name of its
+    node.
+    """
 
     CURRENT = "on node {} is current"
-    OUTGOING = "on node {} is being removed"
+    TERMINATING = "on node {} is being removed"
     MISSING = "on node {} is Missing"
     REMOVED = "was on a node that was removed by force"
     NOT_ASKED = "is on node {}, which is silent and has not been called since"
@@ -66,20 +71,22 @@ class Condition(StrEnum):
 def volume_health(
     volume: VolumeRow, replicas: Sequence[ReplicaRow], now: dt.datetime
 ) -> VolumeHealth:
-    """Return the health of a visible volume. ``replicas``: all of its replicas that clients see."""
+    """Return the health of a volume that clients see. ``replicas``: all of its replicas that
+    clients see.
+    """
     known = any(r.replica_state == ReplicaState.AVAILABLE and _is_whole(r) for r in replicas)
     conditions = [
-        _condition(r, now, is_filled=_is_filled(r, known=known), published=volume.published)
+        _condition(r, now, is_current=_is_current(r, known=known), published=volume.published)
         for r in replicas
     ]
+    if conditions.count(Condition.CURRENT) >= volume.num_replicas:
+        return HEALTHY
     number = Counter(conditions)
     not_asked = sum(
-        condition is Condition.NOT_ASKED and _is_filled(r, known=known)
+        condition is Condition.NOT_ASKED and _is_current(r, known=known)
         for r, condition in zip(replicas, conditions, strict=True)
     )
     health = _health(volume.num_replicas, number, not_asked)
-    if health is Health.HEALTHY:
-        return VolumeHealth(health)
     texts = [f"{number[Condition.CURRENT]} of {_count(volume.num_replicas, 'replica')} can be used"]
     texts += [
         f"replica {r.uuid} {condition.format(r.backend_id)}"
@@ -92,9 +99,8 @@ def volume_health(
 
 
 def _health(wanted: int, number: Mapping[Condition, int], not_asked: int) -> Health:
+    """The health of a volume that has less than the wanted number of current replicas."""
     current = number[Condition.CURRENT]
-    if current >= wanted:
-        return Health.HEALTHY
     if not_asked and (current == 0 or current + not_asked >= wanted):
         return Health.UNKNOWN
     if current == 0:
@@ -103,11 +109,11 @@ def _health(wanted: int, number: Mapping[Condition, int], not_asked: int) -> Hea
 
 
 def _is_whole(replica: ReplicaRow) -> bool:
-    """Whether the replica exists on its node, and no copy between nodes rebuilds it."""
+    """Whether the replica exists on its node and is not being rebuilt by a copy between nodes."""
     return replica.state == LifeState.READY and not replica.rebuilding
 
 
-def _is_filled(replica: ReplicaRow, *, known: bool) -> bool:
+def _is_current(replica: ReplicaRow, *, known: bool) -> bool:
     """Whether the replica holds current data.
 
     ``known``: a host or a copy has reported a replica of the volume Available. Before that, all
@@ -118,25 +124,25 @@ def _is_filled(replica: ReplicaRow, *, known: bool) -> bool:
 
 
 def _condition(
-    replica: ReplicaRow, now: dt.datetime, *, is_filled: bool, published: bool
+    replica: ReplicaRow, now: dt.datetime, *, is_current: bool, published: bool
 ) -> Condition:
     until, polled_at = replica.backend__available_until, replica.backend__polled_at
     if replica.replica_state == ReplicaState.TERMINATING:
-        return Condition.OUTGOING
+        return Condition.TERMINATING
     if until is None or polled_at is None:
         return Condition.REMOVED
     if replica.replica_state == ReplicaState.MISSING:
         return Condition.MISSING
     if until < now:
         return Condition.NOT_ASKED if polled_at < until else Condition.UNREACHABLE
-    if is_filled:
+    if is_current:
         return Condition.CURRENT
-    is_ours = not _is_whole(replica)
-    return Condition.REBUILDING if is_ours or published else Condition.INCOMPLETE
+    in_progress = not _is_whole(replica)
+    return Condition.REBUILDING if in_progress or published else Condition.INCOMPLETE
 
 
 def pool_health(volumes: Mapping[Health, int], nodes: Mapping[NodeHealth, int]) -> PoolHealth:
-    """Return the health of the pool. ``volumes``, ``nodes``: their numbers by health."""
+    """Return the health of the pool. ``volumes``, ``nodes``: how many of them have which health."""
     away = nodes.get(NodeHealth.UNAVAILABLE, 0)
     bad = {health: n for health in Health if (n := volumes.get(health, 0))}
     bad.pop(Health.HEALTHY, None)

@@ -35,11 +35,12 @@ from volumes.read_models import VolumeAndReplicas
 from volumes.selectors import volumes_visible
 
 H = TypeVar("H", bound=TextChoices)
+T = TypeVar("T")
 HEALTH_SECONDS = 5.0
-FEW = 10_000
-"""So many keys are in memory at most while volumes of a health are listed."""
+MAX_KEYS = 10_000
+"""The greatest number of keys that are in memory while the volumes of one health are listed."""
 WHOLE = Q(state=LifeState.READY, rebuilding=False)
-OURS = Q(state=LifeState.CREATING) | Q(
+IN_PROGRESS = Q(state=LifeState.CREATING) | Q(
     state=LifeState.READY, rebuilding=True, volume__num_replicas__gt=1
 )
 """A replica that clients see and that is being created, or rebuilt by a copy between nodes."""
@@ -47,9 +48,9 @@ LOST = Q(replica_state__in=[ReplicaState.MISSING, ReplicaState.TERMINATING])
 
 
 def volume_healths(rows: Iterable[VolumeAndReplicas]) -> dict[int, VolumeHealth]:
-    """Return the health of a page's volumes, by key.
+    """Return the health of the volumes of a page, by key.
 
-    It makes no query, or one if some volumes are Rebuilding.
+    It makes no query, or one query if some of the volumes are Rebuilding.
     """
     now = clock.now()
     found = {v.id: (v.uuid, volume_health(v, replicas, now)) for v, replicas in rows}
@@ -63,37 +64,41 @@ def volumes_with_health() -> QuerySet[Any]:
     return volumes_visible(None).order_by().annotate(health=_health())
 
 
-def volumes_of_health(rows: QuerySet[Volume], health: str) -> QuerySet[Volume]:
+def volumes_of_health(rows: QuerySet[Volume, T], health: str) -> QuerySet[Volume, T]:
     """Keep the visible volumes that have this health. Reads first which these are.
 
-    If they are more than FEW, the database looks at one volume after the other instead, until the
-    page is full. That would take long for a health that hardly any volume has.
+    If they are more than MAX_KEYS, the database instead checks one volume after the other until the
+    page is full. For a health that hardly any volume has, that would take long.
     """
     keys = _keys_of_health(health)
-    if len(keys) <= FEW:
+    if len(keys) <= MAX_KEYS:
         return rows.filter(pk__among=keys)
     return rows.filter(state=LifeState.READY).alias(health=_health()).filter(health=health)
 
 
 def _keys_of_health(health: str) -> list[int]:
-    """At least FEW + 1 keys, or all."""
+    """Return at least MAX_KEYS + 1 keys of volumes with this health, or all of them if there are
+    fewer.
+    """
     of_visible = Replica.objects.filter(volume__state=LifeState.READY)
     found = _by_volume(of_visible).filter(health=health).values_list("volume", flat=True)
-    keys = list(found[: FEW + 1])
+    keys = list(found[: MAX_KEYS + 1])
     if health == Health.FAULTED:
         without = volumes_visible(None).filter(replicas=None).order_by()
-        keys += without.values_list("pk", flat=True)[: FEW + 1]
+        keys += without.values_list("pk", flat=True)[: MAX_KEYS + 1]
     return keys
 
 
 def _health() -> Coalesce:
-    """The health of a row of :class:`Volume`. It may have lost all its replicas."""
+    """The health of a row of :class:`Volume`, as an expression. The volume may have lost all its
+    replicas.
+    """
     health = _by_volume(Replica.objects.filter(volume=OuterRef("pk"))).values("health")
     return Coalesce(Subquery(health), Value(Health.FAULTED), output_field=CharField())
 
 
 def _by_volume(replicas: QuerySet[Replica]) -> QuerySet[Any]:
-    """One row with the health for each volume of the replicas."""
+    """Return one row with the health for each volume that has one of the replicas."""
     now = clock.now()
     up = Q(backend__available_until__gte=now)
     silent = Q(backend__available_until__lt=now)
@@ -106,7 +111,7 @@ def _by_volume(replicas: QuerySet[Replica]) -> QuerySet[Any]:
         synchronizing=_replicas(WHOLE & up, ReplicaState.SYNCHRONIZING),
         available_later=_replicas(WHOLE & not_asked, ReplicaState.AVAILABLE),
         unknown_later=_replicas(WHOLE & not_asked, ReplicaState.UNKNOWN),
-        ours=Count("pk", filter=OURS & up & ~LOST),
+        ours=Count("pk", filter=IN_PROGRESS & up & ~LOST),
     )
     rows = rows.alias(
         current=Case(When(known=0, then="unknown"), default="available"),
@@ -136,7 +141,7 @@ def _of_counts() -> Case:
     )
 
 
-def volume_numbers(tenant_id: str | None = None) -> dict[Health, int]:
+def volume_counts(tenant_id: str | None = None) -> dict[Health, int]:
     """Return the number of volumes by health, of all tenants or of one, in two queries."""
     visible = of_tenant(Replica.objects.filter(volume__state=LifeState.READY), tenant_id)
     numbers = _numbers(_by_volume(visible), Health)
@@ -144,7 +149,7 @@ def volume_numbers(tenant_id: str | None = None) -> dict[Health, int]:
     return numbers
 
 
-def node_numbers() -> dict[NodeHealth, int]:
+def node_counts() -> dict[NodeHealth, int]:
     """Return the number of nodes by health, in one query."""
     return _numbers(Backend.objects.order_by().annotate(health=node_health()), NodeHealth)
 
@@ -155,37 +160,39 @@ def _numbers(rows: QuerySet[Any], of: type[H]) -> dict[H, int]:
     return {health: found[str(health)] for health in of}
 
 
-class PoolNumbers(NamedTuple):
-    """The numbers of volumes and nodes by health."""
+class PoolCounts(NamedTuple):
+    """The numbers of volumes and of nodes, by health."""
 
     volumes: Mapping[Health, int]
     nodes: Mapping[NodeHealth, int]
 
     @property
     def health(self) -> PoolHealth:
-        """The health of the pool that follows from the numbers."""
+        """The health of the pool that follows from these numbers."""
         return pool_health(self.volumes, self.nodes)
 
 
-class PoolNumbersCache:
-    """A cache of the numbers, because reading them reads every volume. While one caller reads them
-    again, others get the cached ones.
+class PoolCountsCache:
+    """A cache of the numbers, because reading them reads every volume. While one thread reads them
+    again, other threads get the cached numbers.
     """
 
     def __init__(self) -> None:
         self.until = 0.0
-        self.found: PoolNumbers | None = None
+        self.found: PoolCounts | None = None
 
-    def get(self) -> PoolNumbers:
-        """Return the numbers, not older than HEALTH_SECONDS unless they are being read now."""
+    def get(self) -> PoolCounts:
+        """Return the numbers. They are at most HEALTH_SECONDS old, unless another thread is reading
+        them now.
+        """
         if self.found is None or time.monotonic() >= self.until:
             self.until = time.monotonic() + HEALTH_SECONDS
-            self.found = PoolNumbers(volume_numbers(), node_numbers())
+            self.found = PoolCounts(volume_counts(), node_counts())
         return self.found
 
     def forget(self) -> None:
-        """Drop the cached value."""
+        """Clear the cache."""
         self.found = None
 
 
-pool_numbers_cache = PoolNumbersCache()
+pool_counts_cache = PoolCountsCache()

@@ -1,6 +1,7 @@
-"""What unfinished objects wait for, in a few words for clients and operators. "" means nothing.
+"""Why an object is not finished yet, in a few words for clients and operators. "" means that it is
+finished.
 
-The functions use only rows and their prefetched relations, and make no query.
+The functions use only rows and their prefetched relations. They make no query.
 """
 
 from provisioner.common.models import LifeState
@@ -12,7 +13,7 @@ REMOVED_NODE = "its node, which was removed by force"
 
 
 def volume_pending_reason(volume: Volume | VolumeRow) -> str:
-    """Return what the volume waits for. Its replicas and publications have their own reasons."""
+    """Return what the volume waits for. Replicas and publications have reasons of their own."""
     if volume.state == LifeState.CREATING:
         return "its nodes to create it"
     if volume.state == LifeState.DELETING:
@@ -25,13 +26,13 @@ def volume_pending_reason(volume: Volume | VolumeRow) -> str:
 def replica_pending_reason(replica: Replica | ReplicaRow, *, exporting: bool, alone: bool) -> str:
     """Return what the replica waits for.
 
-    ``exporting``: a node must still export it. ``alone``: its volume has one replica.
+    ``exporting``: its node must still export it. ``alone``: its volume has one replica.
     """
     if replica.backend_id is None:
         return REMOVED_NODE
     node = f"node {replica.backend_id}"
-    if text := _life(replica.state, node):
-        return text
+    if replica.state != LifeState.READY:
+        return _life(replica.state, node)
     if replica.rebuilding:
         return f"its copy to {node} to end"
     if exporting:
@@ -64,7 +65,7 @@ def _pending_by_state(state: str, node: str, *, alone: bool) -> str:
 
 
 def snapshot_pending_reason(snapshot: Snapshot) -> str:
-    """Return what the snapshot, with its replica loaded, waits for."""
+    """Return what the snapshot waits for. Its replica must be loaded."""
     node = snapshot.replica.backend_id
     return REMOVED_NODE if node is None else _life(snapshot.state, f"node {node}")
 
@@ -75,7 +76,7 @@ def publication_pending_reason(publication: Publication) -> str:
 
 
 def export_pending_reason(export: Export) -> str:
-    """Return what the export, with its replica loaded, waits for."""
+    """Return what the export waits for. Its replica must be loaded."""
     node = f"node {export.replica.backend_id}"
     match export.state:
         case LifeState.CREATING:

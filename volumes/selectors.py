@@ -1,6 +1,7 @@
-"""Queries: candidates of placement, volumes, snapshots, exports, tenants."""
+"""Queries for placement candidates, volumes, snapshots, exports and tenants."""
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, Sum
@@ -23,6 +24,7 @@ from volumes.models import (
 from volumes.placement.request import Candidate, Drive
 from volumes.sizing import GIB
 
+T = TypeVar("T")
 LIVE = ~Q(state=LifeState.DELETING)
 VISIBLE = LIVE & ~Q(rebuilding=True, volume__num_replicas=1)
 """Replicas that clients see. The new replica of a one-replica volume has the same uuid as the old
@@ -65,9 +67,9 @@ SUB_VOLUMES = Prefetch("sub_volumes", SubVolume.objects.select_related("ssd"))
 
 
 def candidates_read(exclusive_class: str = "") -> list[Candidate]:
-    """Return all nodes and SSDs as candidates for placement.
+    """Return all nodes, with their SSDs, as candidates for placement.
 
-    ``exclusive_class``: marks the SSDs that hold a volume of that storage class.
+    ``exclusive_class``: SSDs that hold a volume of this storage class are marked.
     """
     now = clock.now()
     taken = _ssds_with_class(exclusive_class) if exclusive_class else frozenset()
@@ -101,8 +103,8 @@ def volumes_visible(tenant_id: str | None) -> QuerySet[Volume]:
 
 
 def volumes_filter(
-    rows: QuerySet[Volume], *, backend_id: str | None, host_id: str | None
-) -> QuerySet[Volume]:
+    rows: QuerySet[Volume, T], *, backend_id: str | None, host_id: str | None
+) -> QuerySet[Volume, T]:
     """Keep the volumes with a replica on the backend and a publication to the host; None: any."""
     if backend_id is not None:
         on_backend = Replica.objects.filter(VISIBLE, volume=OuterRef("pk"), backend_id=backend_id)
@@ -119,12 +121,12 @@ def sub_volumes_of(volume_id: int) -> QuerySet[SubVolume]:
 
 
 def replicas_with_nodes(rows: QuerySet[Replica]) -> QuerySet[Replica]:
-    """Load the replicas with all rows that a call to their node needs."""
+    """Load the replicas with all rows that calls to their nodes need."""
     return rows.select_related("backend").prefetch_related("backend__addresses", SUB_VOLUMES)
 
 
 def backend_with_addresses(backend_id: str) -> Backend | None:
-    """Load a backend with all that a call to its node needs. One statement."""
+    """Load a backend with all rows that a call to its node needs, in one statement."""
     rows = list(WITH_ADDRESSES.rows(backend=backend_id))
     if not rows:
         return None
@@ -134,8 +136,8 @@ def backend_with_addresses(backend_id: str) -> Backend | None:
 
 
 def replicas_expanded_offline(volume: Volume) -> QuerySet[Replica]:
-    """Return replicas on several SSDs of a node that expands such a volume only while no
-    host uses it.
+    """Return the replicas of the volume that span SSDs, on nodes that expand such a volume only
+    while no host uses it.
     """
     rows = volume.replicas.filter(LIVE, backend__expands_spans_online=False)
     return rows.alias(spans=Count("sub_volumes", distinct=True)).filter(spans__gt=1)
@@ -159,14 +161,14 @@ def snapshot_rows(rows: QuerySet[Snapshot]) -> QuerySet[Snapshot]:
 
 
 def snapshots_with_nodes(rows: QuerySet[Snapshot]) -> QuerySet[Snapshot]:
-    """Load the snapshots with all rows that a call to their node needs."""
+    """Load the snapshots with all rows that calls to their nodes need."""
     return rows.select_related("replica__backend").prefetch_related(
         "replica__backend__addresses", SUB_VOLUMES
     )
 
 
 def exports_with_nodes(rows: QuerySet[Export]) -> QuerySet[Export]:
-    """Load the exports with all rows that a call to their node needs."""
+    """Load the exports with all rows that calls to their nodes need."""
     return rows.select_related("replica__backend").prefetch_related("replica__backend__addresses")
 
 
@@ -177,10 +179,10 @@ def publications_of_targets(
     tenant_id: str | None,
     seen_by: str | None = None,
 ) -> QuerySet[Publication]:
-    """Return the publications that are namespaces of targets, with exports and hosts.
+    """Return the publications that are namespaces of targets, with their exports and hosts.
 
-    ``seen_by``: the id of the host that asks. A host sees its own target and, in the targets of
-    other hosts, the volumes that it shares with them.
+    ``seen_by``: the id of the host that asks. A host sees its own target. In the targets of other
+    hosts, it sees the volumes that it shares with them.
     """
     rows = Publication.objects.exclude(volume__protocol=Protocol.LOCAL)
     if seen_by is not None:
@@ -199,7 +201,7 @@ def publications_of_targets(
 
 
 def hosts_with(publications: QuerySet[Publication]) -> QuerySet[Host]:
-    """Return the hosts that have one of the publications."""
+    """Return the hosts of the publications."""
     return Host.objects.filter(Exists(publications.filter(host_id=OuterRef("pk"))))
 
 

@@ -1,4 +1,4 @@
-"""Sizes: clients give GiB, everything else uses bytes (contract, section 5)."""
+"""Sizes. Clients give GiB; all other code uses bytes."""
 
 from collections.abc import Iterable
 from itertools import accumulate, pairwise
@@ -13,10 +13,10 @@ LEAST_RESERVED_BYTES = 20 * GIB
 
 
 def reserved_bytes(capacity_bytes: int, percent: int) -> int:
-    """Return the bytes reserved for a thin volume or snapshot.
+    """Return the bytes that are reserved for a thin volume or snapshot.
 
-    That is ``percent`` of its capacity (0: the default), at least the larger of 2 % and 20 GiB, at
-    most the capacity.
+    That is ``percent`` of its capacity (0: the default), but at least 2 % and at least 20 GiB, and
+    at most the capacity.
     """
     wanted = capacity_bytes * (percent or DEFAULT_RESERVED_PERCENT) // 100
     least = max(capacity_bytes * LEAST_RESERVED_PERCENT // 100, LEAST_RESERVED_BYTES)
@@ -24,18 +24,19 @@ def reserved_bytes(capacity_bytes: int, percent: int) -> int:
 
 
 def claimed_bytes(provisioning_type: str, capacity_bytes: int, percent: int) -> int:
-    """Return what one replica claims of SSDs and budget: the capacity if thick, else the reserved
-    space.
+    """Return the bytes that one replica claims of SSDs and budget: the capacity if thick, else the
+    reserved space.
     """
     if provisioning_type == ProvisioningType.THICK:
         return capacity_bytes
     return reserved_bytes(capacity_bytes, percent)
 
 
-def shared_out(size_bytes: int, capacities: Iterable[int]) -> list[int]:
-    """Split ``size_bytes`` over sub-volumes in proportion to their capacities, without remainder.
+def split_in_proportion(size_bytes: int, capacities: Iterable[int]) -> list[int]:
+    """Split ``size_bytes`` over sub-volumes in proportion to their capacities. The shares add up
+    exactly.
 
-    No share exceeds its capacity, if ``size_bytes`` does not exceed their sum.
+    No share exceeds its capacity, if ``size_bytes`` does not exceed the sum of the capacities.
     """
     sums = list(accumulate(capacities))
     ends = [size_bytes * end // sums[-1] for end in sums]

@@ -1,4 +1,6 @@
-"""Paths of this app. Those of tenants' objects exist with and without the tenant's id in front."""
+"""Paths of this app. Objects of tenants have each path with and without the id of the tenant in
+front.
+"""
 
 from typing import Any
 

@@ -1,5 +1,5 @@
-"""Models of the pool: storage nodes (backends) with SSDs and portals, and the hosts
-that use them.
+"""Models of the pool: storage nodes (backends) with SSDs and portals, and the hosts that use
+them.
 """
 
 from inventory.models.backend import Backend, BackendAddress

@@ -1,39 +1,36 @@
 """Storage nodes, their addresses, and the controller slots of removed nodes."""
 
-import datetime as dt
 from typing import ClassVar
 
 from django.db import models
 from django.db.models import F, Q
 
-from inventory.models.liveness import LATE_FACTOR, Liveness
 from provisioner.common import clock
-from provisioner.common.times import iso_milliseconds
 
 
 class BackendQuerySet(models.QuerySet["Backend"]):
     """Queries over storage nodes."""
 
     def available(self) -> "BackendQuerySet":
-        """The backends with a heartbeat within three probe intervals (contract, section 3)."""
+        """Keep the backends with a heartbeat within the last three probe intervals."""
         return self.filter(available_until__gte=clock.now())
 
 
 class Backend(models.Model):
-    """A storage node of the pool. ``persistent_id`` belongs to the node for life.
+    """A storage node of the pool. Its ``persistent_id`` never changes.
 
     ``used_iops``, ``used_bw``: IOPS and bandwidth that its replicas claim. A node is Available
     until ``available_until``, so it becomes Unavailable without a job. While ``unanswered_since``
     is set, the node does not answer calls, and probes do not extend ``available_until``.
 
-    ``refresh_wanted_at``: when the node last reported a change or restart; if it is later than
-    ``refreshed_at``, the node must be read. ``syslogs_wanted_at``: set if its syslog settings must
-    be read. ``checked_at``, ``checked_boot_id``: when, and in which boot, its volumes, snapshots
-    and targets were last compared with the database.
+    ``refresh_wanted_at``: when the node last reported a change or restart. If it is later than
+    ``refreshed_at``, the node must be read. ``syslogs_wanted_at``: set if the syslog settings of
+    the node must be read. ``checked_at``, ``checked_boot_id``: when, and in which boot, its
+    volumes, snapshots and targets were last compared with the database.
 
-    ``controller_slot``: see :mod:`inventory.services.node.controller_slots`; null until the next
-    node check if an older version added the node. ``encrypted_token``, ``token_digest``: the token
-    that a node without mutual TLS demands. Each node has its own token.
+    ``controller_slot``: see :mod:`inventory.services.node.controller_slots`. It is null until the
+    next node check if an older version added the node. ``encrypted_token``, ``token_digest``: the
+    token that a node without mutual TLS demands. Each node has its own token.
     """
 
     persistent_id = models.CharField(primary_key=True, max_length=64)
@@ -131,7 +128,7 @@ class Backend(models.Model):
 
     @property
     def rack_key(self) -> str:
-        """The rack for placement. A node without a rack counts as its own rack."""
+        """The rack for placement. A node without a rack counts as a rack of its own."""
         return f"rack {self.rack}" if self.rack else f"node {self.persistent_id}"
 
     @property
@@ -139,37 +136,10 @@ class Backend(models.Model):
         """Whether the node counts as Available now."""
         return self.available_until >= clock.now()
 
-    @property
-    def state(self) -> Liveness:
-        """The state on the wire."""
-        return Liveness.AVAILABLE if self.is_available else Liveness.UNAVAILABLE
-
-    @property
-    def pending_reason(self) -> str:
-        """What the node waits for, in a few words for clients and operators. Empty: nothing."""
-        if self.unanswered_since:
-            return "an answer to our calls"
-        if not self.is_available:
-            return "its probe"
-        wanted_at = self.refresh_wanted_at
-        return "to be read" if wanted_at and wanted_at > self.refreshed_at else ""
-
-    @property
-    def health_reason(self) -> str:
-        """Whether probes or calls fail, and since when. Empty: neither."""
-        reasons = []
-        if since := self.unanswered_since:
-            since_text = iso_milliseconds(since)
-            reasons.append(f"the node has not answered calls since {since_text}Z")
-        probed_at = self.last_probe_at or self.created_at
-        if probed_at < clock.now() - dt.timedelta(seconds=LATE_FACTOR * self.probe_interval):
-            reasons.append(f"no probe of the node has arrived since {iso_milliseconds(probed_at)}Z")
-        return "; ".join(reasons)
-
 
 class BackendAddress(models.Model):
-    """A management address of a backend. Addresses are tried in order of ``position``; no two
-    backends share one.
+    """A management address of a backend. Addresses are tried in the order of ``position``. Two
+    backends never have the same address.
     """
 
     backend = models.ForeignKey(Backend, on_delete=models.CASCADE, related_name="addresses")

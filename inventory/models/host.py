@@ -14,8 +14,8 @@ agent.
 
 
 class ClientType(models.TextChoices):
-    """The type that a client reports. It does not tell whether the host has an agent: KIOXIA's
-    agent sends ``Openstack``, the Cinder driver ``Agent``.
+    """The type that a client reports. It does not show whether the host has an agent: KIOXIA's
+    agent sends ``Openstack``, and the Cinder driver sends ``Agent``.
     """
 
     KUBERNETES = "Kubernetes"
@@ -24,13 +24,14 @@ class ClientType(models.TextChoices):
 
 
 class Host(models.Model):
-    """An initiator, created by its first ``POST /host_probe``.
+    """An initiator. Its first ``POST /host_probe`` creates the row.
 
-    ``nqn`` is unique: targets admit hosts by it, so two hosts with one NQN would reach each other's
-    volumes. ``used_namespace_ids``: NVMe namespace ids that the host reports as used.
-    ``tenant_id``: the only tenant whose volumes may be published to it; empty: any tenant.
+    ``nqn`` is unique, because targets admit hosts by their NQN: two hosts with the same NQN would
+    have access to each other's volumes. ``used_namespace_ids``: NVMe namespace ids that the host
+    reports as used. ``tenant_id``: the only tenant whose volumes may be published to the host;
+    empty: any tenant.
 
-    ``available_until``: three probe durations after its last probe. ``agent_until``: the same after
+    ``available_until``: three probe intervals after its last probe. ``agent_until``: the same after
     the last probe of an agent on the host. ``probed_by_driver``: the last probe came from a driver
     on another machine.
     """
@@ -70,5 +71,5 @@ class Host(models.Model):
 
     @property
     def state(self) -> Liveness:
-        """The state on the wire."""
+        """The state that clients see."""
         return Liveness.AVAILABLE if self.is_available else Liveness.UNAVAILABLE

@@ -1,4 +1,4 @@
-"""The licence in force."""
+"""The installed licence."""
 
 from typing import ClassVar
 
@@ -9,14 +9,14 @@ from provisioner.common import clock
 
 
 class LicenseType(models.TextChoices):
-    """The types of the reference."""
+    """The types in the reference."""
 
     POC = "POC"
     PRODUCTION = "PRODUCTION"
 
 
 class License(models.Model):
-    """The licence in force: a single row, which is locked to add a backend.
+    """The installed licence: a single row. It is locked while a backend is added.
 
     ``expires_at`` None: it never expires. ``max_backends`` None: no limit. If no licence is
     installed, ``encrypted_text`` is empty and there is no limit.

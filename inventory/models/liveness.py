@@ -7,7 +7,7 @@ LATE_FACTOR = 3
 
 
 class Liveness(models.TextChoices):
-    """The state of a backend or a host on the wire."""
+    """The state of a backend or host, as clients see it."""
 
     AVAILABLE = "Available"
     UNAVAILABLE = "Unavailable"

@@ -15,11 +15,12 @@ def new_identity() -> str:
 
 
 class Pool(models.Model):
-    """The identity of this pool, which its nodes and all objects on them carry: a single row.
+    """The identity of this pool: a single row. Nodes and all objects on them carry the identity.
 
     ``seal``: identifies the database and table for which the row was written. A copy of the
-    database has another seal, and hands out no generation until an operator confirms that it is the
-    pool's. ``doubt``: the reason why the database may be older than a node; empty: it is not older.
+    database has another seal. It hands out no generation until an operator confirms that it is the
+    database of the pool. ``doubt``: the reason why the database may be older than a node; empty: it
+    is not older.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE)
@@ -45,8 +46,8 @@ class Recovery(models.Model):
     """The recovery of an older database.
 
     Objects on nodes with generations after ``after_generation`` up to ``until_generation`` may have
-    been created after the restored state, so the database may not know them. ``awaited``: ids of
-    backends that did not answer then and are still to be compared.
+    been created after the restored state, so the database may not have them. ``awaited``: ids of
+    backends that did not answer during the recovery and have not been compared yet.
     """
 
     after_generation = models.BigIntegerField()

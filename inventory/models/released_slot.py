@@ -8,8 +8,8 @@ from provisioner.common import clock
 
 
 class ReleasedSlot(models.Model):
-    """The ``controller_slot`` of a removed node. The node gets it again if it is added again; other
-    nodes get it only when no unused slot is left.
+    """The ``controller_slot`` of a removed node. The node gets it again if it is added again. Other
+    nodes get it only if no unused slot is left.
     """
 
     persistent_id = models.CharField(primary_key=True, max_length=64)

@@ -10,9 +10,9 @@ from provisioner.common import clock
 class InventorySample(models.Model):
     """The backends of the pool at one moment (reference, "Get Inventory").
 
-    ``backends``: a list with hardwareId, version, state and numSSDs, ordered by hardwareId, as on
-    the wire. ``capacity_bytes``, ``used_bytes``: of all present drives; null in samples of older
-    versions.
+    ``backends``: a list with hardwareId, version, state and numSSDs, ordered by hardwareId, as
+    clients see it. ``capacity_bytes``, ``used_bytes``: the sums of all present drives; null in
+    samples of older versions.
     """
 
     taken_at = models.DateTimeField(default=clock.now)

@@ -12,7 +12,8 @@ THE_ONE = 1
 
 
 class SyslogSource(models.Model):
-    """The node whose syslog settings count: a single row, locked to replace the settings.
+    """The node whose syslog settings the pool uses: a single row. It is locked while the settings
+    are replaced.
 
     ``backend`` is null if no settings are known, or if their node was removed from the pool. Then
     the settings stay until the settings of another node replace them.
@@ -37,11 +38,11 @@ class SyslogSource(models.Model):
 
 
 class SyslogServer(models.Model):
-    """A syslog server in a node's settings, identified by its ``url``.
+    """A syslog server in the settings of a node. Its ``url`` identifies it.
 
     ``next_try_at``: no job sends to the server before this time. While a job sends, it is the time
-    after which that job counts as dead. After a failure, it is the end of the pause, which grows
-    with ``failures``.
+    after which that job counts as dead. After a failure, it is the end of the pause, whose length
+    increases with ``failures``.
     """
 
     url = models.CharField(max_length=LONGEST_TEXT, unique=True)

@@ -1,4 +1,4 @@
-"""Runs coroutines in parallel, but not too many at once."""
+"""Runs coroutines in parallel, with a limit."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -13,10 +13,10 @@ R = TypeVar("R")
 async def gather_bounded(
     function: Callable[[T], Awaitable[R]], items: Iterable[T], *, at_once: int = AT_ONCE
 ) -> list[R]:
-    """Call the function for each item, at most ``at_once`` at a time, begun in the order of the
-    items. Returns the results in this order.
+    """Call the function for each item, at most ``at_once`` at a time. The calls begin in the order
+    of the items. Returns the results in this order.
 
-    :raises Exception: what the first call raises that fails. The others are cancelled.
+    :raises Exception: the error of the first call that fails. The other calls are cancelled.
     """
     places = asyncio.Semaphore(at_once)
 

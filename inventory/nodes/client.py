@@ -1,4 +1,4 @@
-"""The provisioner's view of one storage node."""
+"""The provisioner's client for one storage node."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -64,16 +64,16 @@ NAMESPACE = "/v1/targets/{nqn}/namespaces/{uuid}"
 
 
 class NodeClient:
-    """Client for one storage node. It uses the first address (name, IPv4 or IPv6) that accepts a
+    """A client for one storage node. It uses the first address (name, IPv4 or IPv6) that accepts a
     connection.
 
     It tries the next address only if no connection was made, never if a request may have been sent.
-    Each method takes ``timeout``, the seconds for the whole call (default and maximum 15), and may
-    raise two errors:
+    Each method takes ``timeout``, the number of seconds for the whole call (default and maximum
+    15), and may raise two errors:
 
     :raises NodeRefused: nothing was changed.
-    :raises NodeUnreachable: the change may have been made. Also raised after a 5xx status, a TLS
-        failure or an unreadable answer.
+    :raises NodeUnreachable: the change may have been made. This is also raised after a 5xx status,
+        a TLS failure or an unreadable answer.
     """
 
     def __init__(
@@ -95,19 +95,23 @@ class NodeClient:
         return self._get(Node, "/v1/node", timeout)
 
     def read_drift(self, *, timeout: float | None = None) -> tuple[DriftItem, ...]:
-        """The differences between the node's data plane and the records of its agent."""
+        """Return the differences between the data plane of the node and the records of its
+        agent.
+        """
         return self._get(Drift, "/v1/node/strays", timeout).strays
 
     def put_provisioner(
         self, settings: ProvisionerSettings, *, timeout: float | None = None
     ) -> None:
-        """Give the node its provisioner's settings. It probes ``settings.url`` from now on, for the
-        first time at once.
+        """Give the node the settings of its provisioner. From now on it sends probes to
+        ``settings.url``, the first one at once.
         """
         self._put("/v1/node/provisioner", settings, timeout)
 
     def release(self, pool_uuid: str, *, timeout: float | None = None) -> None:
-        """Make the node leave this pool and stop probing. A node of another pool is not changed."""
+        """Make the node leave this pool, so that it sends no more probes. A node of another pool is
+        not changed.
+        """
         call = NodeCall("DELETE", "/v1/node/provisioner", {}, query=f"?pool={quote(pool_uuid)}")
         self._call(call, timeout, _expect_gone)
 
@@ -131,7 +135,8 @@ class NodeClient:
         return self._find(Volume, VOLUME, timeout, uuid=uuid)
 
     def ensure_volume(self, uuid: str, spec: VolumeSpec, *, timeout: float | None = None) -> bool:
-        """Ensure that the volume exists as ``spec`` says. True: it was created; False: it existed.
+        """Ensure that the volume exists with this ``spec``. Returns True if it was created, and
+        False if it existed.
 
         An existing volume is not changed. A volume that the node created once and lost is not
         created again.
@@ -139,8 +144,8 @@ class NodeClient:
         return self._put(VOLUME, spec, timeout, uuid=uuid)
 
     def change_volume(self, uuid: str, spec: VolumeSpec, *, timeout: float | None = None) -> bool:
-        """Change the existing volume to ``spec``: a larger size, other limits, another owner text.
-        It is never created, so the result is always False.
+        """Change the existing volume to ``spec``: a larger size, other limits, or other details of
+        its owner. It is never created, so the result is always False.
 
         :raises NodeRefused: NOT_FOUND: the node does not have the volume.
         """
@@ -151,13 +156,11 @@ class NodeClient:
         self._delete(VOLUME, generation, timeout, uuid=uuid)
 
     def read_sync(self, uuid: str, *, timeout: float | None = None) -> Sync | None:
-        """The volume's latest copy, or None if the node no longer knows one."""
+        """Return the latest copy of the volume. None: the node no longer knows one."""
         return self._find(Sync, SYNC, timeout, uuid=uuid)
 
     def ensure_sync(self, uuid: str, spec: SyncSpec, *, timeout: float | None = None) -> bool:
-        """Ensure that the volume is being copied, or was, as ``spec`` says. True: the copy was
-        started.
-        """
+        """Ensure that the copy in ``spec`` runs or is done. Returns True if it was started now."""
         return self._put(SYNC, spec, timeout, uuid=uuid)
 
     def remove_sync(self, uuid: str, generation: int, *, timeout: float | None = None) -> None:
@@ -174,8 +177,8 @@ class NodeClient:
     def ensure_snapshot(
         self, uuid: str, spec: SnapshotSpec, *, timeout: float | None = None
     ) -> bool:
-        """Ensure that the snapshot exists as ``spec`` says. True: it was taken; False:
-        it existed.
+        """Ensure that the snapshot exists with this ``spec``. Returns True if it was taken, and
+        False if it existed.
         """
         return self._put(SNAPSHOT, spec, timeout, uuid=uuid)
 
@@ -193,15 +196,17 @@ class NodeClient:
     def ensure_namespace(
         self, nqn: str, uuid: str, spec: NamespaceSpec, *, timeout: float | None = None
     ) -> bool:
-        """Ensure that the volume is a namespace of the target, for ``spec.host_nqn``. True: it is
-        new.
+        """Ensure that the volume is a namespace of the target, for ``spec.host_nqn``. Returns True
+        if it is new.
         """
         return self._put(NAMESPACE, spec, timeout, nqn=nqn, uuid=uuid)
 
     def remove_namespace(
         self, nqn: str, uuid: str, generation: int, *, timeout: float | None = None
     ) -> None:
-        """Remove the volume from the target. No write up to ``generation`` can add it again."""
+        """Remove the volume from the target. No write with ``generation`` or a lower one can add it
+        again.
+        """
         self._delete(NAMESPACE, generation, timeout, nqn=nqn, uuid=uuid)
 
     def _get(self, kind: type[W], template: str, timeout: float | None, **names: str) -> W:
@@ -247,7 +252,7 @@ class NodeClient:
 
 
 def _most_bytes(template: str) -> int:
-    """The maximum size of a valid answer."""
+    """Return the maximum size of a valid answer."""
     if template in LISTS:
         return BYTES_OF_LISTS
     return BYTES_OF_NODE if template in LARGE else MOST_BYTES

@@ -6,7 +6,7 @@ from inventory.nodes.wire import Wire
 
 
 class DriftKind(StrEnum):
-    """What the drift item is in the data plane."""
+    """The kind of a difference."""
 
     LVOL = "LVOL"
     RAID = "RAID"
@@ -15,15 +15,15 @@ class DriftKind(StrEnum):
 
 
 class DriftItem(Wire):
-    """One difference. ``name`` is the name in the data plane."""
+    """One difference. ``name`` is the name of the object in the data plane."""
 
     kind: DriftKind
     name: str
 
 
 class Drift(Wire):
-    """The differences between a node's data plane and its agent's records. Objects that a running
-    call is creating or removing may be among them.
+    """The differences between the data plane of a node and the records of its agent. Objects that a
+    running call is creating or removing may be among them.
     """
 
     strays: tuple[DriftItem, ...] = ()

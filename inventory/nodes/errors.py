@@ -13,7 +13,7 @@ class NodeRefused(Exception):
 
 
 class NodeUnreachable(Exception):
-    """No usable answer came in time; the change may have been made. Repeat the call, or read the
+    """No usable answer came in time. The change may have been made. Repeat the call, or read the
     node.
 
     ``is_fault``: whether the node caused the failure. False: a limit or deadline of this process

@@ -1,5 +1,5 @@
-"""Limits the concurrent calls of this process to one node, so that a hanging node blocks few
-threads.
+"""Limits the concurrent calls of this process to each node, so that a hanging node blocks only a
+few threads.
 """
 
 import threading
@@ -33,7 +33,7 @@ class _Node:
 
 
 class NodeGate:
-    """Counts the running calls of each node."""
+    """Counts the running calls to each node."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -41,12 +41,12 @@ class NodeGate:
 
     @contextmanager
     def call(self, name: str, seconds: float) -> Iterator[None]:
-        """Run the block as one call of the node ``name``, with at most ``seconds`` for it.
+        """A context for one call to the node ``name``, which may take at most ``seconds``.
 
         If the block raises ``NodeUnreachable`` after SILENT_SECONDS or later, the node counts as
-        silent. A block that ends in any other way shows that the node answers.
+        silent. If the block ends in any other way, the node has answered.
 
-        :raises NodeUnreachable: too many calls are running; the node was not asked.
+        :raises NodeUnreachable: too many calls are running; no request was sent.
         """
         node = self._enter(name, min(seconds, WAIT_SECONDS))
         began, silent = time.monotonic(), False

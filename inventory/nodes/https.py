@@ -1,7 +1,8 @@
 """HTTPS calls that end in time, whatever the server does.
 
-A socket timeout limits only one read, so a server that sends byte by byte could block a caller
-forever. Here each socket operation gets the remaining time of the whole call.
+A socket timeout limits only one read, so a server that sends one byte at a time could block a
+caller forever. Here, the time limit of each socket operation is the remaining time of the whole
+call.
 """
 
 import ssl
@@ -45,7 +46,9 @@ class AnswerTooLarge(HTTPError):
 
 @contextmanager
 def finish_within(seconds: float) -> Iterator[None]:
-    """In the block, this thread's HTTPS calls raise TimeoutError once ``seconds`` are over."""
+    """A context in which HTTPS calls of this thread raise TimeoutError as soon as ``seconds`` have
+    passed.
+    """
     token = _deadline.set(time.monotonic() + seconds)
     try:
         yield
@@ -109,7 +112,7 @@ class _Connection(HTTPSConnection):
 
 
 def failure_text(error: Exception) -> str:
-    """Why a call failed, without the names of Python's objects."""
+    """Return the reason of a failed call, without the names of Python objects."""
     cause = error.__cause__
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror
@@ -123,7 +126,7 @@ class _Pool(HTTPSConnectionPool):
 
 @dataclass(frozen=True)
 class Outgoing:
-    """A request. An answer of more than ``most_bytes`` is not read further."""
+    """A request. Of the answer, at most ``most_bytes`` are read."""
 
     method: str
     path: str
@@ -133,7 +136,7 @@ class Outgoing:
 
 
 class Pools:
-    """Keep-alive connections to HTTPS servers that ``context`` trusts, shared by threads."""
+    """Keep-alive connections to HTTPS servers that ``context`` trusts. Threads share them."""
 
     def __init__(self, context: ssl.SSLContext, *, servers: int = 10_000) -> None:
         context.sslsocket_class = _BoundedSocket
@@ -148,9 +151,10 @@ class Pools:
     def call(
         self, host: str, port: int, request: Outgoing, check: CheckCertificate | None = None
     ) -> tuple[int, bytes]:
-        """Send the request at most once; return status and body. Only inside ``finish_within``.
+        """Send the request at most once, and return the status and the body. Use this inside
+        ``finish_within`` only.
 
-        ``check``: judges the server's certificate before anything is sent.
+        ``check``: checks the certificate of the server before anything is sent.
 
         :raises CannotConnect: nothing was sent.
         :raises OSError, urllib3.exceptions.HTTPError: the request may have been sent.
@@ -198,9 +202,11 @@ def client_context(
     ca_text: str | None = None,
     client_certificate: tuple[str | Path, str | Path] | None = None,
 ) -> ssl.SSLContext:
-    """A TLS context that trusts the CA (file or PEM text; the system's CAs if neither is given).
+    """Return a TLS context that trusts the CA (a file or PEM text). Without a CA, it trusts the CAs
+    of the system.
 
-    ``client_certificate``: files of the client's certificate and key, for servers that ask for one.
+    ``client_certificate``: files with the certificate and key of the client, for servers that ask
+    for one.
 
     :raises OSError, ssl.SSLError: a file cannot be read or holds no certificate.
     """

@@ -1,4 +1,4 @@
-"""Rules for the layout of volumes and snapshots, and for changes of it."""
+"""Rules for the layout of volumes and snapshots, and for changes of a layout."""
 
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import (
@@ -48,7 +48,7 @@ def _check_piece(piece: Piece, spec: VolumeSpec) -> None:
 
 
 def refuse_difference(uuid: str, old: VolumeSpec, new: VolumeSpec) -> None:
-    """Allow ``new`` only if it equals ``old`` or is larger.
+    """Check that ``new`` equals ``old`` or is larger.
 
     :raises NodeRefused: CONFLICT
     """
@@ -83,8 +83,8 @@ def refuse_difference(uuid: str, old: VolumeSpec, new: VolumeSpec) -> None:
 
 
 def refuse_shifted(uuid: str, made: tuple[Piece, ...], asked: tuple[Piece, ...]) -> None:
-    """Check that no existing piece grows that another one follows. The content of that one would
-    move.
+    """Check that no existing piece becomes larger if another piece follows it. The content of the
+    following piece would move.
 
     :raises NodeRefused: CONFLICT
     """
@@ -99,7 +99,7 @@ def refuse_shifted(uuid: str, made: tuple[Piece, ...], asked: tuple[Piece, ...])
 def refuse_other_layout(
     source: Source, pieces: tuple[Piece, ...], block_size: int, spec: VolumeSpec
 ) -> None:
-    """Check that a volume of ``spec`` can be made from a source with these ``pieces`` and
+    """Check that a volume with ``spec`` can be created from a source with these ``pieces`` and this
     ``block_size``.
 
     :raises NodeRefused: CONFLICT

@@ -1,4 +1,4 @@
-"""Calls to many nodes in parallel, with one deadline for all."""
+"""Calls to many nodes in parallel, with one deadline for all calls."""
 
 import os
 import threading
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class _Call(Future[Any]):
-    """A call that can be queued. Calls with the same ``node`` go to one node."""
+    """A call that can be queued. Calls with the same ``node`` go to the same node."""
 
     def __init__(self, node: Hashable, function: Callable[[], object]) -> None:
         super().__init__()
@@ -42,8 +42,8 @@ class _Call(Future[Any]):
 
 
 class _Lanes:
-    """A pool of PARALLEL_CALLS threads, of which one node gets PARALLEL_CALLS_PER_NODE. Further
-    calls to that node wait without a thread.
+    """A pool of PARALLEL_CALLS threads. One node gets at most PARALLEL_CALLS_PER_NODE of them.
+    Further calls to that node wait without a thread.
     """
 
     def __init__(self) -> None:
@@ -91,17 +91,17 @@ def call_all(
     timeout_seconds: float,
     nodes: Mapping[K, Hashable] | None = None,
 ) -> dict[K, T | NodeRefused | NodeUnreachable]:
-    """Run all calls and return the value or the error of each, in the given order.
+    """Run all calls, and return the value or the error of each, in the given order.
 
-    ``nodes``: the node of each call; without it, each call counts as one to a different node. A
+    ``nodes``: the node of each call. Without it, each call counts as a call to a different node. A
     node that hangs leaves threads for calls to other nodes.
 
     A call that has not ended after ``timeout_seconds`` counts as ``NodeUnreachable``. If it has
-    started, it continues in its thread, so give it its own ``timeout``. If not, it is never made.
-    All callers in the process share PARALLEL_CALLS threads, so a call must not use ``call_all``
-    itself.
+    started, it continues in its thread, so give it its own ``timeout``. If it has not started, it
+    is never made. All callers in the process share PARALLEL_CALLS threads, so a call must not use
+    ``call_all`` itself.
 
-    :raises Exception: what a call raised besides the two node errors; this is a bug.
+    :raises Exception: a call raised another error than the two node errors, which is a bug.
     """
     begin_wait()
     begun = _begin(calls, nodes)
@@ -136,7 +136,7 @@ def call_each(
 def _begin(
     calls: Mapping[K, Callable[[], object]], nodes: Mapping[K, Hashable] | None
 ) -> dict[K, _Call]:
-    """Queue the calls. Without ``nodes``, each call counts as one to a node of its own."""
+    """Queue the calls. Without ``nodes``, each call counts as a call to a different node."""
     begun = {
         key: _Call(nodes[key] if nodes is not None else object(), function)
         for key, function in calls.items()

@@ -1,4 +1,4 @@
-"""Ids that are unique within a host's target. The target has the same NQN on all nodes."""
+"""Ids that are unique within the target of a host. This target has the same NQN on all nodes."""
 
 from typing import Self
 

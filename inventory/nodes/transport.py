@@ -37,8 +37,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class NodeCall:
-    """One call of the node API. Its path is ``template`` filled with ``names``. An answer of more
-    than ``most_bytes`` is not read further.
+    """One call of the node API. ``names`` fill ``template``, which gives the path. Of the answer,
+    at most ``most_bytes`` are read.
     """
 
     method: str
@@ -57,9 +57,9 @@ class NodeCall:
 
 @dataclass(frozen=True)
 class Peer:
-    """The node that must answer, and the token that only this node demands.
+    """The node that must answer, and the token that this node demands.
 
-    :raises ValueError: a header cannot carry the token.
+    :raises ValueError: the token is not allowed in a header.
     """
 
     node_id: str | None = None
@@ -79,14 +79,14 @@ ANY_NODE = Peer()
 
 
 class NodeTransport:
-    """Pooled HTTPS connections to storage nodes: one transport per process, shared by its threads.
+    """HTTPS connections to storage nodes. A process has one transport, which its threads share.
 
     A request is sent at most once. There is no silent retry, even if a server closes an idle
-    connection, so callers and observers see each failure. That case is rare, because idle
-    connections are checked before use and closed long before an agent closes them. It raises
+    connection, so callers and observers see each failure. This is rare, because idle connections
+    are checked before use, and are closed long before an agent closes them. It raises
     ``NodeUnreachable``, and the caller decides whether to repeat the call.
 
-    After a fork the child opens its own connections.
+    After a fork, the child process opens its own connections.
 
     :raises OSError, ValueError: a file cannot be read, or the token is unusable.
     """
@@ -99,7 +99,9 @@ class NodeTransport:
         token: str = "",
         observers: Iterable[Observer] = (),
     ) -> None:
-        """``token``: used for peers that have none; for tools that talk to one node."""
+        """Create the transport. ``token``: the token for peers that have none, for tools that talk
+        to one node.
+        """
         self._context = client_context(ca_file=ca_file, client_certificate=client_certificate)
         self._headers = {"Accept": "application/json", "Content-Type": "application/json"}
         self._default = Peer(token=token)
@@ -117,7 +119,8 @@ class NodeTransport:
         *,
         peer: Peer = ANY_NODE,
     ) -> tuple[int, bytes]:
-        """Send the call to the first address that accepts a connection, and return status and body.
+        """Send the call to the first address that accepts a connection. Returns the status and the
+        body.
 
         Nothing is sent to a server unless its certificate is that of a storage node, and of the
         node in ``peer`` if one is named.
@@ -126,8 +129,8 @@ class NodeTransport:
         from name lookups. This process makes at most CALLS_PER_NODE calls at once to a node; a
         further call waits briefly.
 
-        :raises NodeUnreachable: no address accepted a connection, no complete answer came, or the
-            node was not asked because too many calls wait for it.
+        :raises NodeUnreachable: no address accepted a connection, no complete answer came, or
+            nothing was sent because too many calls wait for the node.
         """
         begin_wait()
         seconds = CALL_SECONDS if timeout is None else min(timeout, CALL_SECONDS)

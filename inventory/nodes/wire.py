@@ -85,7 +85,7 @@ __all__ = ["Bytes", "Generation", "Identifier", "Nqn", "Owner", "PoolIdentity", 
 
 
 class RefusalCode(StrEnum):
-    """Why a node refused. In each case nothing was changed."""
+    """The reason why a node refused a call. Nothing was changed."""
 
     INVALID = "INVALID"  # the request cannot be understood or breaks a rule of the field
     UNAUTHORIZED = "UNAUTHORIZED"
@@ -104,7 +104,9 @@ class Refusal(Wire):
 
 
 class Portal(Wire):
-    """Where a node's NVMe-oF targets listen. ``transport`` has the reference's spelling."""
+    """An address where the NVMe-oF targets of a node listen. ``transport`` is spelled as in the
+    reference.
+    """
 
     ip: str = Field(max_length=255)
     port: int = Field(ge=1, le=65535)
@@ -112,8 +114,11 @@ class Portal(Wire):
 
 
 class Ssd(Wire):
-    """A drive. ``outgrown``: bytes that thin volumes and snapshots use beyond their ``allocated``;
-    not free either. ``block_sizes``: the block sizes that its volumes can have.
+    """A drive.
+
+    ``outgrown``: the number of bytes that thin volumes and snapshots use beyond their
+    ``allocated``. These are not free either. ``block_sizes``: the block sizes that its volumes can
+    have.
     """
 
     ssd_id: str = Field(min_length=1, max_length=255)
@@ -126,9 +131,11 @@ class Ssd(Wire):
 
 
 class Node(Wire):
-    """Identity, pool and state of a node. ``boot_id`` changes at each start of the engine.
-    ``expands_spans_online``: a volume on several SSDs can be expanded while it is exported.
-    ``enforces_limits``: it can limit IOPS and bandwidth of a volume.
+    """Identity, pool and state of a node.
+
+    ``boot_id`` changes at each start of the engine. ``expands_spans_online``: a volume on several
+    SSDs can be expanded while it is exported. ``enforces_limits``: the node can limit IOPS and
+    bandwidth of a volume.
     """
 
     persistent_id: Identifier
@@ -159,10 +166,12 @@ class Tag(Wire):
 
 
 class AuthorizationServer(Wire):
-    """Where a node gets the tokens of its probes, by client credentials (reference, "Probe").
+    """The server from which a node gets the tokens for its probes, by client credentials
+    (reference, "Probe").
 
-    Not in the reference: ``scope``, ``jwk_set_url`` (used without ``public_key``), and
-    ``ca_certificate``, the PEM that the node trusts for ``token_url`` (empty: the system's CAs).
+    These fields are not in the reference: ``scope``, ``jwk_set_url`` (used without ``public_key``),
+    and ``ca_certificate``, the PEM that the node trusts for ``token_url`` (empty: the CAs of the
+    system).
     """
 
     token_url: str = Field(alias="tokenURL")
@@ -176,7 +185,7 @@ class AuthorizationServer(Wire):
 
 
 class ProvisionerSettings(Wire):
-    """What a node must know to probe its provisioner.
+    """The settings that a node needs to send probes to its provisioner.
 
     The bearer of a probe is ``token``, or a token of the authorization server if there is one.
     ``take_over``: the node leaves another pool for this one.
@@ -198,7 +207,7 @@ class ProvisionerSettings(Wire):
 
 
 class License(Wire):
-    """The licence of the provisioner whose pool the node is in; empty: none is installed."""
+    """The licence of the provisioner to whose pool the node belongs. Empty: none is installed."""
 
     license: str = Field(default="", max_length=8192, repr=False)
 
@@ -209,7 +218,9 @@ class ProvisioningType(StrEnum):
 
 
 class Piece(Wire):
-    """The part of a volume on one SSD. ``allocated``: bytes taken from the SSD's free space."""
+    """The part of a volume on one SSD. ``allocated``: the number of bytes taken from the free space
+    of the SSD.
+    """
 
     ssd_id: str
     capacity: Bytes
@@ -217,14 +228,14 @@ class Piece(Wire):
 
 
 class Qos(Wire):
-    """Limits that the node enforces: IOPS, and bytes per second. 0 means no limit."""
+    """The limits that the node enforces: IOPS, and bytes per second. 0 means no limit."""
 
     max_iops: Bytes = 0
     max_bw: Bytes = 0
 
 
 class SourceKind(StrEnum):
-    """What a volume is made from, and how it depends on its source."""
+    """The kind of source of a volume, and how the volume depends on it."""
 
     READ_ONLY_SNAPSHOT_VOLUME = "READ_ONLY_SNAPSHOT_VOLUME"  # shows a snapshot; never written
     WRITABLE_SNAPSHOT_VOLUME = "WRITABLE_SNAPSHOT_VOLUME"  # starts as a snapshot, depends on it
@@ -244,8 +255,8 @@ class SourceKind(StrEnum):
 
 
 class Source(Wire):
-    """A volume or snapshot of the same node. ``generation`` is the source's own, so a newer object
-    with the same name does not match.
+    """A volume or snapshot on the same node. ``generation`` is that of the source, so a newer
+    object with the same name does not match.
     """
 
     kind: SourceKind
@@ -254,17 +265,18 @@ class Source(Wire):
 
 
 class VolumeSpec(Wire):
-    """A volume as it must be. The provisioner chooses the layout; the node keeps it to the byte.
+    """The wanted state of a volume. The provisioner chooses the layout; the node keeps it to the
+    byte.
 
     Capacities are multiples of the block size (512 or 4096), at least one block. An SSD holds at
-    most one piece of a volume. A THICK piece takes its capacity or more of its SSD, a THIN one its
-    capacity or less. A PATCH of the same generation may make pieces larger, append pieces, and
-    change the QoS and the owner's ``alias``, ``complete`` and ``more``; nothing else.
+    most one piece of a volume. A THICK piece takes its capacity or more from its SSD; a THIN piece
+    takes its capacity or less. A PATCH of the same generation may make pieces larger, append
+    pieces, and change the QoS and the owner's ``alias``, ``complete`` and ``more``; nothing else.
 
-    With a ``source`` the volume is THIN and has the source's block size, and its first pieces lie
-    on the SSDs of the source's pieces. They have the same capacities for a snapshot volume, the
-    same or larger ones for a clone. Only the creation uses the source. A snapshot has at most one
-    snapshot volume. A read-only snapshot volume is never expanded.
+    With a ``source``, the volume is THIN and has the block size of the source, and its first pieces
+    are on the SSDs of the source's pieces. They have the same capacities for a snapshot volume, and
+    the same or larger ones for a clone. Only the creation uses the source. A snapshot has at most
+    one snapshot volume. A read-only snapshot volume is never expanded.
     """
 
     generation: Generation
@@ -281,7 +293,9 @@ class VolumeSpec(Wire):
 
 
 class Volume(VolumeSpec):
-    """``enforced_qos``: the limits in force: ``qos``, rounded up to what the node can enforce."""
+    """A volume of the node. ``enforced_qos``: the limits in force, which are ``qos`` rounded up to
+    values that the node can enforce.
+    """
 
     uuid: Identifier
     exported: bool = False
@@ -295,9 +309,9 @@ class VolumeList(Wire):
 class SnapshotSpec(Wire):
     """A snapshot of the node's volume ``volume_uuid`` of generation ``volume_generation``.
 
-    ``pieces`` have the capacities of the volume's pieces when the snapshot is taken; ``allocated``
-    is the snapshot's own reserved space on each SSD. Nothing of it changes later, even if the
-    volume is expanded. A read-only snapshot volume has no snapshots.
+    ``pieces`` have the capacities that the pieces of the volume had when the snapshot was taken.
+    ``allocated`` is the reserved space of the snapshot itself on each SSD. The snapshot does not
+    change later, even if the volume is expanded. A read-only snapshot volume has no snapshots.
     """
 
     generation: Generation
@@ -316,15 +330,17 @@ class SnapshotList(Wire):
 
 
 class NamespaceSpec(Wire):
-    """A volume in a target. The target and its listeners on all portals are created with the first
-    namespace. They are removed after the last one, when hosts had time to notice. Only ``host_nqn``
-    may connect; a PUT of a later generation may change it, for the whole target.
+    """A volume in a target.
+
+    The target, with its listeners on all portals, is created together with the first namespace. It
+    is removed after the last namespace, when hosts had time to notice. Only ``host_nqn`` may
+    connect. A PUT of a later generation may change it for the whole target.
 
     ``nsid``: an id that belonged to another volume within the last hour is refused (``ID_IN_USE``).
-    ``controllers``: ids of this node only. Ids that overlap the node's previous, different ids are
-    refused (``CONFLICT``); a target with other ids is recreated when no host is connected to it.
-    ``by_piece``: to copy a volume that spans SSDs. Each piece is a namespace, from ``nsid`` on, and
-    no other volume is in the target.
+    ``controllers``: ids of this node only. Ids that overlap different, earlier ids of the node are
+    refused (``CONFLICT``). A target with other ids is recreated when no host is connected to it.
+    ``by_piece``: used to copy a volume that spans SSDs. Each piece is a namespace, with ids from
+    ``nsid`` on, and no other volume is in the target.
     """
 
     generation: Generation
@@ -344,7 +360,9 @@ class Namespace(Wire):
 
 
 class Target(Wire):
-    """``connected_hosts``: NQNs of hosts with a session. ``controllers``: the current ids."""
+    """A target. ``connected_hosts``: NQNs of hosts with a session. ``controllers``: the current
+    ids.
+    """
 
     nqn: Nqn
     host_nqn: Nqn
@@ -355,13 +373,15 @@ class Target(Wire):
 
 
 class SyncSpec(Wire):
-    """Copy this volume into namespace ``nsid`` of target ``nqn``, connecting as ``host_nqn``.
+    """A copy of this volume into the namespace ``nsid`` of the target ``nqn``. The node connects as
+    ``host_nqn``.
 
-    ``generation`` is that of the destination volume, ``volume_generation`` that of the source
-    volume, which no host may write meanwhile. The destination is new, at least as large, and has
-    the same block size. If the source spans SSDs, the destination has pieces of the same sizes and
-    is exported ``by_piece``. The same PUT again finds the copy, or restarts it if it FAILED; only
-    the ``portals`` of the target may then differ. A later generation replaces the copy.
+    ``generation`` is that of the destination volume. ``volume_generation`` is that of the source
+    volume, to which no host may write during the copy. The destination is new, at least as large,
+    and has the same block size. If the source spans SSDs, the destination has pieces of the same
+    sizes and is exported ``by_piece``. The same PUT again finds the copy, or restarts it if it
+    FAILED. Only the ``portals`` of the target may then differ. A later generation replaces the
+    copy.
     """
 
     generation: Generation
@@ -387,7 +407,7 @@ class SyncState(StrEnum):
 
 
 class Sync(SyncSpec):
-    """A copy and its progress. ``bytes_done`` never falls while it runs."""
+    """A copy and its progress. ``bytes_done`` never decreases while it runs."""
 
     state: SyncState
     bytes_done: Bytes

@@ -32,7 +32,7 @@ class Wire(BaseModel):
 
 
 class PoolIdentity(Wire):
-    """A pool, identified by its uuid. The name is for people."""
+    """A pool. Its uuid identifies it. The name is for people."""
 
     uuid: Identifier
     name: str = Field(default="", max_length=64)
@@ -42,10 +42,11 @@ class PoolIdentity(Wire):
 
 
 class Owner(Wire):
-    """The owner of a volume or snapshot: the volume ``volume`` of a tenant, in a pool.
+    """The owner of a volume or snapshot: the volume ``volume`` of a tenant in a pool.
 
-    ``alias`` and ``more`` let the provisioner recreate lost database rows; the writer bounds the
-    size of ``more``. ``complete``: all data is there; False while a copy or a host still writes it.
+    From ``alias`` and ``more``, the provisioner can recreate lost database rows. The provisioner
+    limits the size of ``more``. ``complete``: all data is there; False while a copy or a host still
+    writes it.
     """
 
     pool: Identifier

@@ -1,10 +1,10 @@
-"""InstallLicense: puts a licence on every node, then puts it into force."""
+"""InstallLicense: puts a licence on every node, and then activates it."""
 
 from inventory.models import Backend
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable
 from inventory.nodes.wire import License
 from inventory.sagas.node_calls import CALL_SECONDS, call_nodes
-from inventory.services.licenses import TooFewNodesTookIt, license_take_over
+from inventory.services.licenses import TooFewNodesAccepted, license_take_over
 from provisioner.access.secrets import decrypt
 from tasks.context import Context
 from tasks.models import TaskType
@@ -14,7 +14,7 @@ from tasks.saga import Saga, Step, register
 def put_on_nodes(context: Context) -> None:
     """Put the licence on all nodes.
 
-    :raises TooFewNodesTookIt: half of the nodes or more did not take it.
+    :raises TooFewNodesAccepted: half of the nodes or more did not accept it.
     """
     text = License(license=decrypt(context.outputs["license"]))
 
@@ -24,14 +24,14 @@ def put_on_nodes(context: Context) -> None:
     outcomes = call_nodes(context, Backend.objects.prefetch_related("addresses"), put)
     failed = [name for name, outcome in outcomes.items() if _is_failure(outcome)]
     if outcomes and 2 * len(failed) >= len(outcomes):
-        raise TooFewNodesTookIt(
-            f"only {len(outcomes) - len(failed)} of {len(outcomes)} backends accepted the licence, "
-            f"and more than half must accept it; not accepted by: {', '.join(sorted(failed)[:10])}"
+        raise TooFewNodesAccepted(
+            f"{len(outcomes) - len(failed)} of {len(outcomes)} backends took the licence, more "
+            f"than half must; not: {', '.join(sorted(failed)[:10])}"
         )
 
 
 def take_over(context: Context) -> None:
-    """Put the licence into force."""
+    """Activate the licence."""
     license_take_over(encrypted_text=context.outputs["license"])
 
 

@@ -1,5 +1,5 @@
 """Sets the authorization server, or returns to local tokens (reference, "Authorization Server
-Config API's"; contract, section 10).
+Config API's").
 """
 
 import logging
@@ -31,16 +31,20 @@ NAMED_NODES = 5
 
 
 class ProvisionerTokenNotMade(ProvisionerError):
+    """The server returned no token for the provisioner's client."""
+
     code = ResultCode.CreateProvisionerClientTokenFailed
 
 
 class BackendsTokenNotMade(ProvisionerError):
+    """The server returned no token for the backends client."""
+
     code = ResultCode.CreateBackendsClientTokenFailed
 
 
 class ProvisionerTokenInvalid(ProvisionerError):
-    """The token's signature, time, issuer or form is wrong, or there are no keys to
-    verify it with.
+    """The signature, time, issuer or form of the token is wrong, or there are no keys to verify
+    it.
     """
 
     code = ResultCode.DecryptProvisionerClientTokenFailed
@@ -55,10 +59,14 @@ class BackendsTokenInvalid(ProvisionerError):
 
 
 class ProvisionerClientNoAdmin(ProvisionerError):
+    """The token of the provisioner's client does not have the role ADMIN."""
+
     code = ResultCode.ProvisionerClientUnauthorized
 
 
 class BackendsClientNoAdmin(ProvisionerError):
+    """The token of the backends client does not have the role ADMIN."""
+
     code = ResultCode.BackendsClientUnauthorized
 
 
@@ -69,23 +77,27 @@ class NodesNotAvailable(ProvisionerError):
 
 
 class SameServer(ProvisionerError):
+    """This server is set already, with the same values."""
+
     code = ResultCode.NoChange
 
 
 class LocalMode(ProvisionerError):
+    """No authorization server is set."""
+
     code = ResultCode.InvalidAuthMode
 
 
 def authorization_server_set(*, server: OidcServer) -> None:
-    """Accept tokens of ``server`` from now on, after its tokens were checked and all nodes accepted
-    the settings.
+    """Accept tokens of ``server`` from now on. Before that, its tokens are checked, and all nodes
+    must accept the settings.
 
-    If only some nodes accepted the settings, nothing is stored. The probes of those nodes are
-    refused until the poll gives them the stored settings again.
+    If only some nodes accept the settings, nothing is stored. The probes of those nodes are refused
+    until the poll gives them the stored settings again. The errors are checked in this order:
 
-    :raises ProvisionerTokenNotMade, BackendsTokenNotMade, ProvisionerTokenInvalid:
-    :raises BackendsTokenInvalid, ProvisionerClientNoAdmin, BackendsClientNoAdmin:
-    :raises NodesNotAvailable, SameServer: in this order.
+    :raises ProvisionerTokenNotMade, BackendsTokenNotMade, ProvisionerTokenInvalid,
+        BackendsTokenInvalid, ProvisionerClientNoAdmin, BackendsClientNoAdmin, NodesNotAvailable,
+        SameServer: see their classes.
     """
     _prove(server)
     backends = _all_available()
@@ -99,10 +111,10 @@ def authorization_server_set(*, server: OidcServer) -> None:
 
 
 def authorization_server_delete() -> None:
-    """Accept local tokens again, after all nodes accepted one.
+    """Accept local tokens again, after all nodes have accepted a local token.
 
     :raises LocalMode: no authorization server is set.
-    :raises NodesNotAvailable: a node is not Available, or does not take its settings.
+    :raises NodesNotAvailable: a node is not Available, or does not accept its settings.
     """
     if authorization_server_get() is None:
         raise LocalMode("no authorization server is set: the authentication mode is JWT")
@@ -164,7 +176,10 @@ def _check_admin(
 
 
 def _all_available() -> list[Backend]:
-    """All backends; :raises NodesNotAvailable: names those that are not Available."""
+    """Return all backends.
+
+    :raises NodesNotAvailable: names the backends that are not Available.
+    """
     backends = list(Backend.objects.prefetch_related("addresses"))
     if silent := [backend.pk for backend in backends if not backend.is_available]:
         raise NodesNotAvailable(f"not all backends are Available: {_named(silent)}")
@@ -172,9 +187,9 @@ def _all_available() -> list[Backend]:
 
 
 def _push(backends: list[Backend], server: OidcServer | None) -> None:
-    """Make all nodes probe with tokens of this server, or with local ones if it is None.
+    """Make all nodes send their probes with tokens of this server. None: with local tokens.
 
-    :raises NodesNotAvailable: names the nodes that do not take the settings.
+    :raises NodesNotAvailable: names the nodes that do not accept the settings.
     """
     if not backends:
         return

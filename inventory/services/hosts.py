@@ -17,8 +17,8 @@ OF_ANY_PROBE = frozenset({"name", "last_probe_at", "probed_by_driver"})
 
 
 class NqnTaken(ProvisionerError):
-    """Another host has the NQN. Two hosts with one NQN would reach each other's volumes, so the
-    second is refused.
+    """Another host has the NQN. Two hosts with the same NQN would have access to each other's
+    volumes, so the second one is refused.
     """
 
     code = ResultCode.AlreadyExists
@@ -31,7 +31,7 @@ class NqnTaken(ProvisionerError):
         )
 
 
-class HostOfOthers(ProvisionerError):
+class HostOfOtherTenant(ProvisionerError):
     """The caller is bound to a tenant, and the host does not belong to that tenant only."""
 
     code = ResultCode.AlreadyExists
@@ -39,9 +39,10 @@ class HostOfOthers(ProvisionerError):
 
 @dataclass(frozen=True, kw_only=True)
 class HostReport:
-    """The facts in a probe of a host. ``duration``: seconds until the next probe.
-    ``used_namespace_ids``: None keeps the stored ones. ``tenant_id``: the tenant of the caller; a
-    host created by this probe belongs to it.
+    """The content of a probe of a host.
+
+    ``duration``: seconds until the next probe. ``used_namespace_ids``: None keeps the stored ones.
+    ``tenant_id``: the tenant of the caller; a host that this probe creates belongs to it.
     """
 
     uuid: str
@@ -59,7 +60,7 @@ class HostReport:
         return self.version.startswith(DRIVER_VERSION)
 
     def row(self) -> Host:
-        """The unsaved row of the host, as of now."""
+        """Return an unsaved row of the host, with the current time."""
         now = clock.now()
         until = now + dt.timedelta(seconds=LATE_FACTOR * self.duration)
         return Host(
@@ -103,7 +104,9 @@ def host_probe(report: HostReport) -> None:
 
 
 def host_add(report: HostReport) -> bool:
-    """Create the host. False: another one with this id or NQN was created at the same time."""
+    """Create the host. Returns False if another host with this id or NQN was created at the same
+    time.
+    """
     try:
         with transaction.atomic():
             report.row().save(force_insert=True)
@@ -116,29 +119,32 @@ def require_host_of_tenant(host: Host, *, nqn: str, tenant_id: str, is_its_own: 
     """Check that a caller bound to the tenant may report this host with this NQN. ``is_its_own``:
     the token of the caller is for this host only.
 
-    :raises HostOfOthers: the host belongs to another tenant, or serves all and has another NQN.
+    :raises HostOfOtherTenant: the host belongs to another tenant, or serves all tenants and has
+        another NQN.
     """
     if host.tenant_id == tenant_id:
         return
     if host.tenant_id:
-        raise HostOfOthers(f"host {host.pk!r} belongs to another tenant")
+        raise HostOfOtherTenant(f"host {host.pk!r} belongs to another tenant")
     if host.nqn != nqn and not is_its_own:
-        raise HostOfOthers(
-            f"host {host.pk!r} serves all tenants and has another NQN: only its own token, or a "
-            "token of role STORAGE or ADMIN without a tenant, can change the NQN"
+        raise HostOfOtherTenant(
+            f"host {host.pk!r} serves all tenants and has another NQN: only its own token, or "
+            "one of role STORAGE or ADMIN that is bound to no tenant, changes that"
         )
 
 
 def host_assign(*, uuid: str, tenant_id: str) -> bool:
-    """Assign the host to this tenant, so that only its volumes can be published to the host ("":
-    volumes of all tenants). Existing publications stay. False: there is no such host.
+    """Assign the host to this tenant, so that only volumes of the tenant can be published to the
+    host. "": volumes of all tenants. Existing publications stay.
+
+    Returns False if there is no such host.
     """
     return bool(Host.objects.filter(pk=uuid).update(tenant_id=tenant_id))
 
 
 def _write_of_driver(host: Host, columns: Sequence[str]) -> None:
-    """Write a driver's probe. A single UPDATE keeps the columns that the agent owns, if there is
-    one.
+    """Store the probe of a driver. A single UPDATE keeps the columns that belong to the agent, if
+    there is one.
     """
     has_agent = Q(agent_until__gte=host.last_probe_at)
     changes: dict[str, Value | Case] = {}

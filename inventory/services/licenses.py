@@ -1,4 +1,4 @@
-"""Licences: JWTs signed by the vendor with Ed25519 (contract, section 10)."""
+"""Licences: JWTs that the vendor signs with Ed25519."""
 
 import base64
 import datetime as dt
@@ -33,8 +33,8 @@ class LicenseInvalid(ProvisionerError):
     code = ResultCode.InvalidLicense
 
 
-class TooFewNodesTookIt(ProvisionerError):
-    """Half of the nodes or more did not take the licence."""
+class TooFewNodesAccepted(ProvisionerError):
+    """Half of the nodes or more did not accept the licence."""
 
     code = ResultCode.LicenseError
 
@@ -56,7 +56,7 @@ class LicenseTerms(BaseModel):
 def license_read(text: str) -> LicenseTerms:
     """Verify a licence and return its terms.
 
-    :raises LicenseInvalid: names the broken rule, but not the content.
+    :raises LicenseInvalid: the text names the broken rule, but does not contain the licence.
     """
     try:
         claims = jwt.decode(text, _vendor_key(), algorithms=[ALGORITHM])
@@ -73,13 +73,13 @@ def license_read(text: str) -> LicenseTerms:
 
 
 def license_issue(*, terms: LicenseTerms, key: Ed25519PrivateKey) -> str:
-    """Sign a licence with these terms, as the vendor."""
+    """Sign a licence with these terms, with the key of the vendor."""
     claims = terms.model_dump(mode="json", exclude_none=True)
     return jwt.encode(claims, key, algorithm=ALGORITHM)
 
 
 def license_install(*, text: str) -> str:
-    """Put a licence on all nodes and into force; return the id of the task that does it.
+    """Start a task that puts a licence on all nodes and activates it. Returns the id of the task.
 
     :raises LicenseInvalid: the text is not a valid licence.
     :raises TaskFailed: LicenseError, if the task fails within ANSWER_SECONDS.
@@ -91,9 +91,9 @@ def license_install(*, text: str) -> str:
 
 
 def license_take_over(*, encrypted_text: str) -> None:
-    """Put this licence into force. Runs in the last transaction of the task.
+    """Activate this licence. Runs in the last transaction of the task.
 
-    :raises LicenseInvalid: it expired meanwhile.
+    :raises LicenseInvalid: it has expired in the meantime.
     """
     terms = license_read(decrypt(encrypted_text))
     License.objects.update(
@@ -112,7 +112,7 @@ def license_take_over(*, encrypted_text: str) -> None:
 
 
 def license_text() -> str:
-    """The licence in force; empty: none is installed."""
+    """Return the installed licence. Empty: none is installed."""
     stored = License.objects.get().encrypted_text
     return decrypt(stored) if stored else ""
 
@@ -137,7 +137,7 @@ def license_refuse_full(*, lock: bool = False) -> None:
 
 
 def vendor_public_key(key: Ed25519PrivateKey) -> str:
-    """The value of LICENSE_PUBLIC_KEY for a vendor's private key."""
+    """Return the value of LICENSE_PUBLIC_KEY for the private key of a vendor."""
     return base64.b64encode(key.public_key().public_bytes_raw()).decode()
 
 

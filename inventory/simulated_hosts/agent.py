@@ -1,4 +1,4 @@
-"""The agent of a simulated host: it repeatedly reads its volumes and tasks, and acts on them."""
+"""The agent of a simulated host. It repeatedly reads its volumes and tasks, and acts on them."""
 
 import asyncio
 import logging
@@ -21,9 +21,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Behaviour:
-    """How a host behaves. ``look_seconds``: interval of checks of its volumes and their nodes while
-    all are healthy; otherwise it checks at each poll. ``bytes_per_second``: how fast it
-    synchronizes a leg. ``only_reports``: it neither heals nor migrates.
+    """The behaviour of a host. ``look_seconds``: the interval between checks of its volumes and
+    their nodes while all are healthy; otherwise it checks at each poll. ``bytes_per_second``: the
+    speed at which it synchronizes a leg. ``only_reports``: it neither replaces replicas nor
+    migrates volumes.
     """
 
     client_type: str = "Agent"
@@ -36,7 +37,7 @@ class Behaviour:
 
 
 def host_identity(name: str) -> tuple[str, str]:
-    """The uuid and NQN of the host with this name. They never change."""
+    """Return the uuid and NQN of the host with this name. They never change."""
     host = host_uuid(name)
     return host, f"nqn.2014-08.org.nvmexpress:uuid:{host}"
 
@@ -49,8 +50,8 @@ def host_uuid(name: str) -> str:
 class HostAgent:
     """The agent of one host.
 
-    Each step depends only on what the API shows now. So after a lost answer or an outage of the
-    API, the next poll continues.
+    Each step depends only on the present state in the API. So after a lost answer or an outage of
+    the API, the next poll continues.
     """
 
     def __init__(self, name: str, behaviour: Behaviour, endpoint: Endpoint, nodes: Nodes) -> None:
@@ -115,8 +116,8 @@ class HostAgent:
             await self._look(frozenset(task.volume for task in tasks))
 
     async def _look(self, migrating: frozenset[str]) -> None:
-        """Read the volumes again after each change, so that changes are made one after
-        the other.
+        """Read the volumes again after each change, so that changes are made one after the
+        other.
         """
         for _ in range(MOST_STEPS):
             volumes = await self._volumes()
@@ -142,15 +143,15 @@ class HostAgent:
         changed = False
         for volume in volumes.values():
             array = self._arrays[volume.uuid]
-            changed |= await self._tend(volume, array)
+            changed |= await self._maintain_array(volume, array)
             if not self._behaviour.only_reports and volume.uuid not in migrating and not changed:
                 changed |= await self._healing.step(volume, array, _now())
         return changed or await self._migrations.step(volumes, self._arrays, _now())
 
-    async def _tend(self, volume: Volume, array: Array) -> bool:
+    async def _maintain_array(self, volume: Volume, array: Array) -> bool:
         for leg, state in volume.states.items():
             if state == TERMINATING:
-                return (await self._legs.let_go(volume.uuid, leg)).done
+                return (await self._legs.confirm_removal(volume.uuid, leg)).done
         report = array.report(volume, _now())
         return report is not None and (await self._legs.report(volume.uuid, *report)).done
 

@@ -1,5 +1,5 @@
-"""HTTP to the API, as a host's agent uses it: one keep-alive connection, with a time limit per
-call.
+"""HTTP calls to the API like those of a host's agent: one keep-alive connection, with a time limit
+for each call.
 
 A thousand hosts in a process have one connection each, as they would on a thousand servers.
 """
@@ -19,7 +19,7 @@ CHUNK_BYTES = 64 * 1024
 
 
 class NoAnswer(Exception):
-    """The API did not answer, so it is unknown whether the call was done. The text names the
+    """The API did not answer, so it is unknown whether the call was done. The text describes the
     failure.
     """
 
@@ -48,10 +48,10 @@ class Endpoint:
 
     @classmethod
     def of(cls, url: str, context: ssl.SSLContext, authorization: str = "") -> Self:
-        """Parse the url. ``authorization``: the whole header value, as in ``Bearer ...``.
+        """Parse the url. ``authorization``: the whole value of the header, as in ``Bearer ...``.
 
-        :raises ValueError: the url is not like https://host:port, or a header cannot carry the
-            text.
+        :raises ValueError: the url is not like https://host:port, or the text is not allowed in a
+            header.
         """
         parts = urlsplit(url)
         more = parts.username or parts.path.strip("/") or parts.query or parts.fragment
@@ -64,7 +64,7 @@ class Endpoint:
         return cls(parts.hostname, port, context if secure else None, authorization)
 
     def with_token(self, token: str) -> Self:
-        """The same endpoint with this token."""
+        """Return the same endpoint with this token."""
         return replace(self, authorization=f"Bearer {token}")
 
     def request(self, method: str, path: str, body: Any) -> bytes:
@@ -95,8 +95,8 @@ class _Reply:
 
 
 class Connection:
-    """Makes one call at a time. It connects when needed, and again after a failure. A request is
-    sent at most once.
+    """Makes one call at a time. It connects when a connection is needed, and again after a failure.
+    A request is sent at most once.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -104,9 +104,9 @@ class Connection:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def read(self, path: str) -> list[dict[str, Any]]:
-        """The list that a GET returns.
+        """Return the list that a GET returns.
 
-        :raises NoAnswer: no list was returned.
+        :raises NoAnswer: the answer is not a list.
         """
         status, body = await self._call("GET", path, None)
         if status != HTTPStatus.OK or not isinstance(body, list):
@@ -116,7 +116,7 @@ class Connection:
     async def send(self, method: str, path: str, body: Any = None) -> Result:
         """Make a call that changes something. InvalidInput is a result, too.
 
-        :raises NoAnswer: the answer is not a result.
+        :raises NoAnswer: there is no result.
         """
         status, answer = await self._call(method, path, body)
         answered = status in {HTTPStatus.OK, HTTPStatus.BAD_REQUEST}

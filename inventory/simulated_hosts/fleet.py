@@ -12,11 +12,11 @@ FIRST_PROBES_PER_SECOND = 200
 
 
 class SimulatedHosts:
-    """The hosts with these names. Each has a connection of its own, as if it were on its own
-    server.
+    """The hosts with these names. Each has its own connection, as if it were on its own server.
 
-    ``tokens``: one for each host, in the order of names; without them all use the credentials of
-    ``endpoint``. ``released``: the hosts send exactly the calls of KIOXIA's agent of release 3.22.
+    ``tokens``: one for each host, in the order of the names; without tokens, all hosts use the
+    credentials of ``endpoint``. ``released``: the hosts make exactly the calls of KIOXIA's agent of
+    release 3.22.
     """
 
     def __init__(

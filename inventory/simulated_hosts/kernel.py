@@ -1,7 +1,7 @@
-"""The facts that a real host gets from its kernel and os-brick, and not from the API.
+"""The information that a real host gets from its kernel and from os-brick, and not from the API.
 
-The simulation reads them from the API over separate connections: attached volumes, exported
-replicas, Available nodes. So the agent's own connection carries only the agent's calls.
+The simulation reads it from the API through separate connections: attached volumes, exported
+replicas, Available nodes. So the connection of the agent carries only the calls of the agent.
 """
 
 from dataclasses import dataclass
@@ -13,18 +13,22 @@ from inventory.simulated_hosts.observed import AVAILABLE, SYNCHRONIZING, UNKNOWN
 
 @dataclass
 class Leg:
-    """A device of an array. ``synced_at``: when it holds all data, by the loop's clock."""
+    """A device of an array. ``synced_at``: when it will hold all data, by the clock of the event
+    loop.
+    """
 
     synced_at: float
     is_failed: bool = False
 
     def is_active(self, now: float) -> bool:
-        """Whether the leg holds all data and did not fail."""
+        """Whether the leg holds all data and has not failed."""
         return not self.is_failed and self.synced_at <= now
 
 
 class Md:
-    """A RAID 1 as Linux md keeps it. ``raid_devices``: how many legs it should have."""
+    """A RAID 1 with the behaviour of Linux md. ``raid_devices``: the number of legs that it should
+    have.
+    """
 
     def __init__(self, volume: Volume, bytes_per_second: float, now: float) -> None:
         self.uuid, self.alias = volume.uuid, volume.alias
@@ -44,11 +48,11 @@ class Md:
         self.legs[leg] = Leg(now + self._seconds)
 
     def remove(self, leg: str) -> bool:
-        """Remove the leg; True: it was there."""
+        """Remove the leg. Returns whether it was in the array."""
         return self.legs.pop(leg, None) is not None
 
     def fail_all_but(self, live: list[str], now: float) -> None:
-        """Fail the legs that are not ``live``. As md does, it never fails the last good leg."""
+        """Fail the legs that are not ``live``. Like md, this never fails the last good leg."""
         for uuid, leg in self.legs.items():
             if uuid not in live and self.active(now) != [uuid]:
                 leg.is_failed = True
@@ -62,7 +66,7 @@ class Md:
         return [uuid for uuid, leg in self.legs.items() if leg.is_active(now)]
 
     def sync_percent(self, now: float) -> float | None:
-        """The progress of the legs being synchronized; None: there are none."""
+        """Return the progress of the legs that are being synchronized. None: there are none."""
         ends = [
             leg.synced_at for leg in self.legs.values() if not leg.is_failed and leg.synced_at > now
         ]
@@ -83,8 +87,8 @@ class Kernel:
         self.arrays: dict[str, Md] = {}
 
     async def look(self, now: float) -> None:
-        """Read what is attached now. os-brick creates an array when it attaches a volume, and
-        removes it when it detaches the volume.
+        """Read which volumes are attached now. os-brick creates an array when it attaches a volume,
+        and removes it when it detaches the volume.
 
         :raises NoAnswer: the API does not answer.
         """

@@ -10,7 +10,7 @@ log = logging.getLogger(__name__)
 
 
 class Legs:
-    """All methods raise NoAnswer if it is unknown whether anything was done."""
+    """Changes legs. All methods raise NoAnswer if it is unknown whether the change was made."""
 
     def __init__(self, api: Connection, host: str, name: str) -> None:
         self._api, self._host, self._name = api, host, name
@@ -33,12 +33,12 @@ class Legs:
         """Mark the leg for removal."""
         return await self._change("PATCH", volume, f"/{leg}")
 
-    async def let_go(self, volume: str, leg: str) -> Result:
+    async def confirm_removal(self, volume: str, leg: str) -> Result:
         """Confirm that the leg is no longer used."""
         return await self._change("DELETE", volume, f"/{leg}")
 
     async def are_shared(self, volume: str) -> bool:
-        """Whether the volume is published to another host, also or only."""
+        """Whether the volume is published to another host."""
         targets = await self._api.read(f"/targets?volId={volume}")
         return [target["name"] for target in targets] != [f"{TARGET_NQN}:{self._host}"]
 

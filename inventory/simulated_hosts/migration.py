@@ -1,4 +1,6 @@
-"""Runs the host's migrations: replaces a leg by another one while the volume is in use."""
+"""Carries out the migrations of the host: it replaces a leg by another one while the volume is in
+use.
+"""
 
 import logging
 from collections.abc import Iterable
@@ -25,8 +27,9 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class _Migration:
-    """``known``: the legs before the migration; None: it has not started. ``has_added``: a leg was
-    added. If the task is aborted, that leg is removed; a second one would belong to nobody.
+    """A migration. ``known``: the legs before the migration; None: it has not started.
+    ``has_added``: a leg was added. If the task is aborted, that leg is removed. No second leg is
+    added, because nothing would remove it.
     """
 
     task: MigrationTask
@@ -36,8 +39,8 @@ class _Migration:
 
 
 class Migrations:
-    """The migrations that this agent has taken. A migration that already runs when it is first seen
-    belongs to someone else: the provisioner, or an earlier process of the agent.
+    """The migrations that this agent carries out. A migration that already runs when it is first
+    seen belongs to the provisioner, or to an earlier process of the agent.
     """
 
     def __init__(self, api: Connection, host: str, name: str, legs: Legs) -> None:
@@ -51,7 +54,7 @@ class Migrations:
         return {migration.task.volume for migration in self._taken.values()}
 
     def follow(self, tasks: Iterable[MigrationTask]) -> None:
-        """Take the migrations that are for the host, and drop those that have ended."""
+        """Take the migrations that are for this host, and drop those that have ended."""
         there = {task.task_id: task for task in tasks if task.handler == "AGENT"}
         for task_id in self._taken.keys() - there.keys():
             log.info("host %s: task %s has ended", self._name, task_id)
@@ -62,9 +65,9 @@ class Migrations:
                 self._taken[task_id] = _Migration(task)
 
     async def step(self, volumes: dict[str, Volume], arrays: dict[str, Array], now: float) -> bool:
-        """Make one step of each migration; return whether a leg was changed.
+        """Make one step of each migration. Returns whether a leg was changed.
 
-        :raises NoAnswer: it is unknown whether anything was done.
+        :raises NoAnswer: it is unknown whether the change was made.
         """
         changed = False
         for migration in list(self._taken.values()):
@@ -74,7 +77,7 @@ class Migrations:
             elif migration.known is None:
                 changed |= await self._begin(migration, volume)
             else:
-                changed |= await self._go_on(migration, volume, arrays[volume.uuid], now)
+                changed |= await self._continue(migration, volume, arrays[volume.uuid], now)
         return changed
 
     async def _begin(self, migration: _Migration, volume: Volume) -> bool:
@@ -83,7 +86,9 @@ class Migrations:
             migration.known = frozenset(volume.legs)
         return begun
 
-    async def _go_on(self, migration: _Migration, volume: Volume, array: Array, now: float) -> bool:
+    async def _continue(
+        self, migration: _Migration, volume: Volume, array: Array, now: float
+    ) -> bool:
         assert migration.known is not None
         outgoing = volume.legs.get(migration.task.outgoing)
         new = next((leg for uuid, leg in volume.legs.items() if uuid not in migration.known), None)
@@ -116,7 +121,7 @@ class Migrations:
         await self._say(migration, **said)
 
     async def _say(self, migration: _Migration, **said: Any) -> bool:
-        """Update the task. A migration that ended, or whose update is refused, is dropped."""
+        """Update the task. A migration that has ended, or whose update is refused, is dropped."""
         task = migration.task.task_id
         body = {"taskId": task, "hostId": self._host} | said
         result = await self._api.send("PUT", "/tasks", body)

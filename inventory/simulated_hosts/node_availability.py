@@ -1,4 +1,4 @@
-"""Which storage nodes are Available, read once for all hosts of a process."""
+"""The storage nodes that are Available. They are read once for all hosts of a process."""
 
 import asyncio
 
@@ -6,7 +6,9 @@ from inventory.simulated_hosts.connection import Connection, Endpoint
 
 
 class Nodes:
-    """For one event loop. ``fresh_seconds``: how long a reading is used."""
+    """The Available nodes. ``fresh_seconds``: how long a result is used. Use it in one event loop
+    only.
+    """
 
     def __init__(self, endpoint: Endpoint, fresh_seconds: float) -> None:
         self._api = Connection(endpoint)
@@ -16,7 +18,7 @@ class Nodes:
         self._read_at = -fresh_seconds
 
     async def living(self) -> frozenset[str]:
-        """The persistent ids of the Available nodes.
+        """Return the persistent ids of the Available nodes.
 
         :raises NoAnswer: the API does not answer.
         """

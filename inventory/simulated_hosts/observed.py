@@ -1,4 +1,4 @@
-"""What a host reads from the API, as plain values."""
+"""The objects that a host reads from the API, as plain values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Leg:
 
     @classmethod
     def of(cls, row: Mapping[str, Any], nodes: frozenset[str]) -> Self:
-        """The leg in an answer. ``nodes``: the persistent ids of the Available nodes."""
+        """Parse the leg in an answer. ``nodes``: the persistent ids of the Available nodes."""
         is_lost = row["backend"]["persistentID"] not in nodes
         return cls(
             uuid=row["uuid"],
@@ -49,7 +49,7 @@ class Volume:
 
     @classmethod
     def of(cls, row: Mapping[str, Any], nodes: frozenset[str]) -> Self:
-        """The volume in an answer. ``nodes``: the persistent ids of the Available nodes."""
+        """Parse the volume in an answer. ``nodes``: the persistent ids of the Available nodes."""
         legs = [Leg.of(place, nodes) for place in row["location"]]
         return cls(
             uuid=row["uuid"],
@@ -92,7 +92,7 @@ class MigrationTask:
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self | None:
-        """The task in an answer; None: it is no migration, or has ended."""
+        """Parse the task in an answer. None: it is not a migration, or it has ended."""
         if row["type"] != "RemoteMigration" or row["state"] not in {IDLE, RUNNING}:
             return None
         tags = {tag["name"]: tag["value"] for tag in row.get("taskConfiguration", ())}

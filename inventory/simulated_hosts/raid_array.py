@@ -1,5 +1,5 @@
-"""A volume as the host has it: a RAID 1 of its replicas, as Linux md keeps it. Makes decisions, but
-no calls.
+"""A volume on the host: a RAID 1 of its replicas, with the behaviour of Linux md. This module
+decides what to do, but makes no calls.
 """
 
 from inventory.simulated_hosts.observed import (
@@ -14,12 +14,12 @@ from inventory.simulated_hosts.observed import (
 
 
 class Array:
-    """What the host knows of a volume beyond what the API shows. It is kept in memory only: after a
-    restart the host takes the legs that it finds for the legs of the array, and synchronizes again
-    from the start.
+    """The knowledge of the host about a volume that the API does not show. It is kept in memory
+    only. After a restart, the host assumes that the legs it finds are those of the array, and
+    synchronizes again from the start.
 
-    ``size``: how many legs the array should have: the smallest number while all were healthy.
-    ``bytes_per_second``: how fast each leg is synchronized.
+    ``size``: the number of legs that the array should have: the smallest number while all were
+    healthy. ``bytes_per_second``: the speed at which each leg is synchronized.
     """
 
     def __init__(self, volume: Volume, bytes_per_second: float) -> None:
@@ -29,8 +29,8 @@ class Array:
         self._founders: frozenset[str] = frozenset()
 
     def report(self, volume: Volume, now: float) -> tuple[str, str] | None:
-        """The first leg whose state differs from the one in the API, and its state; None: there is
-        none.
+        """Return the first leg whose state differs from that in the API, and its state. None: there
+        is no difference.
         """
         if set(volume.states.values()) == {AVAILABLE}:
             self.size = min(self.size, len(volume.legs))
@@ -45,14 +45,14 @@ class Array:
         return None
 
     def synchronized(self, leg: str, volume: Volume, now: float) -> float:
-        """How much of the leg is synchronized, from 0 to 1."""
+        """Return the part of the leg that is synchronized, from 0 to 1."""
         since = self._since.get(leg, now)
         return min(1.0, (now - since) * self._rate / volume.capacity_bytes)
 
     def _good(self, volume: Volume) -> frozenset[str]:
-        """The reachable legs that hold the data. The legs of a volume that was never attached are
-        good when the array is created. Without a good leg the array does not change: like md, it
-        never removes its last leg.
+        """Return the reachable legs that hold the data. If a volume was never attached, its legs
+        are good when the array is created. Without a good leg, the array does not change: like md,
+        it never removes its last leg.
         """
         states = set(volume.states.values())
         here = {leg.uuid: leg.state for leg in volume.legs.values() if leg.is_here}

@@ -1,4 +1,4 @@
-"""A host with KIOXIA's agent of release 3.22: exactly the same calls in the same order."""
+"""A host with KIOXIA's agent of release 3.22. It makes exactly the same calls in the same order."""
 
 import asyncio
 import logging
@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 
 
 class ReleasedAgent:
-    """Handles its tasks every ``poll_seconds``. Every ``probe_seconds`` it probes and checks its
-    volumes. A call without an answer ends the round.
+    """Handles its tasks every ``poll_seconds``. Every ``probe_seconds`` it sends a probe and checks
+    its volumes. A call without an answer ends the round.
     """
 
     def __init__(self, name: str, behaviour: Behaviour, endpoint: Endpoint, nodes: Nodes) -> None:
@@ -62,7 +62,7 @@ class ReleasedAgent:
             log.error("host %s: its probe is refused: %s", self.name, probed.description)
         await self._kernel.look(_now())
         for array in list(self._kernel.arrays.values()):
-            await self._volumes.tend(array, _now())
+            await self._volumes.check_array(array, _now())
 
     async def _work(self) -> None:
         if self._tasks.are_running:

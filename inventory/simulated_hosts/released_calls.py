@@ -1,4 +1,4 @@
-"""The calls of KIOXIA's agent of release 3.22, encoded as it encodes them."""
+"""The calls of KIOXIA's agent of release 3.22, encoded in the same way."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ UNSAID = "N/A"
 
 @dataclass(frozen=True)
 class ReleasedEndpoint(Endpoint):
-    """Encodes requests byte by byte as the released agent does."""
+    """Encodes requests with exactly the same bytes as the released agent."""
 
     @classmethod
     def like(cls, other: Endpoint) -> Self:
@@ -41,7 +41,7 @@ class ReleasedEndpoint(Endpoint):
 
 
 class Calls:
-    """All methods raise NoAnswer if the API does not answer."""
+    """The calls of the agent. All methods raise NoAnswer if the API does not answer."""
 
     def __init__(self, endpoint: Endpoint, host: str, nqn: str, name: str) -> None:
         self._api = Connection(ReleasedEndpoint.like(endpoint))
@@ -64,8 +64,8 @@ class Calls:
         return await self._api.read(f"/targets?{'&'.join(fields)}")
 
     async def volume(self, uuid: str, alias: str = "") -> dict[str, Any] | None:
-        """The volume with this uuid; if there is none and an alias is given, the one with that
-        alias.
+        """Return the volume with this uuid. If there is none and an alias is given, return the
+        volume with this alias.
         """
         rows = await self._api.read(f"/volumes/{uuid}") if uuid else []
         if not rows and alias:
@@ -77,7 +77,7 @@ class Calls:
         return len(rows) == 1 and rows[0]["state"] == "Available"
 
     async def portals(self) -> None:
-        """Read the portals, as before a connect to a node."""
+        """Read the portals. The agent does this before it connects to a node."""
         await self._api.read("/backends")
 
     async def publish(self, volume: str) -> bool:
@@ -101,7 +101,7 @@ class Calls:
         return await self._api.read(f"/tasks?hostId={self._host}")
 
     async def task_update(self, task: Mapping[str, Any]) -> Result:
-        """Send all that the agent knows of the task, changed or not."""
+        """Send all fields of the task, whether they changed or not."""
         names = ("taskId", "state", "progress", "taskStatus", "statusDescription")
         body = {name: task.get(name, UNSAID) for name in names}
         tags = {"taskConfiguration": task["taskConfiguration"], "hostId": self._host}

@@ -1,4 +1,4 @@
-"""How the agent of release 3.22 handles its tasks. It checks them once a second."""
+"""Handles tasks like the agent of release 3.22. It checks them once a second."""
 
 from typing import Any
 
@@ -22,8 +22,8 @@ Task = dict[str, Any]
 
 
 class Tasks:
-    """The tasks of the agent. ``_running`` is kept in memory only: a restarted agent starts RUNNING
-    tasks again.
+    """The tasks of the agent. ``_running`` is kept in memory only, so a restarted agent starts
+    RUNNING tasks again.
     """
 
     def __init__(self, calls: Calls, kernel: Kernel, volumes: Volumes) -> None:
@@ -42,7 +42,7 @@ class Tasks:
             elif task["state"] == RUNNING:
                 self._running.setdefault(task["taskId"], task)
         for task in list(self._running.values()):
-            await self._go_on(task, now)
+            await self._continue(task, now)
 
     async def _begin(self, task: Task, now: float) -> None:
         tags = _tags(task)
@@ -71,8 +71,8 @@ class Tasks:
         return next((array for array in found if array.alias in self._volumes.seen), None)
 
     def _refusal(self, task: Task, array: Md | None, now: float) -> tuple[str, ...]:
-        """Why the task is refused, as code and description. Text in an IDLE task counts as a
-        refusal.
+        """Return the reason why the task is refused, as code and description. Any text in an IDLE
+        task counts as a refusal.
         """
         if task.get("taskStatus", UNSAID) not in {"", UNSAID}:
             return task["taskStatus"], task.get("statusDescription", UNSAID)
@@ -86,8 +86,8 @@ class Tasks:
         return ()
 
     async def _give_up(self, task: Task, array: Md, outgoing: str) -> None:
-        """Fail the task. The agent removes the replica that was to be replaced, and not the one it
-        added.
+        """Fail the task. The agent removes the replica that was to be replaced, and not the replica
+        that it added.
         """
         marked = await self._calls.replica_mark(array.uuid, outgoing)
         if marked.done and (await self._calls.replica_confirm(array.uuid, outgoing)).done:
@@ -95,7 +95,7 @@ class Tasks:
         text = "Could not connect to replica after adding it"
         await self._fail(task, "CommunicationError", text)
 
-    async def _go_on(self, task: Task, now: float) -> None:
+    async def _continue(self, task: Task, now: float) -> None:
         tags = _tags(task)
         array = self._array(tags)
         if array is None:
@@ -128,7 +128,7 @@ class Tasks:
         if volume is None:
             text = "Could not find volume after adding replica"
             await self._end(task, FAILED, "VolumeNotFound", text)
-        elif len(outgoing) == 1 and await self._volumes.let_go(array, volume, outgoing[0]):
+        elif len(outgoing) == 1 and await self._volumes.remove_leg(array, volume, outgoing[0]):
             await self._end(task, FINISHED, SUCCESS, SUCCESS)
         else:
             await self._end(task, FAILED, "CommunicationError", "CommunicationError")
@@ -138,7 +138,7 @@ class Tasks:
         await self._calls.task_update(task)
 
     async def _end(self, task: Task, state: str, code: str, text: str) -> None:
-        """End the task, and repeat that in each round until the API accepts it."""
+        """End the task. This is repeated in each round until the API accepts it."""
         task |= {"state": state, "taskStatus": code, "statusDescription": text}
         said: Result = await self._calls.task_update(task)
         if said.done:

@@ -1,4 +1,4 @@
-"""What the agent of release 3.22 does for its volumes, call by call: it reports, adds and releases
+"""Handles volumes like the agent of release 3.22, with the same calls. It reports, adds and removes
 legs, and replaces a leg that is missing for too long.
 """
 
@@ -27,14 +27,15 @@ Row = Mapping[str, Any]
 
 class Volumes:
     """The volumes of the agent. ``seen``: the state of each array at the last check, by alias. It
-    is kept in memory only: a restarted agent runs no migration of an array that it has not checked.
+    is kept in memory only, so a restarted agent runs no migration of an array that it has not
+    checked yet.
     """
 
     def __init__(self, calls: Calls, kernel: Kernel) -> None:
         self._calls, self._kernel = calls, kernel
         self.seen: dict[str, str] = {}
 
-    async def tend(self, array: Md, now: float) -> None:
+    async def check_array(self, array: Md, now: float) -> None:
         """Check an array once."""
         live = self._kernel.live(array)
         volume = await self._calls.volume(array.uuid if live else "", array.alias)
@@ -82,16 +83,16 @@ class Volumes:
         return AVAILABLE if leg.is_active(now) else SYNCHRONIZING
 
     async def _check(self, array: Md, volume: Row, now: float, *, was_failed: bool) -> bool:
-        """Whether a leg was released or added."""
+        """Remove or add legs. Returns whether a leg was removed or added."""
         outgoing = [p["uuid"] for p in volume["location"] if p["replicaState"] == TERMINATING]
         if len(outgoing) == 1:
-            return await self.let_go(array, volume, outgoing[0])
+            return await self.remove_leg(array, volume, outgoing[0])
         wanted = len(volume["location"])
         if array.raid_devices < wanted or len(array.legs) < wanted or was_failed:
             return await self.add_legs(array, volume, now) is not None
         return False
 
-    async def let_go(self, array: Md, volume: Row, outgoing: str) -> bool:
+    async def remove_leg(self, array: Md, volume: Row, outgoing: str) -> bool:
         """Remove a leg and confirm it; return whether it was there."""
         before = len(array.legs)
         removed = array.remove(outgoing)
@@ -102,9 +103,10 @@ class Volumes:
         return removed
 
     async def add_legs(self, array: Md, volume: Row, now: float) -> str | None:
-        """Add the reachable legs that are not in the array; return the last one added, or None.
+        """Add the reachable legs that are not in the array. Returns the last leg that was added, or
+        None.
 
-        Without exactly one target the agent never adds a leg.
+        The agent adds a leg only if there is exactly one target.
         """
         if len(await self._calls.targets(array.uuid, of_host=True)) != 1:
             return None

@@ -1,4 +1,4 @@
-"""The host replaces a leg that is Missing for longer than the volume allows."""
+"""Replaces a leg that is Missing for longer than the volume allows."""
 
 from inventory.simulated_hosts.legs import Legs
 from inventory.simulated_hosts.observed import AVAILABLE, MISSING, Volume
@@ -8,20 +8,20 @@ REST_SECONDS = 30.0
 
 
 class Healing:
-    """Replaces overdue legs."""
+    """Replaces legs that have been Missing for too long."""
 
     def __init__(self, legs: Legs) -> None:
         self._legs = legs
         self._resting: dict[str, float] = {}
 
     async def step(self, volume: Volume, array: Array, now: float) -> bool:
-        """Add a leg or, when the new leg is synchronized, mark the Missing one for removal; return
+        """Add a leg or, when the new leg is synchronized, mark the Missing one for removal. Returns
         whether anything was done.
 
-        After a refusal, the volume is not touched for ``REST_SECONDS``. It is not touched either
-        while it is published to another host.
+        After a refusal, the volume is not changed for ``REST_SECONDS``. Nor is it changed while it
+        is published to another host.
 
-        :raises NoAnswer: it is unknown whether anything was done.
+        :raises NoAnswer: it is unknown whether the change was made.
         """
         missing = volume.overdue()
         settled = set(volume.states.values()) == {AVAILABLE, MISSING}

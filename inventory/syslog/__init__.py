@@ -1,1 +1,1 @@
-"""The syslog protocol: records (RFC 5424) and their transports. Does not depend on Django."""
+"""The syslog protocol: records (RFC 5424) and their transports. It does not depend on Django."""

@@ -2,7 +2,7 @@
 
 Control characters and line breaks in values are never sent. Each is replaced by its Unicode picture
 (U+2400 and following), so that no value can forge a line, however the receiver splits lines.
-``decisions/0009`` says why, and why no library is used.
+``decisions/0009`` gives the reasons, also why no library is used.
 """
 
 import datetime as dt
@@ -48,7 +48,7 @@ SEVERITIES = {Level.FATAL: 2, Level.ERROR: 3, Level.WARN: 4, Level.INFO: 6}
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One event or command, with the names of the reference, "Forward Log".
+    """One event or command, with the names in the reference, "Forward Log".
 
     :raises ValueError: RFC 5424 does not allow the host, the app_name or the name of a parameter.
     """
@@ -69,9 +69,9 @@ class Record:
                 raise ValueError(f"{text[:80]!r} does not match {pattern.pattern}")
 
     def encoded(self, *, facility: int, enterprise_number: int) -> bytes:
-        """The record without framing. MSGID is the logging type; PROCID is left out.
+        """Return the record without framing. MSGID is the logging type; PROCID is omitted.
 
-        :raises UnicodeEncodeError: a value holds half a surrogate pair.
+        :raises UnicodeEncodeError: a value contains half a surrogate pair.
         """
         priority = facility * 8 + SEVERITIES[self.level]
         at = self.at.astimezone(dt.UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
@@ -89,5 +89,5 @@ class Record:
 
 
 def visible(text: str) -> str:
-    """The text with each control character and line break replaced by its picture."""
+    """Return the text with each control character and line break replaced by its picture."""
     return text.translate(_PICTURES)

@@ -20,7 +20,9 @@ _PORTS = {"udp": 514, "tcp": 601, "tls": 6514}
 
 @dataclass(frozen=True, kw_only=True)
 class Destination:
-    """Where to send. ``certificate``: the PEM that TLS trusts; empty: the system's CAs."""
+    """The address of a syslog server. ``certificate``: the PEM that TLS trusts; empty: the CAs of
+    the system.
+    """
 
     scheme: str
     host: str
@@ -46,9 +48,9 @@ class Destination:
 def send(destination: Destination, records: Sequence[bytes]) -> None:
     """Send the records, in order, over one connection.
 
-    For TCP and TLS it returns when the receiver has closed the connection after the last octet, so
-    it has read all records, or has kept it open without an error for CLOSE_SECONDS. For UDP it only
-    shows that no host refused the records at once.
+    For TCP and TLS, this returns when the receiver has closed the connection after the last octet,
+    which means that it has read all records, or when the receiver has kept it open without an error
+    for CLOSE_SECONDS. For UDP, it only shows that no host refused the records at once.
 
     :raises OSError, ValueError: some records may not have arrived.
     """
@@ -99,7 +101,9 @@ def _connect(destination: Destination) -> socket.socket:
 
 
 def _await_end(stream: socket.socket) -> None:
-    """Wait until the other side closes, at most CLOSE_SECONDS. A reset is an error."""
+    """Wait until the other side closes the connection, at most CLOSE_SECONDS. A reset is an
+    error.
+    """
     give_up = time.monotonic() + CLOSE_SECONDS
     stream.settimeout(CLOSE_SECONDS)
     try:
@@ -110,13 +114,13 @@ def _await_end(stream: socket.socket) -> None:
 
 
 def framed(records: Sequence[bytes]) -> bytes:
-    """Put its length before each record: octet counting (RFC 6587, section 3.4.1)."""
+    """Return the records, each after its length: octet counting (RFC 6587, section 3.4.1)."""
     return b"".join(b"%d %b" % (len(record), record) for record in records)
 
 
 def tls_context(certificate: str) -> ssl.SSLContext:
-    """A context that trusts only the PEM, which is a CA's or the server's own; without one, the
-    system's CAs.
+    """Return a context that trusts only the PEM, which is the certificate of a CA or of the server
+    itself. Without a PEM, it trusts the CAs of the system.
 
     :raises ssl.SSLError: the text is not a PEM certificate.
     """

@@ -56,7 +56,9 @@ def _optional(length: int, **options: Any) -> serializers.CharField:
 
 
 class AuthServerInput(Input):
-    """The reference's fields, and as extensions the issuer and audience that tokens must have."""
+    """The fields of the reference and, as extensions, the issuer and audience that tokens must
+    have.
+    """
 
     extensions = ("authorizationServerIssuer", "authorizationServerAudience")
     authorizationServerTokenURL = _text(2048, validators=[_checked(_web_address)])
@@ -81,7 +83,7 @@ class AuthServerInput(Input):
 
 
 class AuthServerViewSet(ApiViewSet):
-    """The authorization server; ``{}`` if there is none."""
+    """The authorization server. The answer is ``{}`` if there is none."""
 
     resource = "auth_server"
     operations: ClassVar = {
@@ -132,8 +134,8 @@ def _client(fields: dict[str, Any], name: str) -> OidcClient:
 
 
 def _server_json(server: OidcServer, *, secrets: bool) -> dict[str, str]:
-    """The server in the reference's format. Unset fields are left out, and secrets unless
-    requested.
+    """Return the server in the format of the reference. Unset fields are omitted, and so are
+    secrets unless they are requested.
     """
     fields = {
         "authorizationServerTokenURL": server.token_url,

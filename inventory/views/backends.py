@@ -8,8 +8,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inventory.health import NodeHealth
-from inventory.models import Portal
-from inventory.selectors import BackendSummary, backend_list, pool_free_bytes, syslog_source_id
+from inventory.models.liveness import Liveness
+from inventory.read_models import BackendSummary, PortalRow
+from inventory.selectors import backend_list, pool_free_bytes, syslog_source_id
 from inventory.services.node.register import BackendChanges, backend_add, backend_update
 from inventory.services.node.tokens import token_columns
 from inventory.views.fields import LocationInput, ManagementAddresses, Port
@@ -28,7 +29,7 @@ DEFAULT_PORT = 443
 
 
 class NodeToken(serializers.RegexField):
-    """A secret that a header can carry, long enough not to be guessed."""
+    """A secret that is allowed in a header, and long enough that it cannot be guessed."""
 
     def __init__(self, **kwargs: Any) -> None:
         rule = "must be 32 to 512 printable ASCII characters without spaces"
@@ -69,8 +70,8 @@ class BackendListInput(Input):
 
 
 class BackendViewSet(ApiViewSet):
-    """The storage nodes of the pool. The ``volumes`` app adds removal, which must check the
-    volumes.
+    """The storage nodes of the pool. The ``volumes`` app adds the removal, because it must check
+    the volumes.
     """
 
     resource = "backends"
@@ -119,7 +120,7 @@ class BackendViewSet(ApiViewSet):
 
 
 class InfoViewSet(ApiViewSet):
-    """The API's level, which clients read first, without credentials."""
+    """The level of the API. Clients read it first, without credentials."""
 
     resource = "info"
     operations: ClassVar = {"list": Operation("Get Info", answer=InfoOutput)}
@@ -139,38 +140,33 @@ class InfoViewSet(ApiViewSet):
 
 
 def backend_json(summary: BackendSummary) -> dict[str, Any]:
-    """A backend in the format of "List Backends" in the reference. Unset fields are left out."""
+    """Return a backend in the format of "List Backends" in the reference. Unset fields are
+    omitted.
+    """
     backend = summary.backend
     probe_at = backend.last_probe_at
+    state = Liveness.AVAILABLE if summary.is_available else Liveness.UNAVAILABLE
     fields = {
         "persistentID": backend.persistent_id,
-        "mgmtIPs": backend.mgmt_ips,
+        "mgmtIPs": summary.mgmt_ips,
         "mgmtPort": backend.mgmt_port,
         "rack": backend.rack,
         "zone": backend.zone,
         "region": backend.region,
         "inUse": backend.in_use,
-        "state": backend.state.value,
+        "state": state.value,
         "lastProbTime": epoch_milliseconds(probe_at) if probe_at else None,
         "probeInterval": backend.probe_interval,
         "version": backend.version,
         "targetDriverVersion": backend.target_driver_version,
         "certified": backend.certified,
-        "portals": [portal_json(portal) for portal in backend.portals.all()],
+        "portals": [portal_json(portal) for portal in summary.portals],
         "name": backend.name,
         "hostId": backend.host_id,
         "authenticationMode": backend.authentication_mode,
-        "waitsFor": backend.pending_reason or None,
-        "health": summary.health.value,
+        "waitsFor": summary.pending_reason or None,
+        "health": summary.health,
         "healthReason": summary.health_reason or None,
-    }
-    shown = {name: value for name, value in fields.items() if value is not None}
-    return shown | _amounts_json(summary)
-
-
-def _amounts_json(summary: BackendSummary) -> dict[str, int]:
-    backend = summary.backend
-    return {
         "totalCapacity": summary.capacity_bytes,
         "availableCapacity": summary.free_bytes,
         "numVolumes": summary.volumes,
@@ -180,7 +176,8 @@ def _amounts_json(summary: BackendSummary) -> dict[str, int]:
         "availableIOPS": backend.total_iops - backend.used_iops,
         "numberOfSSDs": summary.ssds,
     }
+    return {name: value for name, value in fields.items() if value is not None}
 
 
-def portal_json(portal: Portal) -> dict[str, Any]:
+def portal_json(portal: PortalRow) -> dict[str, Any]:
     return {"ip": portal.ip, "port": portal.port, "transport": portal.transport}

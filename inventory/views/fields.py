@@ -20,7 +20,7 @@ LONGEST_LOCATION = 4096
 
 
 class ManagementAddress(serializers.CharField):
-    """An IP address or a DNS name, normalised so that equal ones compare as equal."""
+    """An IP address or a DNS name. It is normalised so that equal addresses compare as equal."""
 
     default_error_messages = {"address": "must be an IP address or a DNS name"}  # noqa: RUF012
 
@@ -81,8 +81,8 @@ def _location() -> serializers.CharField:
 
 
 class LocationInput(Input):
-    """The place of a node. null or an empty string means "not set". The service checks
-    the lengths.
+    """The location of a node. null or an empty string means "not set". The service checks the
+    lengths.
     """
 
     rack = _location()

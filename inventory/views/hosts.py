@@ -47,7 +47,7 @@ class HostProbeInput(Input):
 
 
 class HostViewSet(ApiViewSet):
-    """The hosts. The ``volumes`` app adds removal and the namespace ids that the provisioner
+    """The hosts. The ``volumes`` app adds the removal, and the namespace ids that the provisioner
     assigned.
     """
 
@@ -70,7 +70,9 @@ class HostViewSet(ApiViewSet):
 
 
 class HostProbeViewSet(ApiViewSet):
-    """Exports to a host depend on its NQN, so the ``volumes`` app adds ``create``."""
+    """Probes of hosts. The ``volumes`` app adds ``create``, because exports to a host depend on its
+    NQN.
+    """
 
     resource = "host_probe"
     operations: ClassVar = {
@@ -91,7 +93,7 @@ class HostProbeViewSet(ApiViewSet):
 
 
 def host_json(host: Host, used_namespace_ids: Iterable[int]) -> dict[str, Any]:
-    """A host in the format of "List Hosts" in the reference."""
+    """Return a host in the format of "List Hosts" in the reference."""
     return {
         "uuid": host.uuid,
         "name": host.name,

@@ -44,8 +44,8 @@ class LicenseViewSet(ApiViewSet):
 
 
 def license_json(current: License) -> dict[str, object]:
-    """The licence in the reference's format, without expirationDate if it does not expire, and
-    without maxBackends if it has no limit.
+    """Return the licence in the format of the reference, without expirationDate if it does not
+    expire, and without maxBackends if there is no limit.
     """
     fields: dict[str, object] = {"type": current.type}
     if current.max_backends is not None:

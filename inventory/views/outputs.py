@@ -97,7 +97,7 @@ class BackendOutput(Output):
 
 
 class NodeAuthorizationOutput(Output):
-    """Where a node gets the tokens of its probes."""
+    """The server from which a node gets the tokens for its probes."""
 
     extensions = ("jwkSetURL", "scope", "caCertificate")
     tokenURL = serializers.CharField()
@@ -221,7 +221,9 @@ class InventoryOutput(Output):
 
 
 class AuthServerOutput(Output):
-    """Unset fields are left out, and secrets unless an ADMIN asks."""
+    """The authorization server. Unset fields are omitted, and so are secrets unless an ADMIN
+    requests them.
+    """
 
     extensions = ("authorizationServerIssuer", "authorizationServerAudience")
     authorizationServerTokenURL = serializers.CharField(required=False)

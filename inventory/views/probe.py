@@ -32,7 +32,7 @@ class NodeTagInput(Input):
 
 
 class ProvisionerInput(Input):
-    """The provisioner settings that the node has. Nothing is required, because the answer corrects
+    """The provisioner settings that the node has. No field is required, because the answer corrects
     them.
     """
 
@@ -43,7 +43,9 @@ class ProvisionerInput(Input):
 
 
 class ProbeInput(Input):
-    """All fields that the reference calls mandatory, and extensions of this project's agent."""
+    """All fields that are mandatory in the reference, and extensions that the agent of this project
+    sends.
+    """
 
     extensions = ("bootId", "newestGeneration", "sentAt")
     persistentID = Identifier()
@@ -94,10 +96,10 @@ PROBE = {
 
 
 class ProbeViewSet(ApiViewSet):
-    """A node may probe for itself only, an administrator for any node."""
+    """Probes of nodes. A node may send probes for itself only, an administrator for any node."""
 
     resource = "probe"
-    goes_on = True
+    allowed_while_barred = True
     operations: ClassVar = {
         "create": Operation("Probe", "NotExists", body=ProbeInput, example=PROBE, adds=ProbeOutput)
     }

@@ -99,7 +99,7 @@ class ForwardLogInput(Input):
 
 class ForwardLogViewSet(ApiViewSet):
     resource = "forward_log"
-    goes_on = True
+    allowed_while_barred = True
     operations: ClassVar = {
         "create": Operation(
             "Forward Log",
@@ -138,7 +138,9 @@ class SyslogViewSet(ApiViewSet):
 
 
 def syslogs_json(servers: Iterable[SyslogServer]) -> list[dict[str, Any]]:
-    """The servers in the format of "Get Syslogs" in the reference, without an empty file name."""
+    """Return the servers in the format of "Get Syslogs" in the reference, without an empty file
+    name.
+    """
     return [
         {
             "id": server.node_server_id,

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from provisioner.access.admin_login import REVOKE
 from provisioner.access.models import AuthorizationServer, RevokedToken
 from provisioner.access.revocation import token_revoke
-from provisioner.access.tokens import TokenRefused, token_named
+from provisioner.access.tokens import TokenRefused, token_or_id_identify
 from provisioner.common.admin import ReadOnlyAdmin
 
 
@@ -59,7 +59,7 @@ class RevokeForm(_Form):
 
     def clean_token(self) -> str:
         try:
-            token_id, expires_at = token_named(self.cleaned_data["token"].strip())
+            token_id, expires_at = token_or_id_identify(self.cleaned_data["token"].strip())
         except TokenRefused as error:
             raise forms.ValidationError(str(error)) from error
         self.instance.token_id, self.instance.expires_at = token_id, expires_at

@@ -1,4 +1,4 @@
-"""Login to the console: limits on passwords, roles, and headers for browsers."""
+"""Login to the console: limits for passwords, rights by role, and HTTP headers for browsers."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -20,7 +20,9 @@ Handler = Callable[[HttpRequest], HttpResponse]
 
 
 class GuardedBackend(ModelBackend):
-    """Django's backend that also counts each password before it is hashed, and grants by role."""
+    """Django's backend. In addition, it counts each password before it is hashed, and grants
+    permissions by role.
+    """
 
     def authenticate(
         self,
@@ -29,7 +31,7 @@ class GuardedBackend(ModelBackend):
         password: str | None = None,
         **kwargs: Any,
     ) -> Any:
-        """:raises TooManyLogins: too many tries with this name or from this address."""
+        """:raises TooManyLogins: too many attempts with this name or from this address."""
         check = super().authenticate
         if username is None or password is None:
             return None
@@ -43,8 +45,9 @@ class GuardedBackend(ModelBackend):
         return found
 
     def has_perm(self, user_obj: Any, perm: str, obj: Any = None) -> bool:
-        """Django's permissions, and those of roles: MONITOR may view, ADMIN also revoke tokens. A
-        user who is bound to a tenant has only those that concern objects of tenants.
+        """Whether the user has a permission of Django, by itself or by role. MONITOR may view
+        everything; ADMIN may also revoke tokens. A user who is bound to a tenant has only the
+        permissions that concern objects of tenants.
         """
         app, _, action = perm.partition(".")
         if app in OURS and user_obj.is_active:
@@ -61,7 +64,7 @@ class GuardedBackend(ModelBackend):
 
 
 def _roles(user: Any) -> frozenset[Role]:
-    """The user's roles that matter on these pages."""
+    """The roles of the user that give rights in the console."""
     return user_caller(user).roles & {Role.MONITOR, Role.ADMIN}
 
 

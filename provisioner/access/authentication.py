@@ -1,4 +1,4 @@
-"""DRF authenticators: identify the caller of a request (contract, section 2)."""
+"""DRF authenticators: identify the caller of a request."""
 
 import base64
 import binascii
@@ -22,7 +22,7 @@ LONGEST_NAME = 150
 
 
 class _HeaderAuthentication(BaseAuthentication):
-    """Reads ``Authorization: <scheme> <credentials>``; ignores other schemes."""
+    """Reads ``Authorization: <scheme> <credentials>``. Other schemes are ignored."""
 
     scheme: str
 
@@ -44,20 +44,24 @@ class _HeaderAuthentication(BaseAuthentication):
         return CHALLENGE
 
     def verify(self, credentials: str, source: str) -> Caller:
-        """The caller of these credentials; ``source`` is the address that they come from.
+        """Return the caller with these credentials. ``source`` is the address that they come from.
 
-        :raises AuthenticationFailed: HTTP 401, the credentials are not valid.
+        :raises AuthenticationFailed: the credentials are not valid. The answer is HTTP 401.
         """
         raise NotImplementedError
 
 
 class BasicAuthentication(_HeaderAuthentication):
-    """Name and password of a local user, in UTF-8 or, from some old clients, Latin-1."""
+    """Name and password of a local user, in UTF-8. Latin-1 is accepted too, because some old
+    clients send it.
+    """
 
     scheme = "basic"
 
     def verify(self, credentials: str, source: str) -> Caller:
-        """:raises TriesLater: HTTP 429, too many wrong passwords; nothing was hashed."""
+        """:raises TriesLater: too many wrong passwords; this one was not hashed. The answer is HTTP
+        429.
+        """
         try:
             decoded = base64.b64decode(credentials, validate=True)
         except (binascii.Error, ValueError) as error:
@@ -74,7 +78,7 @@ class BasicAuthentication(_HeaderAuthentication):
 
 
 class TriesLater(APIException):
-    """HTTP 429: the credentials were not checked, because of too many logins."""
+    """HTTP 429: the credentials were not checked, because there were too many logins."""
 
     status_code = HTTPStatus.TOO_MANY_REQUESTS
 
@@ -95,7 +99,9 @@ class BearerAuthentication(_HeaderAuthentication):
     scheme = "bearer"
 
     def verify(self, credentials: str, source: str) -> Caller:
-        """:raises CannotVerify: HTTP 503, the authorization server's keys cannot be read."""
+        """:raises CannotVerify: the keys of the authorization server cannot be read. The answer is
+        HTTP 503.
+        """
         server = authorization_server_current()
         try:
             return oidc_caller(credentials, server) if server else token_verify(credentials)
@@ -106,7 +112,9 @@ class BearerAuthentication(_HeaderAuthentication):
 
 
 def credentials_of(request: Request) -> tuple[str, str]:
-    """Scheme, in lower case, and credentials of ``Authorization``; empty: there are none."""
+    """Return the scheme, in lower case, and the credentials of ``Authorization``. Both are empty if
+    the header is missing.
+    """
     scheme, _, credentials = request.headers.get("Authorization", "").strip().partition(" ")
     return scheme.lower(), credentials.strip()
 

@@ -25,7 +25,7 @@ OPENID_MODE = "OPEN_IDC"
 
 @dataclass(frozen=True, kw_only=True)
 class OidcClient:
-    """A client of the server; its role ADMIN is at ``resource_id``."""
+    """A client that is registered at the server. Its role ADMIN is at ``resource_id``."""
 
     client_id: str
     resource_id: str
@@ -35,8 +35,10 @@ class OidcClient:
 
 @dataclass(frozen=True, kw_only=True)
 class OidcServer:
-    """A server and its two clients. Exactly one of ``public_key`` and ``jwk_set_url`` is set. If
-    ``issuer`` or ``audience`` is set, tokens must match it.
+    """A server and its two clients.
+
+    Exactly one of ``public_key`` and ``jwk_set_url`` is set. If ``issuer`` or ``audience`` is set,
+    tokens must match it.
     """
 
     token_url: str
@@ -48,9 +50,9 @@ class OidcServer:
     backends: OidcClient
 
     def keys(self, *, fresh: bool = False) -> Keys:
-        """The signing keys. ``fresh``: read them now, not from the cache of this process.
+        """Return the signing keys. ``fresh``: read them now, not from the cache of this process.
 
-        :raises KeysUnreadable: the URL is http, so the keys could be changed on the way.
+        :raises KeysUnreadable: the URL is http, so an attacker could change the keys on the way.
         """
         is_open = self.jwk_set_url.lower().startswith("http:")
         if is_open and not settings.ENVIRONMENT.auth_server_http:
@@ -63,7 +65,8 @@ class OidcServer:
         return make(public_key=self.public_key, jwk_set_url=self.jwk_set_url, ca=ca)
 
     def ca_certificate(self) -> str:
-        """PEM of the CA that verifies the server's certificate; "": the CAs of the system.
+        """Return the PEM of the CA that verifies the server's certificate. "": the CAs of the
+        system.
 
         :raises OSError: the file of AUTH_SERVER_CA cannot be read.
         """
@@ -77,7 +80,7 @@ def _text(path: Path) -> str:
 
 
 def authorization_server_get() -> OidcServer | None:
-    """The stored server. A secret that cannot be decrypted is "", and logged as an error."""
+    """Return the stored server. A secret that cannot be decrypted is "", and an error is logged."""
     row = AuthorizationServer.objects.first()
     return _server(row) if row else None
 
@@ -86,7 +89,9 @@ _cached: tuple[float, OidcServer | None] = (float("-inf"), None)
 
 
 def authorization_server_current() -> OidcServer | None:
-    """The stored server, read at most CACHE_SECONDS ago; for use in every request."""
+    """Return the stored server, read at most CACHE_SECONDS ago. This is fast enough for every
+    request.
+    """
     global _cached  # noqa: PLW0603 - one value for all threads; assignment is atomic
     now = time.monotonic()
     read_at, server = _cached
@@ -102,8 +107,10 @@ def is_known_absent() -> bool:
     return server is None and time.monotonic() - read_at < CACHE_SECONDS
 
 
-def authorization_server_forget() -> None:
-    """Clear the cache of this process; other processes read the server within CACHE_SECONDS."""
+def authorization_server_clear_cache() -> None:
+    """Clear the cache of this process. Other processes read the server again within
+    CACHE_SECONDS.
+    """
     global _cached  # noqa: PLW0603
     _cached = float("-inf"), None
     keys_shared.cache_clear()
@@ -120,7 +127,7 @@ def authorization_server_store(server: OidcServer) -> None:
             pk=AuthorizationServer.ONLY, defaults=_columns(server)
         )
         record(Kind.AUTHORIZATION_SERVER_SET, tokenUrl=server.token_url, issuer=server.issuer)
-    authorization_server_forget()
+    authorization_server_clear_cache()
 
 
 def authorization_server_remove() -> None:
@@ -128,7 +135,7 @@ def authorization_server_remove() -> None:
     with transaction.atomic(durable=True):
         AuthorizationServer.objects.all().delete()
         record(Kind.AUTHORIZATION_SERVER_REMOVED)
-    authorization_server_forget()
+    authorization_server_clear_cache()
 
 
 def _columns(server: OidcServer) -> dict[str, object]:
@@ -173,8 +180,8 @@ def _server(row: AuthorizationServer) -> OidcServer:
 
 
 def _readable(stored: str) -> str:
-    """The secret, or "" if it is unreadable. Tokens are verified without it, and POST /auth_server
-    can set it again.
+    """Return the secret, or "" if it cannot be decrypted. Tokens are verified without it, and
+    ``POST /auth_server`` can set it again.
     """
     try:
         return secrets.decrypt(stored)

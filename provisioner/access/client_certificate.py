@@ -1,4 +1,4 @@
-"""Checks client certificates, directly or as a trusted proxy reports them (contract, section 2)."""
+"""Checks client certificates: those of TLS connections, and those that a trusted proxy reports."""
 
 import base64
 import ipaddress
@@ -28,14 +28,16 @@ token or password to ``/metrics``.
 
 
 class ClientCertificate:
-    """Middleware: answers 403 to callers without a client certificate, if one is required.
+    """Middleware that answers 403 to callers without a client certificate, if one is required.
 
-    A trusted proxy sends three headers: ``X-SSL-Client-Verify`` says whether it verified a
-    certificate; ``X-SSL-Client-Cert`` is the certificate (base64 of its DER; a proxy that omits it
-    must have checked the role); ``X-Forwarded-For`` is the client's address, which becomes
-    ``REMOTE_ADDR``. From all others these headers are dropped, and the certificate must have been
-    verified on this connection. Certificates of nodes and of the provisioner are refused. The paths
-    of WITHOUT need no certificate.
+    A trusted proxy sends three headers. ``X-SSL-Client-Verify`` says whether the proxy verified a
+    certificate. ``X-SSL-Client-Cert`` is the certificate, as base64 of its DER; a proxy that omits
+    it must have checked the role. ``X-Forwarded-For`` is the address of the client, which becomes
+    ``REMOTE_ADDR``.
+
+    These headers of other callers are dropped, and their certificate must have been verified on
+    this connection. Certificates of nodes and of the provisioner are refused. The paths of WITHOUT
+    need no certificate.
     """
 
     def __init__(self, get_response: Handler) -> None:
@@ -74,7 +76,7 @@ class ClientCertificate:
         return any(ip in network for network in self.proxies)
 
     def _client_behind_proxies(self, request: HttpRequest) -> str:
-        """The last address in ``X-Forwarded-For`` that is not itself a trusted proxy."""
+        """Return the last address in ``X-Forwarded-For`` that is not a trusted proxy itself."""
         client: str = request.META["REMOTE_ADDR"]
         for hop in reversed(request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")):
             if not self._is_proxy(client) or not _is_address(hop.strip()):
@@ -106,7 +108,7 @@ def _require_client_behind(proxied: HttpRequest) -> None:
 
 
 def _require_client_here(request: HttpRequest) -> None:
-    """Check the certificate of this TLS connection; OpenSSL shows only verified ones.
+    """Check the certificate of this TLS connection. OpenSSL returns only verified certificates.
 
     :raises WrongRole: there is no certificate, or it has another role.
     """

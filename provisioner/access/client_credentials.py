@@ -15,7 +15,7 @@ LONGEST_TOKEN = 65_536
 
 @dataclass(frozen=True)
 class IssuedToken:
-    """A token, and for how many seconds from now the server says that it is valid."""
+    """A token, and the number of seconds from now for which it is valid according to the server."""
 
     text: str = field(repr=False)
     life_seconds: float
@@ -24,9 +24,10 @@ class IssuedToken:
 def token_fetch(
     token_url: str, *, client_id: str, client_secret: str, scope: str = "", ca: str = ""
 ) -> IssuedToken:
-    """A new token for the client. The secret is sent in the form, as Keycloak and ADFS accept it.
+    """Get a new token for the client. The secret is sent in the form, which Keycloak and ADFS
+    accept.
 
-    :raises FetchFailed: the server returns no token within 5 s.
+    :raises FetchFailed: the server returned no token within 5 s.
     """
     form = {
         "grant_type": "client_credentials",

@@ -1,8 +1,8 @@
 """Limits for each caller, so that no caller occupies a whole process.
 
-A request occupies a place (a thread), and runs while it has a turn. There are more places than
-turns. If a caller has many requests, they wait for the caller's turns, and other callers still find
-free places and turns.
+A request occupies a place, which is a thread, until it is answered. It runs only while it has a
+turn. There are more places than turns. If a caller has many requests, they wait for the turns of
+this caller, while other callers still find free places and turns.
 """
 
 from collections.abc import Callable, Hashable
@@ -35,9 +35,9 @@ class TooManyAtOnce(APIException):
 
 
 class RequestTurn:
-    """The place and the turn of one request, held until it is answered.
+    """The place and the turn of one request. They are held until the request is answered.
 
-    :raises TooManyAtOnce: the caller has three quarters of all places, or there was no free turn in
+    :raises TooManyAtOnce: the caller has three quarters of all places, or no turn became free in
         time.
     """
 
@@ -55,8 +55,8 @@ class RequestTurn:
         while self._held:
             self._held.pop().give_back(self._caller)
 
-    def for_a_list(self) -> Callable[[], None]:
-        """Exchange the turn for the turn to write a long list, which may wait. The place is kept.
+    def exchange_for_list(self) -> Callable[[], None]:
+        """Exchange the turn for a turn to write a long list. This may wait. The place is kept.
 
         Returns a function that ends the turn.
 
@@ -66,12 +66,13 @@ class RequestTurn:
         self._take(_lists, Bounds(LISTS_AT_ONCE, 1, LIST_SECONDS))
         return partial(self._give_back, _lists)
 
-    def for_following(self) -> None:
-        """Exchange the turn for the turn of a follower of events, which stays for minutes and
-        mostly waits. The place is kept. Followers have a quarter of all places, and one caller half
-        of that.
+    def exchange_for_follower(self) -> None:
+        """Exchange the turn for the turn of a follower of events, which lasts for minutes and
+        mostly waits.
 
-        :raises TooManyAtOnce: no such place is free.
+        The place is kept. Followers may have a quarter of all places, and one caller half of that.
+
+        :raises TooManyAtOnce: no place for a follower is free.
         """
         places: int = settings.ENVIRONMENT.api_places
         self._give_back(_turns)
@@ -92,7 +93,7 @@ class RequestTurn:
 
 
 def place_bounds() -> Bounds:
-    """How many requests have a place at once, in all and of one caller."""
+    """The number of requests that have a place at once, in total and for one caller."""
     places: int = settings.ENVIRONMENT.api_places
     return Bounds(places, three_quarters(places))
 
@@ -106,12 +107,14 @@ def turn_bounds() -> Bounds:
 
 
 def has_turn(caller: Hashable) -> bool:
-    """Whether a request of this caller would get a place and a turn now, without a wait."""
+    """Whether a request of this caller would get a place and a turn now without waiting."""
     return _places.is_free(caller, place_bounds()) and _turns.is_free(caller, turn_bounds())
 
 
 def others_work(*, mine: int = 0) -> bool:
-    """Whether requests other than long lists have a turn now. ``mine``: how many the caller has."""
+    """Whether requests other than long lists have a turn now. ``mine``: the number of turns of the
+    caller, which are not counted.
+    """
     return _turns.taken > mine
 
 

@@ -24,13 +24,15 @@ _stopping = threading.Event()
 
 
 def stop_serving() -> None:
-    """Make this process not ready. gunicorn's hook calls it when a worker stops."""
+    """Make this process not ready. A hook of gunicorn calls this when a worker stops."""
     _stopping.set()
 
 
 def is_serving() -> bool:
-    """Whether the process serves requests. If not, it is being stopped: long answers end, and
-    clients continue at another process.
+    """Whether the process serves requests.
+
+    If not, it is being stopped: long answers end early, and their clients continue at another
+    process.
     """
     return not _stopping.is_set()
 
@@ -47,9 +49,10 @@ class HealthzViewSet(ApiViewSet):
 
 
 class ReadyzViewSet(ApiViewSet):
-    """``GET /readyz``: the database accepts writes within 2 s, and the process is not stopping.
+    """``GET /readyz``: the database accepts writes within 2 s, and the process is not being
+    stopped.
 
-    The broker is not checked: without it calls are served, and tasks wait in the database.
+    The broker is not checked. Without it, calls are served and tasks wait in the database.
     """
 
     resource = "readyz"
@@ -68,8 +71,9 @@ class ReadyzViewSet(ApiViewSet):
 
 
 def _database_answers() -> str:
-    """The reason why the database cannot be used. Empty: it can be used, or all connections of this
-    process are in use. Waits at most CHECK_SECONDS for an answer.
+    """Return the reason why the database cannot be used. Waits at most CHECK_SECONDS for an answer.
+
+    Empty: the database can be used, or all connections of this process are in use.
     """
     outcome = [UNREACHABLE]
 

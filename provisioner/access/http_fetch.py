@@ -1,4 +1,4 @@
-"""Calls to an authorization server: bounded in time and size, without redirects.
+"""Calls to an authorization server. They are limited in time and size, and follow no redirect.
 
 Imports no Django, because the agents on storage nodes use it too.
 """
@@ -23,18 +23,18 @@ _CHUNK_BYTES = 64 * 1024
 
 
 class FetchFailed(Exception):
-    """There is no usable answer. The text gives the reason, contains no secret, and may be
+    """There is no usable answer. The text gives the reason. It contains no secret and may be
     shown.
     """
 
 
 def fetch_json(url: str, *, form: Mapping[str, str] | None = None, ca: str = "") -> dict[str, Any]:
-    """The JSON object at ``url``: GET, or POST of a form.
+    """Return the JSON object at ``url``. The request is a POST if a form is given, else a GET.
 
-    ``ca``: PEM of the CA that verifies an https server's certificate; empty: the CAs of the
+    ``ca``: PEM of the CA that verifies the certificate of an https server; empty: the CAs of the
     system. Each call ends within CALL_SECONDS, whatever the server does.
 
-    :raises FetchFailed: anything but HTTP 200 with a JSON object; a redirect is not followed.
+    :raises FetchFailed: the answer is not HTTP 200 with a JSON object. Redirects are not followed.
     """
     status, body = _within(CALL_SECONDS, url, form, ca)
     if status != 200:
@@ -93,7 +93,9 @@ def _call(url: str, form: Mapping[str, str] | None, ca: str, give_up: float) -> 
 
 @lru_cache(maxsize=4)
 def _context(ca: str) -> ssl.SSLContext:
-    """Shared by all calls, because reading the system's CAs takes longer than a call."""
+    """The TLS context of all calls. It is shared, because reading the CAs of the system takes
+    longer than a call.
+    """
     return ssl.create_default_context(cadata=ca or None)
 
 

@@ -21,11 +21,11 @@ password changes the hash, so the old password is no longer found here.
 
 
 def user_verify(name: str, password: str, *, source: str = "") -> Caller | None:
-    """The caller with this name and password; None if they are wrong or the user is inactive.
+    """Return the caller with this name and password. None: they are wrong, or the user is inactive.
 
     Makes one indexed query. The slow hash is computed once for each password and process. An
-    unknown name takes as long as a wrong password, so timing does not reveal names. ``source``:
-    the address that the password comes from.
+    unknown name takes as long as a wrong password, so timing does not reveal names. ``source``: the
+    address that the password comes from.
 
     :raises TooManyLogins: too many wrong passwords for this name or from this address. A password
         that this process verified before is never refused.
@@ -50,8 +50,10 @@ def user_verify(name: str, password: str, *, source: str = "") -> Caller | None:
 
 
 def user_caller(user: Any) -> Caller:
-    """The caller for a user who is logged in to the console. The roles are those of the user, but a
-    superuser has only ADMIN, which includes all rights. The roles are read once for each request.
+    """Return the caller for a user who is logged in to the console.
+
+    The caller has the roles of the user. A superuser has only ADMIN, which includes all rights. The
+    roles are read once for each request.
     """
     if not hasattr(user, "_caller"):
         name = user.get_username()
@@ -67,7 +69,7 @@ def user_caller(user: Any) -> Caller:
 
 
 def _caller(name: str, superuser: bool, tenant: str | None, groups: set[str | None]) -> Caller:
-    """A superuser, who makes users, is bound to no tenant."""
+    """Build the caller. A superuser is not bound to a tenant, because superusers manage users."""
     held = {role for role in Role if role in groups}
     if superuser:
         return Caller(name, frozenset(held | {Role.ADMIN}))
@@ -75,7 +77,7 @@ def _caller(name: str, superuser: bool, tenant: str | None, groups: set[str | No
 
 
 def _matches(password: str, encoded: str, proof: bytes) -> bool | None:
-    """True if the password is right, and remember its proof; otherwise None."""
+    """True if the password is right; its proof is then remembered. Otherwise None."""
     if not encoded:
         make_password(password)
         return None

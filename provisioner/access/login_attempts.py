@@ -1,10 +1,10 @@
-"""Limits the number of tried passwords, and the number of passwords that are hashed at once.
+"""Limits the number of attempted passwords, and the number of passwords that are hashed at once.
 
-A slow hash makes guessing slow, but then guesses take CPU and threads from all other callers. So
-each try is counted before the password is hashed, and only a few threads hash at a time. Further
-logins wait for their turn, so that many callers with right passwords can log in at once. Counts are
-in Redis, where all processes see them. While Redis cannot be reached, each process counts by
-itself.
+A slow hash makes guessing slow, but then each guess takes CPU time and a thread from other callers.
+So each attempt is counted before the password is hashed, and only a few threads hash at a time.
+Further logins wait for their turn, so that many callers with correct passwords can log in at once.
+The counts are in Redis, where all processes see them. While Redis cannot be reached, each process
+keeps its own counts.
 """
 
 import hashlib
@@ -27,15 +27,15 @@ from provisioner.common.lanes import Bounds, Lane, LaneFull, three_quarters
 log = logging.getLogger(__name__)
 
 PREFIX = "provisioner:login:"
-MANY = 10
+WIDE_LIMIT_FACTOR = 10
 """Factor of the limits for one name from all sources, and for all names from one source."""
 REDIS_SECONDS = 0.3
 REST_SECONDS = 5.0
-MOST_KEPT = 10_000
+MAX_KEYS = 10_000
 HASHED_AT_ONCE = 2
-HASHED_OF_ONE = 1
-"""Passwords from one address that a process hashes at once. So for one name, at most one try runs
-in each process.
+HASHED_AT_ONCE_OF_ADDRESS = 1
+"""The number of passwords from one address that a process hashes at once. So a process checks one
+password at a time for each pair of name and address.
 """
 TURN_SECONDS = 10.0
 """Longest wait for a turn to hash; a hash takes 0.4 s."""
@@ -45,13 +45,13 @@ REFUSED = Tally(Kind.LOGINS_REFUSED)
 
 T = TypeVar("T")
 Counts = dict[str, tuple[int, float]]
-"""For each key: the tries in the window, and the seconds until the window ends."""
+"""For each key, the number of attempts in the window, and the seconds until the window ends."""
 
 _places, _turns = Lane(), Lane()
 
 
 class TooManyLogins(Exception):
-    """Too many passwords are tried; ``seconds``: when to try again. The text may be shown."""
+    """Too many passwords were tried. ``seconds``: when to try again. The text may be shown."""
 
     def __init__(self, text: str, *, seconds: float) -> None:
         super().__init__(text)
@@ -60,16 +60,18 @@ class TooManyLogins(Exception):
 
 @contextmanager
 def login_turn(source: str) -> Iterator[None]:
-    """Wait for a turn to hash a password. All logins together take at most half of the threads, and
-    those from one address three quarters of that half. Other addresses get their turn first.
+    """Wait for a turn to hash a password.
 
-    :raises TooManyLogins: there was no free turn in time.
+    All logins together take at most half of the threads, and those from one address at most three
+    quarters of that half. Other addresses get the next turn first.
+
+    :raises TooManyLogins: no turn became free in time.
     """
     places: int = settings.ENVIRONMENT.api_places // 2
     try:
         with (
             _places.turn(source, Bounds(places, three_quarters(places))),
-            _turns.turn(source, Bounds(HASHED_AT_ONCE, HASHED_OF_ONE, TURN_SECONDS)),
+            _turns.turn(source, Bounds(HASHED_AT_ONCE, HASHED_AT_ONCE_OF_ADDRESS, TURN_SECONDS)),
         ):
             yield
     except LaneFull:
@@ -77,11 +79,11 @@ def login_turn(source: str) -> Iterator[None]:
 
 
 def login_checked(name: str, source: str, check: Callable[[], T | None]) -> T | None:
-    """The result of ``check``, which hashes a password. None: the password is wrong.
+    """Return the result of ``check``, which hashes a password. None: the password is wrong.
 
-    Call it within :func:`login_turn`. A try counts as a failure until ``check`` succeeds.
+    Call this within :func:`login_turn`. An attempt counts as a failure until ``check`` succeeds.
 
-    :raises TooManyLogins: this name or source failed too often; nothing was hashed.
+    :raises TooManyLogins: this name or source failed too often; the password was not hashed.
     """
     keys = _limits(name, source)
     counts = _counted(keys)
@@ -91,20 +93,20 @@ def login_checked(name: str, source: str, check: Callable[[], T | None]) -> T | 
         raise TooManyLogins("too many failed logins: try again later", seconds=max(waits))
     found = check()
     if found is not None:
-        _forget(keys)
+        _uncount(keys)
     return found
 
 
 def _limits(name: str, source: str) -> dict[str, int]:
-    """For each key, the allowed tries in a window. Names are hashed, because users may type a
-    password there by mistake.
+    """Return the allowed number of attempts in a window, by key. The keys contain hashes of names,
+    because users may type a password as the name by mistake.
     """
     attempts = settings.ENVIRONMENT.login_attempts
     who = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
     return {
         f"{PREFIX}{who}:{source}": attempts,
-        f"{PREFIX}{who}": attempts * MANY,
-        f"{PREFIX}:{source}": attempts * MANY,
+        f"{PREFIX}{who}": attempts * WIDE_LIMIT_FACTOR,
+        f"{PREFIX}:{source}": attempts * WIDE_LIMIT_FACTOR,
     }
 
 
@@ -118,8 +120,10 @@ def _counted(keys: dict[str, int]) -> Counts:
     return _own.count(list(keys), window)
 
 
-def _forget(keys: dict[str, int]) -> None:
-    """Uncount the successful try at every key, and all earlier tries of this name and source."""
+def _uncount(keys: dict[str, int]) -> None:
+    """Uncount the successful attempt at every key, and all earlier attempts with this name and
+    source.
+    """
     pair, *others = keys
     shared = _shared()
     if shared is not None:
@@ -137,9 +141,9 @@ class _Own:
     def count(self, keys: list[str], window: int) -> Counts:
         now = time.monotonic()
         with self._lock:
-            if len(self._counts) > MOST_KEPT:
+            if len(self._counts) > MAX_KEYS:
                 self._counts = {k: (n, end) for k, (n, end) in self._counts.items() if end > now}
-            if len(self._counts) > MOST_KEPT:
+            if len(self._counts) > MAX_KEYS:
                 self._counts.clear()
             for key in keys:
                 count, end = self._counts.get(key, (0, 0.0))
@@ -156,7 +160,7 @@ class _Own:
 
 
 class _Shared:
-    """Counts in Redis. After a failure, Redis is not asked for REST_SECONDS."""
+    """Counts in Redis. After a failure, Redis is not used for REST_SECONDS."""
 
     def __init__(self, url: str) -> None:
         self._redis = redis.Redis.from_url(
@@ -165,7 +169,7 @@ class _Shared:
         self._rests_until = 0.0
 
     def count(self, keys: list[str], window: int) -> Counts | None:
-        """The counts after this try; None: Redis cannot be reached."""
+        """Return the counts after this attempt. None: Redis cannot be reached."""
         if time.monotonic() < self._rests_until:
             return None
         try:

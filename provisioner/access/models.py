@@ -10,7 +10,8 @@ from provisioner.common import clock
 
 
 class AuthorizationServer(models.Model):
-    """The one OpenID Connect server whose tokens are accepted. Without a row local tokens are.
+    """The only OpenID Connect server whose tokens are accepted. If there is no row, local tokens
+    are accepted.
 
     The client secrets are encrypted (:mod:`provisioner.access.secrets`).
     """
@@ -57,10 +58,11 @@ class RevokedToken(models.Model):
 
 
 class UserTenant(models.Model):
-    """Binds a local user to a tenant: the API and the console show and change only its objects. A
-    user without a row sees the whole pool, and so does a superuser.
+    """Binds a local user to a tenant. The user can then see and change only objects of this tenant,
+    in the API and in the console.
 
-    It stays when the tenant is deleted. The user then sees nothing.
+    A user without a row sees the whole pool, and so does a superuser. The row stays when the tenant
+    is deleted. The user then sees nothing.
     """
 
     user = models.OneToOneField(

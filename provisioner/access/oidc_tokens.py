@@ -1,4 +1,4 @@
-"""Verifies tokens of the authorization server and reads their claims (contract, section 2)."""
+"""Verifies tokens of the authorization server and reads their claims."""
 
 from typing import Any
 
@@ -52,11 +52,11 @@ class OidcClaims(BaseModel):
         return name[:LONGEST_NAME]
 
     def roles_at(self, resource_id: str, *, is_for_us: bool) -> frozenset[Role]:
-        """The known roles at a resource.
+        """Return the known roles at a resource.
 
         Keycloak lists roles for each resource in ``resource_access``. Tokens of ADFS do not have
-        this claim, and their roles name no resource. So they count only if the audience shows that
-        the token is for this API (``is_for_us``); otherwise roles of another application would
+        this claim, and their roles name no resource. Such roles count only if the audience shows
+        that the token is for this API (``is_for_us``). Otherwise roles of another application would
         count.
         """
         if self.resource_access is not None:
@@ -69,14 +69,14 @@ class OidcClaims(BaseModel):
 
 
 def oidc_caller(token: str, server: OidcServer) -> Caller:
-    """The caller that a bearer token of ``server`` identifies.
+    """Return the caller that a bearer token of ``server`` identifies.
 
-    Storage nodes use the backends client: its tokens may only send probes, of any node, unless it
+    Storage nodes use the backends client. Its tokens may only send probes, of any node, unless it
     is also the provisioner's client.
 
-    :raises TokenRefused: not signed by that server, expired, not for this API, or of role HOST
-        without a host.
-    :raises KeysUnreadable: the server's keys cannot be read.
+    :raises TokenRefused: the token is expired, not signed by that server, not for this API, or has
+        the role HOST without a host.
+    :raises KeysUnreadable: the keys of the server cannot be read.
     """
     claims = oidc_verify(token, server, server.keys(), audience=server.audience)
     is_for_us = bool(server.audience)
@@ -94,10 +94,11 @@ def oidc_caller(token: str, server: OidcServer) -> Caller:
 
 
 def oidc_verify(token: str, server: OidcServer, keys: Keys, *, audience: str = "") -> OidcClaims:
-    """The claims of a token that ``keys`` signed. ``audience``, if given, is required.
+    """Return the claims of a token that one of the ``keys`` signed. If ``audience`` is given, the
+    token must be for it.
 
-    :raises TokenRefused: not signed by them, expired, not yet valid, of another issuer or for
-        another audience, or not a token at all.
+    :raises TokenRefused: the token is not signed by one of them, malformed, expired, not valid yet,
+        or for another issuer or audience.
     :raises KeysUnreadable: there are no keys.
     """
     try:

@@ -1,4 +1,6 @@
-"""``GET /openapi.json``, its pages for people, and its description of our authenticators."""
+"""``GET /openapi.json``, the pages that show it, and the description of our authenticators in
+it.
+"""
 
 from functools import cache
 from typing import Any, ClassVar
@@ -20,7 +22,7 @@ ONLY_OUR_FILES = (
 
 
 class OpenApiViewSet(ApiViewSet):
-    """The schema of all operations, built once in each process."""
+    """The OpenAPI description of all operations. It is built once in each process."""
 
     resource = "openapi"
     open_to_all = True
@@ -38,7 +40,7 @@ def _schema() -> Any:
 
 
 class DocumentationViewSet(ApiViewSet):
-    """The schema as a page of Swagger UI or Redoc, served from local files."""
+    """The OpenAPI description as a page of Swagger UI or Redoc, served from local files."""
 
     resource = "documentation"
     open_to_all = True

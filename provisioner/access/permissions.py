@@ -1,4 +1,4 @@
-"""The table of the operations that each role may call (contract, section 2)."""
+"""The permission table: which operations each role may call."""
 
 from typing import Any
 
@@ -118,16 +118,18 @@ OF_TENANTS = frozenset(
         "token.create",
     }
 )
-"""The operations that a user or token bound to a tenant may call; they show only objects of that
+"""The operations that a user or token bound to a tenant may call. They show only objects of that
 tenant. All other operations concern the pool.
 
-A host's token may call what HOST may, only for its own host, whether or not it is bound to a
-tenant.
+The token of a host may call the operations of the role HOST for its own host, whether or not it is
+bound to a tenant.
 """
 
 
 def is_allowed(line: str, caller: Caller) -> bool:
-    """Whether the caller may call the operation of this line. No line: it is refused to all."""
+    """Whether the caller may call an operation. ``line``: its entry in the table, as
+    ``resource.action``. An operation without an entry is refused to everyone.
+    """
     is_tenants = caller.tenant_id is not None and caller.host_id is None
     if is_tenants and line not in OF_TENANTS:
         return False
@@ -135,7 +137,8 @@ def is_allowed(line: str, caller: Caller) -> bool:
 
 
 class RoleAllows(BasePermission):
-    """Allows an operation by the table. An operation that is not in the table is refused to all.
+    """Allows an operation according to the table. An operation without an entry is refused to
+    everyone.
 
     A method that the path does not support is allowed, so that callers get 405 and not 403.
     """

@@ -5,7 +5,9 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """What a caller may do (contract, section 2)."""
+    """The role of a caller. The table in :mod:`provisioner.access.permissions` defines its
+    rights.
+    """
 
     ADMIN = "ADMIN"
     MONITOR = "MONITOR"
@@ -19,11 +21,11 @@ _OF_HOSTS = frozenset({Role.HOST})
 
 @dataclass(frozen=True)
 class Caller:
-    """An authenticated caller; DRF's ``request.user``.
+    """An authenticated caller, DRF's ``request.user``.
 
-    ``tenant_id``: the caller sees only objects of this tenant. ``node_id``: the one node whose
-    probes a ``NODE`` token may send; ``speaks_for_all_nodes``: it may send those of any node.
-    ``host_id``: the one host that a ``HOST`` token may act for.
+    ``tenant_id``: the caller sees only objects of this tenant. ``node_id``: the only node for which
+    a ``NODE`` token may send probes. ``speaks_for_all_nodes``: the caller may send the probes of
+    any node. ``host_id``: the only host for which a ``HOST`` token may act.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """Tokens that are refused before they expire: revoked tokens, and tokens of inactive users.
 
-Each process reads both again after CACHE_SECONDS, as it does the authorization server.
+Each process reads both again after CACHE_SECONDS, in the same way as the authorization server.
 """
 
 import datetime as dt
@@ -41,12 +41,13 @@ def token_revoke(*, token_id: str, expires_at: dt.datetime) -> None:
             [RevokedToken(token_id=token_id, expires_at=expires_at)], ignore_conflicts=True
         )
         record(Kind.TOKEN_REVOKED, token=token_id)
-    revocations_forget()
+    revocations_clear_cache()
 
 
 def why_revoked(token_id: str, user: str) -> str:
-    """The reason why a token with this id, issued to this user, is refused. "": it is valid. An
-    empty id or user is not checked.
+    """Return the reason why a token with this id, issued to this user, is refused. "": it is valid.
+
+    An empty id or user is not checked.
     """
     known = _read()
     if token_id in known.revoked:
@@ -57,8 +58,10 @@ def why_revoked(token_id: str, user: str) -> str:
 
 
 def is_known_good(token_id: str, user: str) -> bool:
-    """Whether this process read at most CACHE_SECONDS ago what :func:`why_revoked` needs, and the
-    token is valid by that. Reads nothing.
+    """Whether the token is valid according to data that this process read at most CACHE_SECONDS
+    ago.
+
+    Reads nothing. If the data is older, the result is False.
     """
     known = _known
     if known is None or not known.is_fresh:
@@ -66,7 +69,7 @@ def is_known_good(token_id: str, user: str) -> bool:
     return token_id not in known.revoked and (not user or user in known.users)
 
 
-def revocations_forget() -> None:
+def revocations_clear_cache() -> None:
     """Clear the cache of this process."""
     global _known  # noqa: PLW0603 - one value for all threads; assignment is atomic
     _known = None

@@ -12,11 +12,13 @@ from django.conf import settings
 
 
 class UnreadableSecret(Exception):
-    """None of the keys fits a stored secret, or it was changed: see setting DATA_KEYS."""
+    """No key of DATA_KEYS fits a stored secret, or the secret was changed."""
 
 
 def encrypt(text: str) -> str:
-    """Encrypt ``text`` for storage: ASCII, 4/3 of its size plus 100 characters."""
+    """Encrypt ``text`` for storage. The result is ASCII and has 4/3 of its size plus 100
+    characters.
+    """
     return _cipher().encrypt(text.encode()).decode()
 
 
@@ -45,6 +47,6 @@ def _cipher_of(keys: tuple[str, ...]) -> MultiFernet:
 
 
 def _fernet_key(key: str) -> bytes:
-    """A separate key derived from a long random text, because SECRET_KEY also signs tokens."""
+    """Derive a separate key from the text, because SECRET_KEY also signs tokens."""
     digest = hashlib.blake2b(key.encode(), digest_size=32, person=b"data at rest").digest()
     return base64.urlsafe_b64encode(digest)

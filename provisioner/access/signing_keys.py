@@ -1,4 +1,4 @@
-"""The keys that an authorization server signs tokens with: one public key, or a JWK set."""
+"""The keys with which an authorization server signs tokens: one public key, or a JWK set."""
 
 import base64
 import binascii
@@ -28,12 +28,14 @@ USABLE_SECONDS = 3600.0
 
 
 class KeysUnreadable(Exception):
-    """There is no key to verify a token. The text says why, and may be shown."""
+    """There is no key that can verify a token. The text gives the reason, and may be shown."""
 
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A public key, and the only algorithms that it may verify: a token cannot choose one."""
+    """A public key, and the only algorithms for which it may be used. So a token cannot choose a
+    weak algorithm.
+    """
 
     key: RSAPublicKey | EllipticCurvePublicKey
     algorithms: tuple[str, ...]
@@ -42,18 +44,18 @@ class SigningKey:
 
 class Keys(Protocol):
     def candidates(self, kid: str | None) -> list[SigningKey]:
-        """The keys that may have signed a token with this ``kid`` in its header. None: the header
-        names no key.
+        """Return the keys that may have signed a token with this ``kid`` in its header. None: the
+        header names no key.
 
         :raises KeysUnreadable: there are no keys at all.
         """
 
 
 def signing_key(key: object, *, kid: str | None = None, algorithm: str | None = None) -> SigningKey:
-    """A public key with the algorithms that it may verify; ``algorithm`` limits them to one.
+    """Return a public key with the algorithms that it may verify. ``algorithm`` limits them to one.
 
-    :raises ValueError: neither RSA of 2048 bits or more, nor on P-256, P-384 or P-521; or the key
-        does not support ``algorithm``.
+    :raises ValueError: the key is neither RSA of 2048 bits or more, nor on P-256, P-384 or P-521;
+        or it does not support ``algorithm``.
     """
     allowed: tuple[str, ...] = ()
     if isinstance(key, RSAPublicKey) and key.key_size >= SMALLEST_RSA_BITS:
@@ -84,7 +86,7 @@ def public_key(text: str) -> SigningKey:
 
 @dataclass(frozen=True)
 class OneKey:
-    """The configured key of a server that signs with only one."""
+    """The configured key of a server that signs with one key only."""
 
     text: str
 
@@ -96,12 +98,13 @@ class OneKey:
 
 
 class JwkSet:
-    """The keys that a server publishes. They are read again when they are old, and when a token
+    """The keys that a server publishes. They are read again when they are old, or when a token
     names an unknown key.
 
-    A known key needs no waiting: when keys are older than FRESH_SECONDS, one thread reads them
-    again while the others still use them. If the server does not answer, they are used for
-    USABLE_SECONDS at most. Readings are at least REFETCH_SECONDS apart, whatever keys tokens name.
+    A request with a known key never waits. When the keys are older than FRESH_SECONDS, one thread
+    reads them again while the other threads still use them. If the server does not answer, they are
+    used for USABLE_SECONDS at most. Reads are at least REFETCH_SECONDS apart, whatever keys tokens
+    name.
     """
 
     def __init__(self, url: str, ca: str = "") -> None:
@@ -149,7 +152,10 @@ class JwkSet:
 
 
 def _keys_in(answer: dict[str, object]) -> list[SigningKey]:
-    """:raises FetchFailed: no key in it can verify a signature."""
+    """Return the keys of a JWK set.
+
+    :raises FetchFailed: it contains no key that can verify a signature.
+    """
     listed = answer.get("keys")
     found = [_key_in(entry) for entry in listed] if isinstance(listed, list) else []
     keys = [key for key in found if key is not None]
@@ -159,7 +165,7 @@ def _keys_in(answer: dict[str, object]) -> list[SigningKey]:
 
 
 def _key_in(entry: object) -> SigningKey | None:
-    """The key; None if it is for encryption, symmetric, too short, or not understood."""
+    """Return the key. None: it is for encryption, symmetric, too short, or of an unknown type."""
     if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
         return None
     kid, algorithm = entry.get("kid"), entry.get("alg")
@@ -174,7 +180,9 @@ def _key_in(entry: object) -> SigningKey | None:
 
 
 def keys_new(*, public_key: str = "", jwk_set_url: str = "", ca: str = "") -> Keys:
-    """The keys of a server, from one of the two sources. A JWK set is read at first use."""
+    """Return the keys of a server from one of the two sources. A JWK set is read at its first
+    use.
+    """
     return OneKey(public_key) if public_key else JwkSet(jwk_set_url, ca)
 
 

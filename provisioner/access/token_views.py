@@ -1,4 +1,4 @@
-"""``POST /token`` (extension of contract, section 2)."""
+"""``POST /token`` (an extension of the reference)."""
 
 import datetime as dt
 from typing import Any, ClassVar
@@ -68,10 +68,12 @@ class TokenOutput(Output):
 
 
 class TokenViewSet(ApiViewSet):
-    """Issues tokens to users with name and password. A token cannot be used to get another one."""
+    """Issues tokens to users who authenticate with name and password. A token cannot be used to get
+    another token.
+    """
 
     resource = "token"
-    goes_on = True
+    allowed_while_barred = True
     authentication_classes = [BasicAuthentication]  # noqa: RUF012
     operations: ClassVar = {
         "create": Operation(
@@ -101,9 +103,9 @@ class TokenViewSet(ApiViewSet):
 
 
 def _tenant(caller: Caller, named: str | None) -> str | None:
-    """The tenant of the token: that of the caller, who has to name no other one.
+    """Return the tenant of the token. A caller who is bound to a tenant may not name another one.
 
-    :raises PermissionDenied: HTTP 403, the caller is bound to another tenant.
+    :raises PermissionDenied: the caller is bound to another tenant. The answer is HTTP 403.
     """
     bound = caller.tenant_id
     if bound is not None and named not in {None, bound}:
@@ -112,11 +114,12 @@ def _tenant(caller: Caller, named: str | None) -> str | None:
 
 
 def _granted(caller: Caller, fields: dict[str, Any]) -> frozenset[Role]:
-    """The requested roles, if the caller may grant them. Only ADMIN may grant NODE and HOST,
-    and not if bound to a tenant, because nodes and most hosts serve all tenants.
+    """Return the requested roles if the caller may grant them. Only ADMIN may grant NODE and HOST,
+    and only if not bound to a tenant, because nodes and most hosts serve all tenants.
 
-    :raises PermissionDenied: HTTP 403, the caller may not grant one of the roles.
-    :raises InvalidInput: a node or host without its role, or the role without a node or host.
+    :raises PermissionDenied: the caller may not grant one of the roles. The answer is HTTP 403.
+    :raises InvalidInput: a node or host is named without its role, or the role without a node or
+        host.
     """
     roles = frozenset(Role(role) for role in fields.get("roles", caller.acts_as))
     of_pool = caller.is_admin and caller.tenant_id is None

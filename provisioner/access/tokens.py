@@ -1,7 +1,7 @@
-"""Local tokens: JWT, HS256, signed with the first key and verified with all (contract, section 2).
+"""Local tokens: JWTs with HS256. The first key signs them; all keys verify them.
 
-A token is revoked by its id (:mod:`provisioner.access.revocation`). Removing a key from the
-settings invalidates all tokens that it signed.
+A token is revoked by its id (:mod:`provisioner.access.revocation`). If a key is removed from the
+settings, all tokens that it signed become invalid.
 """
 
 import datetime as dt
@@ -42,7 +42,7 @@ class TokenRefused(Exception):
 
 
 class WrongBinding(ValueError):
-    """The node or host that a token is bound to does not match its roles."""
+    """The node or host that a token names does not match the roles of the token."""
 
     def __init__(self, name: str, rule: str) -> None:
         super().__init__(f"{name} {rule}")
@@ -70,7 +70,8 @@ class _Token:
 
 
 def bindings_check(roles: Collection[Role], *, node_id: str | None, host_id: str | None) -> None:
-    """Require that a NODE token names its node, a HOST token its host, and has no other role.
+    """Check that a NODE token names its node, that a HOST token names its host, and that neither
+    has another role.
 
     :raises WrongBinding: names the binding and the rule.
     """
@@ -92,9 +93,9 @@ def token_issue(
     user: str = "",
     lifetime: dt.timedelta,
 ) -> tuple[str, dt.datetime]:
-    """A signed token, and when it expires, to the second.
+    """Return a signed token and the time of its expiry, to the second.
 
-    ``user``: the local user who requested it; the token is valid only while that user is active.
+    ``user``: the local user who requested the token. It is valid only while that user is active.
     """
     issued_at = clock.now().replace(microsecond=0)
     expires_at = issued_at + lifetime
@@ -113,10 +114,10 @@ def token_issue(
 
 
 def token_verify(token: str) -> Caller:
-    """The caller that a token identifies, without roles that this version does not know.
+    """Return the caller that a token identifies. Roles that this version does not know are omitted.
 
-    :raises TokenRefused: not signed with any of our keys, expired, revoked, of an inactive user, of
-        role HOST without a host, or not a token at all.
+    :raises TokenRefused: the token is malformed, expired, revoked, of an inactive user, not signed
+        with one of our keys, or has the role HOST without a host.
     """
     found = _verified(token)
     if reason := why_revoked(found.token_id, found.user):
@@ -127,10 +128,12 @@ def token_verify(token: str) -> Caller:
 
 
 def token_watch(token: str) -> Callable[[], bool]:
-    """A function that tells whether a valid token is known to be valid still. It reads nothing, so
-    it answers False, too, when this process has not read for a while what it needs to know.
+    """Return a function that tells whether the token is still known to be valid.
 
-    :raises TokenRefused: the token is not valid.
+    The function reads nothing. It also returns False if the data that this process has read is too
+    old to decide.
+
+    :raises TokenRefused: the token is not valid now.
     """
     found = _verified(token)
 
@@ -145,9 +148,9 @@ def token_watch(token: str) -> Callable[[], bool]:
 
 
 def token_identify(token: str) -> tuple[str, dt.datetime]:
-    """The id of a token, by which it is revoked, and when the token expires.
+    """Return the id of a token, by which it is revoked, and the time of its expiry.
 
-    :raises TokenRefused: not a token, expired, or from before tokens had ids.
+    :raises TokenRefused: it is not a token, it is expired, or it was issued before tokens had ids.
     """
     found = _verified(token)
     if not found.token_id:
@@ -155,10 +158,11 @@ def token_identify(token: str) -> tuple[str, dt.datetime]:
     return found.token_id, dt.datetime.fromtimestamp(found.expires_at, dt.UTC)
 
 
-def token_named(text: str) -> tuple[str, dt.datetime]:
-    """As :func:`token_identify`, also for an id alone, which is assumed to expire after LONGEST.
+def token_or_id_identify(text: str) -> tuple[str, dt.datetime]:
+    """Like :func:`token_identify`, but also accepts an id alone. The token is then assumed to
+    expire after LONGEST.
 
-    :raises TokenRefused: neither a token nor an id.
+    :raises TokenRefused: the text is neither a token nor an id.
     """
     if "." in text:
         return token_identify(text)
@@ -180,7 +184,7 @@ def _verified(token: str) -> _Token:
 
 @lru_cache(maxsize=4096)  # callers show the same token with each request
 def _read(token: str, keys: tuple[str, ...]) -> _Token:
-    """The content of a signed token. The caller must check expiry and revocation."""
+    """Return the content of a signed token. The caller must check its expiry and revocation."""
     claims = _Claims.model_validate(_decode(token, keys))
     roles = frozenset(role for role in Role if role in claims.roles)
     caller = Caller(claims.sub, roles, claims.tenant, claims.node, claims.host)

@@ -30,6 +30,8 @@ admin.site.unregister([User, Group])
 
 
 class _OneTenant(_FormSet):
+    """The form of the tenant of a user."""
+
     def clean(self) -> None:
         super().clean()
         bound = any(form.cleaned_data.get("tenant_id") for form in self.forms if form.is_valid())
@@ -50,7 +52,7 @@ class TenantInline(_Inline):
 
 @admin.register(User)
 class LocalUserAdmin(_Users, _Page):
-    """Users that log in with a password."""
+    """Users who log in with a password."""
 
     inlines = (TenantInline,)
 

@@ -1,4 +1,4 @@
-"""``/revoked_tokens`` and ``/users``: who may call the API (extensions, contract, section 2)."""
+"""``/revoked_tokens`` and ``/users``: who may call the API (an extension of the reference)."""
 
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from provisioner.access.models import RevokedToken, UserTenant
 from provisioner.access.principals import Role
 from provisioner.access.revocation import token_revoke
-from provisioner.access.tokens import TokenRefused, token_named
+from provisioner.access.tokens import TokenRefused, token_or_id_identify
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
 from provisioner.common.endpoint_spec import Operation, Output
@@ -60,10 +60,12 @@ class UserOutput(Output):
 
 
 class RevokedTokensViewSet(ApiViewSet):
-    """Tokens that are refused before they expire. Issued tokens are stored nowhere."""
+    """Lists revoked tokens that have not expired, and revokes tokens. Issued tokens are not
+    stored.
+    """
 
     resource = "revoked_tokens"
-    goes_on = True
+    allowed_while_barred = True
     operations: ClassVar = {
         "list": Operation("Get Revoked Tokens", answer=[RevokedTokenOutput], extension=True),
         "create": Operation(
@@ -88,9 +90,9 @@ class RevokedTokensViewSet(ApiViewSet):
         )
 
     def create(self, request: Request) -> Response:
-        """:raises InvalidInput: neither a token that is valid here nor an id."""
+        """:raises InvalidInput: the text is neither a valid token nor an id."""
         try:
-            token_id, expires_at = token_named(parse_body(RevokeInput, request)["token"])
+            token_id, expires_at = token_or_id_identify(parse_body(RevokeInput, request)["token"])
         except TokenRefused as error:
             raise InvalidInput.of("token", HIDDEN, str(error)) from error
         token_revoke(token_id=token_id, expires_at=expires_at)
@@ -98,7 +100,7 @@ class RevokedTokensViewSet(ApiViewSet):
 
 
 class UsersViewSet(ApiViewSet):
-    """Local users. ``user_create`` and the console make them."""
+    """Lists the local users. ``manage.py user_create`` and the console create them."""
 
     resource = "users"
     operations: ClassVar = {"list": Operation("Get Users", answer=[UserOutput], extension=True)}

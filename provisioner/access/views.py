@@ -26,7 +26,7 @@ from provisioner.access.principals import Caller
 from provisioner.access.tokens import token_watch
 from provisioner.common.database import is_conflict
 from provisioner.common.endpoint_spec import Operation
-from provisioner.common.known_answers import valid_while
+from provisioner.common.known_answers import cache_answer_while
 from provisioner.common.long_lists import PIECE_ROWS, Listing, Sender
 from provisioner.common.moment import one_moment
 from provisioner.common.pagination import Page
@@ -42,19 +42,19 @@ LONGEST_KEY = 255
 
 
 class ApiViewSet(ViewSet):
-    """A resource of the API. ``resource`` and the action select a line in the permission table.
+    """A resource of the API. ``resource`` and the action select an entry of the permission table.
 
-    ``open_to_all``: credentials are not checked at all, so wrong ones do no harm. ``operations``:
-    what each action takes and returns. ``aliases``: other names that the path may begin with.
-    ``goes_on``: writes of this resource change nothing on nodes, so they are accepted even while
-    other writes are barred.
+    ``open_to_all``: credentials are not checked at all, so wrong credentials do no harm.
+    ``operations``: the input and output of each action. ``aliases``: other names for the first
+    segment of the path. ``allowed_while_barred``: writes of this resource change nothing on nodes,
+    so they are accepted even while other writes are barred.
     """
 
     resource: ClassVar[str]
     operations: ClassVar[dict[str, Operation]] = {}
     aliases: ClassVar[tuple[str, ...]] = ()
     open_to_all: ClassVar[bool] = False
-    goes_on: ClassVar[bool] = False
+    allowed_while_barred: ClassVar[bool] = False
     _slot: RequestTurn
     http_method_names = [  # noqa: RUF012 - View declares it of the instance
         "get",
@@ -69,15 +69,17 @@ class ApiViewSet(ViewSet):
         return [] if self.open_to_all else super().get_authenticators()
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Handle the request. The caller's turn lasts until the answer is rendered, which may take
-        most of the time.
+        """Handle the request. The turn of the caller lasts until the answer is rendered, because
+        rendering may take most of the time.
         """
         with ExitStack() as self._held:
             answer = super().dispatch(request, *args, **kwargs)
             return answer.render() if isinstance(answer, Response) else answer
 
     def perform_authentication(self, request: Request) -> None:
-        """:raises TooManyAtOnce: HTTP 429, the caller has too many concurrent requests."""
+        """:raises TooManyAtOnce: the caller has too many concurrent requests. The answer is HTTP
+        429.
+        """
         super().perform_authentication(request)
         if isinstance(request.user, Caller):
             self._slot = RequestTurn(request.user)
@@ -86,22 +88,22 @@ class ApiViewSet(ViewSet):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         path_identifiers(kwargs)
-        if request.method not in SAFE_METHODS and not self.goes_on:
+        if request.method not in SAFE_METHODS and not self.allowed_while_barred:
             require_writes()
         name = str(request.method).lower()
         if hasattr(self, name) and (name == "get" or self._is_keyed(request)):
-            setattr(self, name, partial(_past_conflicts, getattr(self, name)))
+            setattr(self, name, partial(_retry_conflicts, getattr(self, name)))
 
     def _is_keyed(self, request: Request) -> bool:
-        """Whether the API would recognise a repeat of this request."""
+        """Whether the API would recognise a retry of this request."""
         operation = self.operations.get(self.action or "")
         return bool(operation and operation.repeatable and request.headers.get("Idempotency-Key"))
 
     def finalize_response(
         self, request: Request, response: Response, *args: Any, **kwargs: Any
     ) -> Response:
-        """Add the names of ignored request fields: to an envelope as ``ignoredFields``, and to
-        every answer as the header ``Ignored-Fields``.
+        """Add the names of ignored request fields: as ``ignoredFields`` to an envelope, and as the
+        header ``Ignored-Fields`` to every answer.
         """
         if response.status_code in TELLS_IGNORED and (ignored := self._ignored(request)):
             response.headers["Ignored-Fields"] = ", ".join(quote(name) for name in ignored)
@@ -111,7 +113,9 @@ class ApiViewSet(ViewSet):
         return super().finalize_response(request, response, *args, **kwargs)
 
     def _ignored(self, request: Request) -> list[str]:
-        """At most IGNORED_AT_MOST names of query and body, each cut to IGNORED_LENGTH."""
+        """Return at most IGNORED_AT_MOST ignored names of the query and the body, each cut to
+        IGNORED_LENGTH characters.
+        """
         operation = self.operations.get(self.action or "")
         if operation is None:
             return []
@@ -124,33 +128,37 @@ class ApiViewSet(ViewSet):
         return [name[:IGNORED_LENGTH] for name in names[:IGNORED_AT_MOST]]
 
     def listed(self, page: Page, listing: Listing[Any]) -> HttpResponseBase:
-        """The answer with one page of a list, of any length, as of one moment.
+        """Return the answer with a page of a list. The page may have any length, and shows the
+        database at one moment.
 
-        :raises TooManyAtOnce: HTTP 429, the list is long, and other long lists took too long.
+        :raises TooManyAtOnce: the list is long, and other long lists took too long. The answer is
+            HTTP 429.
         """
         with one_moment():
-            items, goes_on = listing.first(page)
-        if not goes_on:
+            items, has_more = listing.first(page)
+        if not has_more:
             return Response(items)
-        ends = self._slot.for_a_list()
+        ends = self._slot.exchange_for_list()
         sender = Sender(self._held.pop_all(), ends, others_work)
         return sender.response(self.request, listing.pieces(page, PIECE_ROWS))
 
-    def stays_while(self, is_valid: Callable[[], bool]) -> None:
-        """Declare that the present answer, a short one, is that to each request of the same bytes
-        while ``is_valid()``, which must not wait for anything; as long as the caller's token is
-        valid, and while the caller does not occupy all its turns. Credentials other than local
-        tokens are verified anew for each request.
+    def cache_answer_while(self, is_valid: Callable[[], bool]) -> None:
+        """Allow this process to repeat the present answer to identical requests while
+        ``is_valid()`` holds (:mod:`provisioner.common.known_answers`).
+
+        ``is_valid`` must not wait for anything. In addition, the local token of the caller must
+        still be valid, and the caller must have a free turn. Answers to callers with other
+        credentials are not cached, because these are verified for each request.
         """
         scheme, token = credentials_of(self.request)
         if scheme != BearerAuthentication.scheme or not is_known_absent():
             return
         caller, is_admitted = self.caller, token_watch(token)
-        valid_while(lambda: is_valid() and is_admitted() and has_turn(caller))
+        cache_answer_while(lambda: is_valid() and is_admitted() and has_turn(caller))
 
     def idempotency_digest(self, content: object) -> str:
-        """A digest that a request shares with its repeats, and with no other request: of the header
-        ``Idempotency-Key``, the path and the parsed content. Empty without the header.
+        """Return a digest that retries of a request share, and no other request has. It covers the
+        header ``Idempotency-Key``, the path and the parsed content. Without the header it is empty.
 
         :raises InvalidInput: the key is too long.
         """
@@ -162,10 +170,10 @@ class ApiViewSet(ViewSet):
         return hashlib.sha256(repr((given, self.request.path, content)).encode()).hexdigest()
 
     def own_host(self, named: str | None) -> str | None:
-        """The host that a call concerns: the one that it names, or the one that its token is bound
-        to. None: any host.
+        """Return the host that a call concerns: the host that the call names, or the host that its
+        token is bound to. None: any host.
 
-        :raises PermissionDenied: HTTP 403, the token is bound to another host.
+        :raises PermissionDenied: the token is bound to another host. The answer is HTTP 403.
         """
         bound = self.caller.host_id
         if bound is not None and named not in {None, bound}:
@@ -178,13 +186,13 @@ class ApiViewSet(ViewSet):
         return self.request.user
 
 
-def _past_conflicts(
+def _retry_conflicts(
     handle: Callable[..., HttpResponseBase], *args: Any, **kwargs: Any
 ) -> HttpResponseBase:
-    """Handle the request, and again after a conflict with another transaction, CONFLICTS_AT_MOST
-    times.
+    """Handle the request. After a conflict with another transaction, handle it again, at most
+    CONFLICTS_AT_MOST times.
 
-    :raises OperationalError: the last try failed, too.
+    :raises OperationalError: the last attempt failed, too.
     """
     tries = 0
     while True:

@@ -28,7 +28,9 @@ Column = Callable[[Any, Any], str]
 
 
 class ReadOnlyAdmin(_Admin):
-    """A page for rows that services, nodes and hosts own: nobody can add, change or delete them."""
+    """A page for rows that services, nodes and hosts change. Users cannot add, change or delete
+    them.
+    """
 
     actions = None
     list_per_page = 50
@@ -42,17 +44,19 @@ class ReadOnlyAdmin(_Admin):
         return of_tenant(super().get_queryset(request), tenant_of(request))
 
     def get_list_filter(self, request: HttpRequest) -> Any:
-        """Users of a tenant get no list of tenants to filter by."""
+        """Omit the filter by tenant for users of a tenant."""
         filters = super().get_list_filter(request)
         return [f for f in filters if f != "tenant"] if tenant_of(request) else filters
 
     def facts(self, row: Any, tenant_id: str | None) -> list[Fact]:
-        """The facts at the top of the row's page. ``tenant_id``: the tenant of the user, if any."""
+        """Return the facts at the top of the row's page. ``tenant_id``: the tenant of the user, if
+        any.
+        """
         return []
 
     def tables(self, row: Any, tenant_id: str | None) -> list[Table]:
-        """Tables of other objects on the page of the row, as a user of this tenant sees them. Each
-        costs one query.
+        """Return tables of related objects for the page of the row, as a user of this tenant may
+        see them. Each table takes one query.
         """
         return []
 
@@ -122,7 +126,7 @@ class DeadlineFilter(admin.SimpleListFilter):
 
 
 class ChoiceFilter(admin.SimpleListFilter):
-    """Filters rows by a value that no column holds; :meth:`of` selects them."""
+    """Filters rows by a value that is not in a column. :meth:`of` selects the rows."""
 
     choices_shown: ClassVar[type[TextChoices]]
 
@@ -214,8 +218,8 @@ def badge_column(field: str, title: str = "") -> Column:
 
 
 def unfinished_column(reason: Callable[[Any], str]) -> Column:
-    """A column for lists: the state of an unfinished row, what it waits for (``reason``), and its
-    deadline. It is empty for a finished row.
+    """A column for lists, about unfinished rows: their state, the reason why they are unfinished
+    (``reason``), and their deadline. It is empty for finished rows.
     """
 
     @admin.display(description="unfinished", ordering="deadline_at")

@@ -1,6 +1,4 @@
-"""The envelope of answers, and the only place that turns errors into answers (contract, section
-1).
-"""
+"""The envelope of answers, and the only place that turns errors into answers."""
 
 import logging
 import sys
@@ -41,7 +39,9 @@ TRANSPORT_CODES = {
 
 
 class AlwaysJSON(BaseContentNegotiation):
-    """Answers JSON whatever ``Accept`` says, because old clients send many different values."""
+    """Answers with JSON whatever ``Accept`` says, because old clients send many different
+    values.
+    """
 
     def select_parser(self, request: Any, parsers: Any) -> Any:
         return next((p for p in parsers if p.accepts(request.content_type)), None)
@@ -72,10 +72,10 @@ def transport_response(status: HTTPStatus, description: str) -> JsonResponse:
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
-    """DRF's exception handler: every error of a view becomes the two-field envelope.
+    """DRF's exception handler. It turns every error of a view into the envelope with two fields.
 
-    Anticipated errors are logged as info. All others are bugs: the log gets a trace, the client no
-    details.
+    Expected errors are logged at level info. All other errors are bugs: the log gets a stack trace,
+    and the client gets no details.
     """
     error = refusal_of(error) or error
     if isinstance(error, WritesBarred):

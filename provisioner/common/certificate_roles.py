@@ -19,7 +19,7 @@ NODE_URI = "urn:provisioner:node:"
 
 
 class CertificateRole(StrEnum):
-    """Who presents the certificate."""
+    """The kind of program that presents the certificate."""
 
     PROVISIONER = "provisioner"  # to storage nodes
     NODE = "node"  # a storage node, to the provisioner
@@ -49,12 +49,12 @@ class _Names:
 def require_role(
     certificate: bytes | None, role: CertificateRole, *, node_id: str | None = None
 ) -> None:
-    """Refuse a verified certificate (DER) that is not for ``role``.
+    """Check that a verified certificate (DER) is for ``role``.
 
     ``node_id``: the persistentID of the node that must have presented it. A node certificate that
     names no node is valid for each node at its addresses.
 
-    :raises WrongRole: there is no certificate, or it has another role or node.
+    :raises WrongRole: there is no certificate, or it is for another role or node.
     """
     if not certificate:
         raise WrongRole(f"no certificate was presented; a certificate with role {role} is required")

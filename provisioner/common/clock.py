@@ -1,9 +1,9 @@
-"""The time for everything that several processes must agree on: the database's time.
+"""The time that all processes agree on: the time of the database.
 
-Whenever a process takes a database connection it compares the clocks, without an additional round
-trip. In between it uses the machine's monotonic clock. So a process whose own clock is wrong
-neither sees nodes as Unavailable nor takes over leases of others. With SQLite everything runs on
-one machine, and its clock counts.
+Whenever a process takes a database connection, it compares the clocks, without an additional round
+trip. In between, it uses the monotonic clock of the machine. So a process with a wrong clock
+neither sees nodes as Unavailable nor takes over leases of other processes. With SQLite everything
+runs on one machine, and the clock of this machine counts.
 """
 
 import datetime as dt
@@ -37,7 +37,9 @@ _clock = _Clock()
 
 
 def now() -> dt.datetime:
-    """The database's time, in UTC. Before the first connection: the machine's time."""
+    """Return the time of the database, in UTC. Before the first connection, it is the time of the
+    machine.
+    """
     offset = _clock.offset
     if offset is None:
         return dt.datetime.now(dt.UTC)
@@ -50,10 +52,11 @@ def epoch_seconds() -> float:
 
 
 def clock_compared(database_seconds: float, began: float, ended: float) -> None:
-    """Adjust the offset: at some moment between ``began`` and ``ended`` of the monotonic clock, the
-    database's time was ``database_seconds`` since the epoch.
+    """Adjust the offset after a comparison of the clocks.
 
-    The known offset stays if it is possible within these bounds, so time makes no small jumps.
+    At some moment between ``began`` and ``ended`` of the monotonic clock, the time of the database
+    was ``database_seconds`` since the epoch. The known offset stays if it is possible within these
+    bounds, so that the time makes no small jumps.
     """
     own = time.time() - time.monotonic()
     with _clock.lock:

@@ -1,12 +1,12 @@
-"""Statements that Django compiles once for all requests: for a short statement that costs more
-than sending it.
+"""Statements that Django compiles once and executes many times. Compiling a short statement takes
+longer than sending it.
 
 Build the query with an argument in place of each value that differs between calls::
 
     FREE = Compiled(lambda: Ssd.objects.filter(pk=whole("ssd")).values_list("capacity_bytes"))
     for (capacity,) in FREE.rows(ssd=7): ...
 
-The wording is Django's own, so a change of a model needs no change here.
+Django writes the SQL, so a change of a model needs no change here.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +18,8 @@ from django.db.models import BigIntegerField, CharField, Expression, Field, Mode
 from django.db.models.constants import OnConflict
 from django.db.models.expressions import DatabaseDefault
 from django.db.models.sql import InsertQuery, UpdateQuery
+
+from provisioner.common.lookups import one_parameter
 
 
 class _Argument(Expression):
@@ -32,19 +34,35 @@ class _Argument(Expression):
         return self.output_field.get_db_prep_value(arguments[self.name], connection)
 
 
+class _Keys(_Argument):
+    def bound(self, arguments: dict[str, Any]) -> Any:
+        return one_parameter(arguments[self.name], connection)
+
+
 def text(name: str) -> Expression:
-    """A text that each call gives by this name."""
+    """A parameter for a text, which calls pass by this name."""
     return _Argument(name, CharField())
 
 
 def whole(name: str) -> Expression:
-    """A whole number that each call gives by this name."""
+    """A parameter for a whole number, which calls pass by this name."""
     return _Argument(name, BigIntegerField())
 
 
+def _cursor() -> Any:
+    """A cursor whose statements the database plans once for each connection, where it can."""
+    return getattr(connection, "planning_cursor", connection.cursor)()
+
+
+def keys(name: str) -> Expression:
+    """Whole numbers that each call gives by this name, for the lookup ``among``."""
+    return _Keys(name, BigIntegerField())
+
+
 class Compiled:
-    """A query of ``values_list``, or an update of its rows, where ``written`` says what is written.
-    ``build`` makes the queryset. It runs at the first use.
+    """A query of ``values_list``, or an update of its rows if columns are passed in ``written``.
+
+    ``build`` returns the queryset. It is called at the first use.
     """
 
     def __init__(self, build: Callable[[], QuerySet[Any, Any]], **written: Any) -> None:
@@ -52,7 +70,7 @@ class Compiled:
 
     def rows(self, **arguments: Any) -> Iterable[Any]:
         """The rows, as tuples."""
-        with connection.cursor() as cursor:
+        with _cursor() as cursor:
             self._execute(cursor, arguments)
             found = cursor.fetchall()
         compiler = self._compiled[0]
@@ -61,7 +79,7 @@ class Compiled:
 
     def update(self, **arguments: Any) -> int:
         """Update the rows, and return their number."""
-        with connection.cursor() as cursor:
+        with _cursor() as cursor:
             self._execute(cursor, arguments)
             number: int = cursor.rowcount
         return number
@@ -74,7 +92,7 @@ class Compiled:
             query.add_update_values(self._written)
             query.clear_ordering(force=True)
         compiler = query.get_compiler(connection=connection)
-        return compiler, *compiler.as_sql()
+        return compiler, *_constants_written(*compiler.as_sql())
 
     def _execute(self, cursor: Any, arguments: dict[str, Any]) -> None:
         _, statement, parameters = self._compiled
@@ -82,8 +100,25 @@ class Compiled:
         cursor.execute(statement, bound)
 
 
+def _constants_written(statement: str, parameters: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+    """The statement with its constants in the text, for PostgreSQL: its one plan for all calls must
+    see them, to use an index over a part of the rows. Only arguments stay parameters.
+    """
+    if connection.vendor != "postgresql":
+        return statement, parameters
+    written: list[str] = []
+    with connection.cursor() as cursor:
+        for parameter in parameters:
+            is_argument = isinstance(parameter, _Argument)
+            text = "%s" if is_argument else cursor.mogrify("%s", [parameter])
+            written.append(text if is_argument else text.replace("%", "%%"))
+    return statement % tuple(written), tuple(p for p in parameters if isinstance(p, _Argument))
+
+
 def insert(*rows: Model) -> None:
-    """Insert new rows of one model, and set their keys. Inside a transaction, one statement."""
+    """Insert new rows of one model, and set their keys. This is one statement if a transaction is
+    open.
+    """
     if len(rows) == 1:
         rows[0].pk = _execute_insert(rows[0], ())
     elif rows:
@@ -91,12 +126,12 @@ def insert(*rows: Model) -> None:
 
 
 def upsert(row: Model, columns: Sequence[str]) -> None:
-    """Insert a row with a key of its own or, if the key exists, write these columns of it."""
+    """Insert a row whose key is set. If the key exists already, update these columns of the row."""
     _execute_insert(row, tuple(columns))
 
 
 def _execute_insert(row: Model, columns: tuple[str, ...]) -> Any:
-    """The key of the row."""
+    """Execute the statement, and return the key of the row."""
     fields = tuple(
         field
         for field in row._meta.concrete_fields
@@ -105,13 +140,13 @@ def _execute_insert(row: Model, columns: tuple[str, ...]) -> Any:
     )
     compiler, statement = _insert_statement(type(row), fields, columns)
     values = [compiler.prepare_value(f, compiler.pre_save_val(f, row)) for f in fields]
-    with connection.cursor() as cursor:
+    with _cursor() as cursor:
         cursor.execute(statement, values)
         return cursor.fetchone()[0] if compiler.returning_fields else row.pk
 
 
 def prefetched(row: Model, name: str, related: list[Any]) -> None:
-    """Set what ``row.<name>.all()`` returns, as ``prefetch_related`` does."""
+    """Set the result of ``row.<name>.all()``, as ``prefetch_related`` does."""
     vars(row).setdefault("_prefetched_objects_cache", {})[name] = related
 
 

@@ -1,4 +1,4 @@
-"""Texts for clients when the database cannot serve, and the return of connections to the pool."""
+"""Errors of the database as texts for clients, and the return of connections to the pool."""
 
 import sqlite3
 
@@ -33,11 +33,11 @@ CONFLICTS = (errors.SerializationFailure, errors.DeadlockDetected)
 
 
 def unavailable(error: BaseException | None) -> str | None:
-    """The reason why the database cannot serve now, as a text for clients. None: the error has
-    another cause.
+    """Return the reason why the database is unavailable now, as a text for clients. None: the error
+    has another cause.
 
-    A call that failed for such a reason changed nothing, or its work is finished or rolled back
-    later. It may be sent again.
+    A call that failed for this reason changed nothing, or its work will be finished or rolled back
+    later. The client may retry it.
     """
     if not isinstance(error, Error):
         return None
@@ -54,14 +54,16 @@ def unavailable(error: BaseException | None) -> str | None:
 
 
 def is_conflict(error: BaseException | None) -> bool:
-    """Whether the error is a conflict with another transaction, so that a repeat can succeed."""
+    """Whether the error is a conflict with another transaction, so that a retry can succeed."""
     return isinstance(error, Error) and isinstance(error.__cause__, CONFLICTS)
 
 
 def release_connection() -> None:
-    """Return this thread's connection to the pool, before the thread waits for something other than
-    the database. The next statement takes a connection again. Does nothing inside a transaction,
-    or if each thread keeps its own connection.
+    """Return the connection of this thread to the pool. Call this before the thread waits for
+    something other than the database.
+
+    The next statement takes a connection again. Does nothing inside a transaction, or if each
+    thread keeps its own connection.
     """
     holds_one = connection.connection is not None and not connection.in_atomic_block
     if holds_one and getattr(connection, "pool", None):

@@ -338,5 +338,5 @@ OPERATIONS: dict[str, str] = {
 
 
 def field_description(serializer: str, field: str) -> str:
-    """What a field of a request or an answer means; empty: it is not described."""
+    """Return the description of a field of a request or an answer. Empty: it has none."""
     return FIELDS.get(f"{serializer}.{field}") or FIELDS.get(field, "")

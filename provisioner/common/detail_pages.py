@@ -1,4 +1,6 @@
-"""Facts and tables that the page of one object shows above its fields."""
+"""Facts and tables on the console's page of one object. They are shown above the fields of the
+object.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,8 +15,8 @@ Fact = tuple[str, str]
 
 @dataclass(frozen=True)
 class Table:
-    """A table of related objects. Cells are text or safe HTML. ``link``: the list of all; "" if the
-    table has all.
+    """A table of related objects. Cells are text or safe HTML. ``link``: the list of all objects;
+    "" if the table shows all of them.
     """
 
     title: str
@@ -24,7 +26,7 @@ class Table:
 
     @property
     def is_cut(self) -> bool:
-        """Whether there are rows that it does not show."""
+        """Whether there are more rows than the table shows."""
         return len(self.rows) > SHOWN
 
     @property
@@ -33,7 +35,7 @@ class Table:
 
 
 def table(title: str, head: str, rows: Iterable[Sequence[Any]], link: str = "") -> Table:
-    """A table. ``heads`` are separated by commas. Pass one row more than SHOWN if there are more
-    rows.
+    """Return a table. ``head``: the titles of the columns, separated by commas. If there are more
+    than SHOWN rows, pass one row more than SHOWN.
     """
     return Table(title, head.split(", "), list(rows), link)

@@ -39,6 +39,7 @@ def size(count: int) -> str:
 
 
 def rate(count: int) -> str:
+    """A rate for people, in bytes per second."""
     return f"{size(count)}/s"
 
 
@@ -69,7 +70,7 @@ def bar(used: float, total: float, text: str) -> SafeString:
 
 
 def share(used: int, total: int, shown: Callable[[int], str] = str) -> str:
-    """The used part of a total. A total of 0 means no limit."""
+    """The used part of a total as text. A total of 0 means that there is no limit."""
     if not total:
         return f"{shown(used)} (no limit)"
     return bar(used, total, f"{100 * used / total:.0f} % of {shown(total)}")
@@ -87,14 +88,14 @@ def progress(percent: float) -> SafeString:
 
 
 def two_lines(first: str, second: str) -> SafeString:
-    """A cell with a main line and a quieter one below."""
+    """A cell with a main line, and a second line in a quieter colour."""
     return format_html(
         '<span class="two-lines"><span>{}</span><small>{}</small></span>', first, second
     )
 
 
 def due(at: dt.datetime, now: dt.datetime) -> str:
-    """The time of a deadline, or how long it is overdue."""
+    """The time of a deadline as text, or how long it is overdue."""
     left = at - now
     if left >= dt.timedelta():
         return f"in {span(left)}"

@@ -1,4 +1,4 @@
-"""Describes what an operation takes and returns; ``schema.py`` makes OpenAPI from it."""
+"""Describes the input and output of an operation. ``schema.py`` generates OpenAPI from it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,8 @@ TASK = "7a0f5c2e-52a1-4a53-8f9b-1d0c9d0b8e55"
 
 
 class Output(serializers.Serializer[Any]):
-    """Describes an object of an answer, with exactly these fields. Views build dicts, for speed.
+    """Describes an object in an answer that has exactly these fields. For speed, views build dicts
+    instead of serializing.
 
     ``extensions``: fields beyond the reference. ``example``: an object as clients see it.
     """
@@ -26,16 +27,18 @@ class Output(serializers.Serializer[Any]):
 
 @dataclass(frozen=True)
 class Operation:
-    """One entry of a view's ``operations``; its key there is the action.
+    """One entry in the ``operations`` of a view. Its key there is the action.
 
-    ``codes``: result codes besides Success, separated by spaces; InvalidInput is implied.
-    ``path``, ``query``, ``body``: the inputs; ids in the path are implied.
-    ``example``: an example of the body.
-    The answer is the envelope, on success with the fields of ``adds``; or ``answer`` (a list of one
-    class means a JSON array of it); or text of the type ``media``. With ``answer``, ``media`` is
-    the type of a stream that a client may ask for instead.
+    ``codes``: result codes besides Success, separated by spaces; InvalidInput is implied. ``path``,
+    ``query``, ``body``: the inputs; ids in the path are implied. ``example``: an example of the
+    body.
+
+    The answer is one of three: the envelope, on success with the fields of ``adds``; the JSON of
+    ``answer``, where a list of one class means an array; or text of the type ``media``. With
+    ``answer``, ``media`` is the type of a stream that clients can request instead.
+
     ``extension``: the reference has no such operation. ``repeatable``: the operation recognises
-    repeats of a request by their ``Idempotency-Key``.
+    retries of a request by their ``Idempotency-Key``.
     """
 
     summary: str

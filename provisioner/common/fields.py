@@ -7,8 +7,8 @@ from rest_framework import serializers
 
 
 class AnyCase(serializers.ChoiceField):
-    """A word of a closed list, in any case. The value is the item of the list, such as an enum
-    member.
+    """One of a fixed set of words, in any case. The value is the item of the set, for example an
+    enum member.
     """
 
     def __init__(self, words: Iterable[Any], **kwargs: Any) -> None:

@@ -1,10 +1,10 @@
-"""Answers that a process gives again to the same request, without Django.
+"""Cached answers: a process sends them again to identical requests, without calling Django.
 
 A host that has no task sends the same bytes each second and gets the same answer. The view that
-gave it knows how to tell that this is still so, and declares it with :func:`valid_while`. From then
-on :class:`KnownAnswers` finds the answer by the bytes of the request. So whatever depends on the
-request alone (parameters, headers, bindings of the token, certificates) was decided by the view,
-and only what changes with time is checked again.
+produced the answer can tell whether it would still be the same, and declares this with
+:func:`cache_answer_while`. From then on :class:`KnownAnswers` finds the answer by the bytes of the
+request. The view has already decided everything that depends on the request alone: parameters,
+headers, bindings of the token and certificates. Only what changes with time is checked again.
 """
 
 import re
@@ -23,12 +23,12 @@ GIVEN = Counter(
     "provisioner_known_answers",
     "Polls of hosts without tasks that were answered from memory.",
 )
-MOST = 32_768
-"""How many requests a process knows. When there are more, it forgets all and learns anew."""
+MAX_ANSWERS = 32_768
+"""The number of requests that a process remembers. If there are more, the cache is cleared."""
 LONGEST_HEAD = 8192
 END = b"\r\n\r\n"
-KEY = re.compile(rb"\r\nidempotency-key: [0-9a-fA-F-]{36}(?=\r\n)")
-"""The load balancer adds one to each request. It means nothing for a GET."""
+IDEMPOTENCY_KEY = re.compile(rb"\r\nidempotency-key: [0-9a-fA-F-]{36}(?=\r\n)")
+"""The load balancer adds this key to each request. It has no meaning for a GET."""
 BODY = re.compile(rb"\r\n(content-length|transfer-encoding|expect|upgrade):", re.IGNORECASE)
 ANSWER = re.compile(
     rb"(HTTP/1\.1 200 .*\r\nDate: )[^\r]+"
@@ -40,12 +40,12 @@ IsValid = Callable[[], bool]
 _declared: ContextVar[IsValid | None] = ContextVar("known_answer", default=None)
 
 
-def valid_while(is_valid: IsValid) -> None:
-    """Declare that the answer to the present request is the answer to each request of the same
-    bytes from the same address, while ``is_valid()``, but for its date and request id.
+def cache_answer_while(is_valid: IsValid) -> None:
+    """Declare that the answer to the current request may be cached while ``is_valid()`` is true.
 
-    ``is_valid`` must not wait for anything: it runs in the thread that accepts connections. The
-    answer must be in one part, not streamed.
+    It is sent for each request of the same bytes from the same address, with a new date and request
+    id. ``is_valid`` must not wait for anything, because it runs in the thread that accepts
+    connections. The answer must be in one part, not streamed.
     """
     _declared.set(is_valid)
 
@@ -56,14 +56,16 @@ class _Known(NamedTuple):
 
 
 class KnownAnswers:
-    """The answers that a process knows, by a digest of the request and the address that sent it."""
+    """The cached answers of a process, by a digest of the request and the address that sent it."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, _Known] = {}
         self._parts: dict[tuple[bytes, bytes, bytes], tuple[bytes, bytes, bytes]] = {}
 
     def find(self, address: str, head: bytes) -> bytes | None:
-        """The whole answer to a request that consists of ``head``; None: ask the application."""
+        """Return the complete answer to a request that consists of ``head``. None: the application
+        must answer.
+        """
         known = self._known.get(_digest(address, head))
         if known is None or not known.is_valid():
             return None
@@ -73,13 +75,15 @@ class KnownAnswers:
         return b"".join((before, date, between, request_id, after))
 
     def begin(self) -> None:
-        """The application begins with a request in this thread."""
+        """Note that the application begins to handle a request in this thread."""
         _declared.set(None)
 
     def learn(self, address: str, head: bytes, answer: bytes) -> None:
-        """Keep the answer to the request of this thread, if the application declared it valid for
-        longer. Answers to requests with a body or an id of their own, or after which the connection
-        stays open, are not kept.
+        """Cache the answer to the request of this thread, if the application declared that it may
+        be cached.
+
+        An answer is not cached if the request has a body or an id of its own, or if the connection
+        stays open after it.
         """
         is_valid, found = _declared.get(), ANSWER.fullmatch(answer)
         if is_valid is None or found is None or BODY.search(head):
@@ -87,7 +91,7 @@ class KnownAnswers:
         before, between, request_id, after = found.groups()
         if not _is_whole(head) or request_id in head:
             return
-        if len(self._known) >= MOST:
+        if len(self._known) >= MAX_ANSWERS:
             self._known.clear()
             self._parts.clear()
         parts = (before, between, after)  # one copy for all hosts
@@ -96,16 +100,18 @@ class KnownAnswers:
 
 
 def _is_whole(head: bytes) -> bool:
-    """Whether the bytes are one head of a request, and nothing else."""
+    """Whether the bytes are exactly one request head."""
     return head.find(END) == len(head) - len(END)
 
 
 def _digest(address: str, head: bytes) -> bytes:
-    return blake2b(KEY.sub(b"", head, 1) + address.encode(), digest_size=32).digest()
+    return blake2b(IDEMPOTENCY_KEY.sub(b"", head, 1) + address.encode(), digest_size=32).digest()
 
 
 def arrived(sock: socket) -> bytes:
-    """What can be received now, at most LONGEST_HEAD bytes. It stays there."""
+    """Return the bytes that can be received now, at most LONGEST_HEAD. They stay in the buffer of
+    the socket.
+    """
     try:
         return sock.recv(LONGEST_HEAD, MSG_PEEK | MSG_DONTWAIT)
     except OSError:  # nothing, or the client left

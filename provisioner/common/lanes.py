@@ -1,4 +1,4 @@
-"""Lanes: limit how many operations a process does at once, and decide which one is next."""
+"""Lanes limit how many operations a process runs at once, and decide which operation is next."""
 
 import threading
 from collections.abc import Hashable, Iterator
@@ -10,8 +10,8 @@ from provisioner.common.database import release_connection
 
 
 class Bounds(NamedTuple):
-    """The limits of a lane: at most ``most`` turns are taken at once, ``most_of_one`` of them by
-    one key. A caller without a free turn waits at most ``seconds``; 0: not at all.
+    """The limits of a lane: at most ``most`` turns are taken at once, and at most ``most_of_one``
+    of them by one key. If no turn is free, a caller waits at most ``seconds``; 0: it does not wait.
     """
 
     most: int
@@ -25,7 +25,7 @@ def three_quarters(number: int) -> int:
 
 
 class LaneFull(Exception):
-    """There was no free turn in time."""
+    """No turn became free in time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +36,11 @@ class _Waiter:
 
 
 class Lane:
-    """Turns by key. A free turn goes to the waiting key that has the fewest turns, so a key with
-    many requests does not delay others; among equals to the one that came first. A waiting thread
-    holds no connection to the database.
+    """Turns by key.
+
+    A free turn goes to the waiting key that has the fewest turns, so a key with many requests does
+    not delay others. Among equal keys, the first one gets it. A waiting thread holds no database
+    connection.
     """
 
     def __init__(self) -> None:
@@ -49,7 +51,7 @@ class Lane:
 
     @contextmanager
     def turn(self, key: Hashable, bounds: Bounds) -> Iterator[None]:
-        """:raises LaneFull: all turns stay taken."""
+        """:raises LaneFull: no turn became free in time."""
         self.take(key, bounds)
         try:
             yield
@@ -66,13 +68,13 @@ class Lane:
         return self._total
 
     def is_free(self, key: Hashable, bounds: Bounds) -> bool:
-        """Whether a turn could be taken now, without a wait."""
+        """Whether a turn could be taken now without waiting."""
         return self._total < bounds.most and self._taken.get(key, 0) < bounds.most_of_one
 
     def take(self, key: Hashable, bounds: Bounds) -> None:
-        """Take a turn; :meth:`give_back` returns it.
+        """Take a turn. :meth:`give_back` returns it.
 
-        :raises LaneFull: all turns stay taken.
+        :raises LaneFull: no turn became free in time.
         """
         with self._lock:
             if self.is_free(key, bounds):

@@ -1,7 +1,7 @@
 """The greatest values that a storage node may report.
 
-They are far beyond all hardware. Even if a node reports wrong values, sums over the pool are
-numbers that every client can represent.
+They are far above those of any hardware. Even if a node reports wrong values, sums over the pool
+are numbers that every client can represent.
 """
 
 MOST_SSDS = 256

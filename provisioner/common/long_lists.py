@@ -1,4 +1,6 @@
-"""Lists of any length: read, written and sent in chunks, all from one moment of the database."""
+"""Lists of any length. They are read, written and sent in chunks, and show the database at one
+moment.
+"""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -40,8 +42,8 @@ Items = list[dict[str, Any]]
 def paused(
     pieces: Iterable[T], others_work: Callable[[], bool], times: float = GIVES_WAY
 ) -> Iterator[T]:
-    """The chunks, with a pause after each while others work: so many times as long as it took to
-    make and use the chunk.
+    """Yield the chunks. While other requests run, pause after each chunk: ``times`` as long as it
+    took to make and use the chunk.
     """
     began = time.monotonic()
     for piece in pieces:
@@ -53,8 +55,10 @@ def paused(
 
 @dataclass(frozen=True)
 class Listing(Generic[M]):
-    """Describes a list: ``rows`` ordered by the column ``key``, each shown as one item of ``show``.
-    ``key_of`` reads the row's key from an item. ``rows`` is called again in each transaction.
+    """Describes a list: ``rows`` ordered by the column ``key``. ``show`` turns each row into an
+    item.
+
+    ``key_of`` returns the key of an item's row. ``rows`` is called again in each transaction.
     """
 
     rows: Callable[[], QuerySet[M]]
@@ -63,12 +67,14 @@ class Listing(Generic[M]):
     key: str = "uuid"
 
     def first(self, page: Page) -> tuple[Items, bool]:
-        """At most FEW_ROWS items, and whether the page has more."""
+        """Return at most FEW_ROWS items, and whether the page has more."""
         items = next(self.pieces(page, FEW_ROWS), [])
         return items, len(items) == FEW_ROWS != page.limit
 
     def pieces(self, page: Page, size: int) -> Iterator[Items]:
-        """The page in chunks of ``size`` items. The last one may be shorter; none is empty."""
+        """Yield the page in chunks of ``size`` items. The last chunk may be shorter; no chunk is
+        empty.
+        """
         rows = self.rows()
         after, offset, left = page.marker, page.offset, page.limit
         while left is None or left > 0:
@@ -83,8 +89,10 @@ class Listing(Generic[M]):
 
 
 class Sender:
-    """Sends the chunks of a list as one JSON array. ``ends`` is called when all are written.
-    ``held`` is closed when they are sent or aborted. ``gives_way`` says whether others work now.
+    """Sends the chunks of a list as one JSON array.
+
+    ``ends`` is called when all chunks are written. ``held`` is closed when they are sent or the
+    sending is aborted. ``gives_way`` tells whether other requests run now.
     """
 
     def __init__(
@@ -93,10 +101,11 @@ class Sender:
         self._held, self._ends, self._gives_way = held, ends, gives_way
 
     def response(self, request: HttpRequest, pieces: Iterator[Items]) -> StreamingHttpResponse:
-        """The response. A failure before the first chunk is raised. A later failure breaks the
-        connection: the end of the chunked body is missing, so no client takes it for complete.
+        """Return the response. A failure before the first chunk is raised. A later failure breaks
+        the connection: the end of the chunked body is missing, so no client takes the body for
+        complete.
 
-        With HTTP/1.0 the end of the connection ends the body. So sending starts only when the body
+        With HTTP/1.0, the end of the connection ends the body. So sending starts only when the body
         is complete.
         """
         can_break = request.method == HTTPMethod.GET and self._is_chunked(request)
@@ -112,7 +121,7 @@ class Sender:
         return bool(request.META.get("SERVER_PROTOCOL") != "HTTP/1.0")
 
     def _sent(self, pieces: Iterator[Items], seconds: float) -> Iterator[bytes]:
-        """Yields first the number of bytes that wait in memory or a file, then the body."""
+        """Yield first the number of bytes that wait in memory or in a file, then the body."""
         with self._held, SpooledTemporaryFile(MEMORY_BYTES) as rest:
             yield from self._written(pieces, rest, seconds)
             release_connection()
@@ -138,7 +147,9 @@ class Sender:
                 seconds -= time.monotonic() - began
 
     def _text(self, pieces: Iterator[Items]) -> Iterator[bytes]:
-        """The JSON text in parts. Pauses between chunks, so that others get most of the time."""
+        """Yield the JSON text in parts. Pauses between chunks, so that other requests get most of
+        the time.
+        """
         renderer, before = JSONRenderer(), b"["
         for items in paused(pieces, self._gives_way):
             yield before + renderer.render(items)[1:-1]

@@ -1,4 +1,4 @@
-"""Middleware that depends on no app."""
+"""Middleware that does not depend on any app."""
 
 import logging
 import re
@@ -18,11 +18,11 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestLog:
-    """Gives each request an id (the caller's ``X-Request-ID`` if it is well-formed) and logs one
-    line for it.
+    """Gives each request an id, and logs one line for it. The id is the caller's ``X-Request-ID``
+    if that is well-formed.
 
-    The line has the path without query string, and no headers, because those may contain secrets.
-    It names the client's address and, if known, the caller.
+    The line has the path without the query string, and no headers, because those may contain
+    secrets. It has the address of the client and, if known, the name of the caller.
     """
 
     def __init__(self, get_response: Handler) -> None:

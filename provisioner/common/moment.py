@@ -1,4 +1,4 @@
-"""Reads that must show the database at one moment."""
+"""Transactions whose reads all show the database at one moment."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +10,11 @@ from psycopg import IsolationLevel
 
 @contextmanager
 def one_moment() -> Iterator[None]:
-    """A transaction in which all reads show the database as it was at the first read. It must not
-    write, call a node, or wait for anything, because the database keeps old rows for it meanwhile.
+    """A transaction in which all reads show the database at the time of the first read.
 
-    Use it as a decorator or context manager for an answer that takes more than one statement. It
-    costs two round trips, BEGIN and COMMIT, and never fails with a conflict.
+    It must not write, call a node, or wait for anything, because the database must keep old rows
+    for it. Use it as a decorator or context manager for an answer that takes more than one
+    statement. It costs two round trips, BEGIN and COMMIT, and never fails because of a conflict.
     """
     connection.ensure_connection()
     with _next_begin_is_a_snapshot(), transaction.atomic(durable=True):
@@ -23,7 +23,7 @@ def one_moment() -> Iterator[None]:
 
 @contextmanager
 def _next_begin_is_a_snapshot() -> Iterator[None]:
-    """Make the next BEGIN start a snapshot: a SET after it would be one more round trip."""
+    """Make the next BEGIN start a snapshot. A SET after it would cost one more round trip."""
     if connection.vendor != "postgresql":  # WAL mode: a deferred one is a snapshot
         with _changed(connection, transaction_mode="DEFERRED"):
             yield

@@ -9,13 +9,15 @@ from django.core.management.base import BaseCommand, CommandError
 
 
 class PageCommand(BaseCommand):
-    """Writes ``page``, a path in the repository; ``--check`` only checks whether it is current."""
+    """Writes ``page``, a path in the repository. ``--check`` only checks whether the page is
+    current.
+    """
 
     page: ClassVar[str]
     requires_system_checks = ()
 
     def text(self) -> str:
-        """The whole page."""
+        """The content of the page."""
         raise NotImplementedError
 
     def add_arguments(self, parser: ArgumentParser) -> None:

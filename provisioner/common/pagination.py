@@ -1,4 +1,4 @@
-"""Pages by limit and offset, or by limit and marker, always in ascending order of the key."""
+"""Pages by limit and offset, or by limit and marker. The order is always by ascending key."""
 
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -18,8 +18,8 @@ class PageInput(Input):
 
 @dataclass(frozen=True)
 class Page:
-    """Part of a list. No ``limit``: all rows. ``marker``: only rows with a greater key; the cost
-    does not depend on how far they are.
+    """A part of a list. Without ``limit``, it has all rows. ``marker``: only rows with a greater
+    key follow; the cost does not depend on how far they are from the start.
     """
 
     limit: int | None = None

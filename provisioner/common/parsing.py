@@ -1,6 +1,4 @@
-"""Lenient reading of requests (contract, section 1): names, numbers, nulls, query fields, path
-ids.
-"""
+"""Lenient reading of requests: names, numbers, nulls, query fields and ids in paths."""
 
 import json
 import re
@@ -76,9 +74,9 @@ def _absent(value: object, field: serializers.Field[Any, Any, Any, Any]) -> bool
 class Input(serializers.Serializer[Any]):
     """Base of all input serializers.
 
-    Names are matched after trimming, ignoring case. Unknown names are ignored. If a name appears
-    twice, the last one counts. Null counts as absent unless the field allows it; a list of nulls
-    always does. ``extensions``: fields beyond the reference.
+    Names are trimmed and compared without regard to case. Unknown names are ignored. If a name
+    appears twice, the last one counts. Null counts as absent unless the field allows it. A list of
+    nulls always counts as absent. ``extensions``: fields beyond the reference.
     """
 
     extensions: ClassVar[tuple[str, ...]] = ()
@@ -106,7 +104,7 @@ class Identifier(serializers.RegexField):
 
 
 class Alias(serializers.RegexField):
-    """The name a client gives to a volume or snapshot (contract, section 5)."""
+    """The name that a client gives to a volume or snapshot."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
@@ -115,7 +113,9 @@ class Alias(serializers.RegexField):
 
 
 class Whole(serializers.IntegerField):
-    """A whole number from 0 (or ``min_value``) to 2^63-1; also a digit string, but no boolean."""
+    """A whole number from 0 (or ``min_value``) to 2^63-1. A string of digits is accepted, a boolean
+    is not.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**({"min_value": 0, "max_value": INT64_MAX} | kwargs))
@@ -127,9 +127,9 @@ class Whole(serializers.IntegerField):
 
 
 def parse(serializer_class: type[Input], data: Mapping[str, Any]) -> dict[str, Any]:
-    """Validated fields of a body or of a query string.
+    """Return the validated fields of a body or of a query string.
 
-    :raises InvalidInput: names the first wrong field, its value and the rule it breaks.
+    :raises InvalidInput: names the first wrong field, its value and the rule that it breaks.
     """
     try:
         return dict(_built(serializer_class).run_validation(data))
@@ -145,8 +145,8 @@ def parse(serializer_class: type[Input], data: Mapping[str, Any]) -> dict[str, A
 
 @cache
 def _built(serializer_class: type[Input]) -> Input:
-    """One instance for all requests: building its fields costs more than reading a request, and
-    an instance keeps nothing of a request.
+    """Return one instance for all requests. Building its fields takes longer than reading a
+    request, and an instance keeps nothing of a request.
     """
     return serializer_class()
 
@@ -157,16 +157,17 @@ def parse_body(serializer_class: type[Input], request: Request) -> dict[str, Any
 
 
 def parse_query(serializer_class: type[Input], request: Request) -> dict[str, Any]:
-    """As :func:`parse`; an empty query field counts as absent."""
+    """Like :func:`parse`, for a query string. An empty query field counts as absent."""
     query = {name: value for name, value in request.query_params.items() if value != ""}
     return parse(serializer_class, query)
 
 
 def ignored_fields(serializer_class: type[Input] | None, data: Mapping[str, Any]) -> list[str]:
-    """Names in ``data`` that the serializer does not know, in the order in which they were sent.
+    """Return the names in ``data`` that the serializer does not know, in the order in which they
+    were sent.
 
     Names in nested objects have a path (``storageClass.numReplica``). Objects are checked to the
-    depth of the serializer. Without a serializer all names are unknown.
+    depth of the serializer. Without a serializer, all names are unknown.
     """
     known = _fields_by_name(serializer_class) if serializer_class else {}
     return list(dict.fromkeys(_unknown(known, data)))

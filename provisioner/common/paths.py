@@ -1,4 +1,4 @@
-"""First segments of this server's paths."""
+"""The first segments of the paths of this server."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -10,8 +10,8 @@ from django.urls import URLPattern, get_resolver
 
 @cache
 def first_segments() -> frozenset[str]:
-    """First segments of all paths, in lower case. A tenant id must not be one of them, because
-    ``/{tenantId}/volumes`` would then be ambiguous.
+    """Return the first segments of all paths, in lower case. A tenant id must not be one of them,
+    because ``/{tenantId}/volumes`` would then be ambiguous.
     """
     return frozenset(_segments(get_resolver().url_patterns)) | {settings.STATIC_URL.strip("/")}
 

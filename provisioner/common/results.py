@@ -1,12 +1,10 @@
-"""Result codes and the one exception that carries them to the client."""
+"""Result codes, and the exception that carries them to the client."""
 
 from enum import StrEnum
 
 
 class ResultCode(StrEnum):
-    """Every code that ``status`` of an answer may have. Codes are never changed and never
-    reused.
-    """
+    """All codes that ``status`` of an answer may have. Codes are never changed and never reused."""
 
     Success = "Success"
     InvalidInput = "InvalidInput"
@@ -92,8 +90,8 @@ class ResultCode(StrEnum):
 
 
 class ProvisionerError(Exception):
-    """An expected refusal, with a result code. ``description`` is sent to the client, ``internal``
-    goes only to the log.
+    """An expected refusal with a result code. ``description`` is sent to the client. ``internal``
+    is only logged.
     """
 
     code: ResultCode
@@ -105,7 +103,9 @@ class ProvisionerError(Exception):
 
 
 class InvalidInput(ProvisionerError):
-    """A field is missing, of a wrong type or out of range: HTTP 400 on every operation."""
+    """A field is missing, has a wrong type or is out of range. Every operation answers HTTP 400
+    then.
+    """
 
     code = ResultCode.InvalidInput
 

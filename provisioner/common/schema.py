@@ -1,4 +1,4 @@
-"""OpenAPI 3.1 from the ``operations`` of the views (drf-spectacular's inspector)."""
+"""Generates OpenAPI 3.1 from the ``operations`` of the views (an inspector of drf-spectacular)."""
 
 import re
 from http import HTTPStatus
@@ -44,7 +44,7 @@ IGNORED_HEADER: Schema = {"Ignored-Fields": {"$ref": "#/components/headers/Ignor
 
 
 def wire_paths(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
-    """Change names in paths to their wire form, as ``{volumeUuid}``."""
+    """Replace names in paths by those that clients see, for example ``{volumeUuid}``."""
     return [(re.sub(r"{(\w+)}", _wire_name, path), *rest) for path, *rest in endpoints]
 
 
@@ -54,7 +54,7 @@ def _wire_name(match: re.Match[str]) -> str:
 
 
 class OperationSchema(AutoSchema):
-    """Describes an :class:`Operation`, with what is the same for all operations."""
+    """Describes an :class:`Operation`, together with the parts that all operations share."""
 
     view: Any
 
@@ -94,8 +94,10 @@ class OperationSchema(AutoSchema):
         return type(serializer).__name__
 
     def _map_serializer(self, serializer: Any, direction: Any, *_: Any, **__: Any) -> Schema:
-        """Also adds what each field means, which fields are extensions, and that an answer has no
-        other fields. Removes docstrings, which are for readers of the code.
+        """Map a serializer, and add what DRF does not know: the descriptions of fields, which
+        fields are extensions, and that answers have no other fields.
+
+        Docstrings are removed, because they are for readers of the code.
         """
         schema: Schema = super()._map_serializer(serializer, direction)  # type: ignore[no-untyped-call] # untyped library
         schema.pop("description", None)
@@ -119,7 +121,7 @@ class OperationSchema(AutoSchema):
         return dict(self.resolve_serializer(serializer, direction).ref)
 
     def _path(self, operation: Operation) -> list[Schema]:
-        """Ids by the rule that :func:`path_identifiers` checks."""
+        """The ids in the path, with the rule that :func:`path_identifiers` checks."""
         known = self._fields(operation.path)["properties"]
         return [
             {
@@ -164,7 +166,7 @@ class OperationSchema(AutoSchema):
         return {"200": result} | refusals
 
     def _refusal(self, status: HTTPStatus) -> Schema:
-        """A transport error: described once, among the components."""
+        """A transport error. It is described once, among the components."""
         codes = [TRANSPORT_CODES[status]]
         if status is HTTPStatus.BAD_REQUEST:
             codes.insert(0, ResultCode.InvalidInput)
@@ -194,7 +196,7 @@ class OperationSchema(AutoSchema):
         return {JSON: {"schema": schema, "example": example}} | text
 
     def _object(self, answer: type[Output] | list[type[Output]]) -> tuple[Schema, Any]:
-        """The schema, and an example."""
+        """Return the schema of an answer, and an example."""
         if isinstance(answer, list):
             (kind,) = answer
             return {"type": "array", "items": self._component(kind, "response")}, [kind.example]
@@ -207,7 +209,7 @@ def _id(name: str) -> Schema:
 
 
 def _envelope(codes: list[ResultCode], adds: Schema | None = None) -> Schema:
-    """The schema of an envelope with one of these codes; ``adds`` only comes with Success."""
+    """The schema of an envelope with one of these codes. ``adds`` is present only with Success."""
     schema: Schema = {
         "type": "object",
         "properties": {

@@ -1,4 +1,4 @@
-"""Whether this process is being stopped, so that work can be handed over to others."""
+"""Whether this process is being stopped, so that it should hand over its work."""
 
 import threading
 
@@ -10,8 +10,8 @@ def stop() -> None:
     _shutting_down.set()
 
 
-def go_on() -> None:
-    """Unmark it: a worker was started in a process whose former worker ended."""
+def clear() -> None:
+    """Remove the mark. A new worker was started in a process whose previous worker has ended."""
     _shutting_down.clear()
 
 

@@ -1,4 +1,4 @@
-"""What a user of the console who is bound to a tenant may see. Depends on no model."""
+"""The rows that a user of the console may see who is bound to a tenant. Depends on no model."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
@@ -28,7 +28,7 @@ none of their rows. The API allows the same (``provisioner.access.permissions.OF
 
 
 def of_tenant(rows: QuerySet[Row], tenant_id: str | None) -> QuerySet[Row]:
-    """The rows that a user of this tenant may see; None: all of them."""
+    """Keep the rows that a user of this tenant may see. None: all rows."""
     if tenant_id is None:
         return rows
     rule = ROWS.get(rows.model._meta.label_lower)
@@ -36,12 +36,16 @@ def of_tenant(rows: QuerySet[Row], tenant_id: str | None) -> QuerySet[Row]:
 
 
 def is_of_tenants(permission: str) -> bool:
-    """Whether users of a tenant may have a permission of Django: to view a model in ROWS."""
+    """Whether users of a tenant may have this permission of Django. It must be the permission to
+    view a model in ROWS.
+    """
     app, _, action = permission.partition(".")
     return f"{app}.{action.removeprefix('view_')}" in ROWS
 
 
 def tenant_of(request: HttpRequest) -> str | None:
-    """The tenant that the user of the console is bound to; None: the user sees the whole pool."""
+    """Return the tenant that the user of the console is bound to. None: the user sees the whole
+    pool.
+    """
     # set by provisioner.access.admin_login.AdministrationPages
     return cast("str | None", cast("Any", request).tenant_id)

@@ -1,4 +1,4 @@
-"""Times as the API writes them (contract, section 1)."""
+"""Times in the format of the API."""
 
 import datetime as dt
 
@@ -10,5 +10,7 @@ def epoch_milliseconds(at: dt.datetime) -> int:
 
 
 def iso_milliseconds(at: dt.datetime) -> str:
-    """``yyyy-MM-dd'T'HH:mm:ss.SSS`` in UTC, without a zone: the form of dates of tasks."""
+    """Return ``yyyy-MM-dd'T'HH:mm:ss.SSS`` in UTC, without a zone. Dates of tasks have this
+    format.
+    """
     return at.astimezone(dt.UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")

@@ -1,6 +1,6 @@
-"""Whether writes are allowed now: not while the database may be older than its nodes.
+"""Whether writes are allowed now. They are barred while the database may be older than its nodes.
 
-The app ``inventory`` registers a function that decides this; all other code asks this module.
+The app ``inventory`` registers a function that decides this. All other code asks this module.
 """
 
 import time
@@ -15,7 +15,7 @@ STALE_SECONDS = 1.0
 SQLSTATE = "PV001"
 """SQLSTATE of the database's own refusal: it hands out no generation while writes are barred."""
 
-Question = Callable[[], str]
+Check = Callable[[], str]
 
 
 class WritesBarred(ProvisionerError):
@@ -25,36 +25,38 @@ class WritesBarred(ProvisionerError):
 
 
 class _Answer:
-    """The last answer of this process: the reason, and the end of its validity. Threads ask in
-    parallel, so that none waits for another while the database is down.
+    """The last answer of this process: the reason, and the end of its validity. Threads may ask in
+    parallel, so that no thread waits for another while the database is down.
     """
 
     def __init__(self) -> None:
-        self.question: Question = lambda: ""
+        self.check: Check = lambda: ""
         self.last = ("", 0.0)
 
 
 _answer = _Answer()
 
 
-def register_question(question: Question) -> None:
-    """Set the function that returns the reason why writes are barred, or "". Called once at
-    start.
+def register_check(check: Check) -> None:
+    """Set the function that returns the reason why writes are barred, or "". It is called once at
+    the start of a process.
     """
-    _answer.question = question
+    _answer.check = check
 
 
-def writes_forget() -> None:
-    """Ask again at the next use."""
+def writes_clear_cache() -> None:
+    """Clear the cached answer."""
     _answer.last = ("", 0.0)
 
 
 def writes_barred() -> str:
-    """The reason why writes are barred, at most STALE_SECONDS old. Empty: writes are allowed."""
+    """Return the reason why writes are barred. It is at most STALE_SECONDS old. Empty: writes are
+    allowed.
+    """
     reason, until = _answer.last
     asked_at = time.monotonic()
     if asked_at >= until:
-        reason = _answer.question()
+        reason = _answer.check()
         _answer.last = (reason, asked_at + STALE_SECONDS)
     return reason
 
@@ -66,9 +68,11 @@ def require_writes() -> None:
 
 
 def refusal_of(error: BaseException | None) -> WritesBarred | None:
-    """The refusal that caused an error of the database; None: the error has another cause."""
+    """Return the refusal that caused an error of the database. None: the error has another
+    cause.
+    """
     cause = error.__cause__ if isinstance(error, DatabaseError) else None
     if getattr(cause, "sqlstate", None) != SQLSTATE:
         return None
-    writes_forget()
-    return WritesBarred(_answer.question() or "this database may be older than its storage nodes")
+    writes_clear_cache()
+    return WritesBarred(_answer.check() or "this database may be older than its storage nodes")

@@ -1,4 +1,4 @@
-"""Repairs requests that Django cannot handle, before Django sees them."""
+"""Repairs requests that Django cannot handle, before Django gets them."""
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
@@ -15,7 +15,7 @@ Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 class ChunkedBody:
     """A body of unknown length. The first read reads all of it.
 
-    :raises RequestDataTooBig: from each read, if the body is longer than ``most`` bytes.
+    :raises RequestDataTooBig: every read raises this if the body is longer than ``most`` bytes.
     """
 
     def __init__(self, stream: IO[bytes], most: int) -> None:
@@ -39,10 +39,10 @@ class ChunkedBody:
 
 
 def tolerant(application: Application) -> Application:
-    """Wrap a WSGI application.
+    """Wrap a WSGI application so that it can handle more requests.
 
     Chunked bodies get the greatest allowed length as their length, because Django treats a body
-    without a length as empty. They are read when code asks for them, after the caller was
+    without a length as empty. They are read when the code asks for them, after the caller was
     authenticated. Charsets are removed: JSON and query strings are UTF-8, and some charsets make
     Django fail outside of its error handling.
     """

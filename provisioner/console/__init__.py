@@ -1,1 +1,3 @@
-"""The console: Django's administration site with a look, a navigation and pages of its own."""
+"""The console: Django's administration site with its own design, navigation and additional
+pages.
+"""

@@ -7,8 +7,8 @@ class ConsoleConfig(AdminConfig):
     default_site = "provisioner.console.site.ConsoleSite"
 
     def ready(self) -> None:
-        """Keep JSON as text: where Pygments is installed, unfold would colour it with inline
-        styles, which the content security policy refuses.
+        """Show JSON as plain text. If Pygments is installed, unfold would colour JSON with inline
+        styles, which the content security policy forbids.
         """
         super().ready()
         from unfold import fields  # noqa: PLC0415 - needs apps

@@ -1,4 +1,6 @@
-"""What an operator should look at, worst first, each with a link to where it is put right."""
+"""Problems that need the attention of an operator, the most serious first. Each has a link to the
+page where it can be solved.
+"""
 
 import datetime as dt
 from collections.abc import Iterator, Mapping
@@ -29,7 +31,7 @@ TONES = ("danger", "warning", "info")
 
 @dataclass(frozen=True)
 class Attention:
-    """One matter. ``tone``: danger, warning or info."""
+    """One problem. ``tone``: danger, warning or info."""
 
     tone: str
     title: str
@@ -38,7 +40,9 @@ class Attention:
 
 
 def attention_list(volumes: Mapping[Health, int], percent: float) -> list[Attention]:
-    """Return all matters. ``percent``: of the pool's capacity that is reserved."""
+    """Return the problems of the pool. ``volumes``: the number of volumes by health. ``percent``:
+    the share of the pool's capacity that is reserved.
+    """
     found = [
         *_database(),
         *_volumes(volumes),
@@ -55,7 +59,9 @@ def attention_list(volumes: Mapping[Health, int], percent: float) -> list[Attent
 
 
 def tenant_attention_list(volumes: Mapping[Health, int], tenant_id: str) -> list[Attention]:
-    """Return the matters of one tenant, for its users. ``volumes``: numbers of its volumes."""
+    """Return the problems of one tenant, for its users. ``volumes``: the number of its volumes by
+    health.
+    """
     return _worst_first([*_volumes(volumes), *_tasks(tenant_id), *_tenants(tenant_id)])
 
 
@@ -81,13 +87,14 @@ def _volumes(numbers: Mapping[Health, int]) -> Iterator[Attention]:
 
 
 def _nodes() -> Iterator[Attention]:
+    now = clock.now()
     nodes: QuerySet[Any] = Backend.objects.annotate(
-        health=node_health(), drained_since=F("drain__started_at")
+        health=node_health(now), drained_since=F("drain__started_at")
     )
     silent = nodes.filter(health=NodeHealth.UNAVAILABLE).order_by("name")
     shown = list(silent[: NODES_SHOWN + 1])
     for node in shown[:NODES_SHOWN]:
-        reason = node_health_reason(node, NodeHealth(node.health), node.drained_since)
+        reason = node_health_reason(node, node.health, node.drained_since, now)
         link = reverse("admin:inventory_backend_change", args=[quote(node.pk)])
         yield Attention("danger", f"Node {node.name} is Unavailable", reason, link)
     if len(shown) > NODES_SHOWN:
@@ -95,7 +102,7 @@ def _nodes() -> Iterator[Attention]:
         yield Attention("danger", "More nodes are Unavailable", "see the list", link)
     wrong = Q(clock_ahead_seconds__gt=CLOCK_SECONDS) | Q(clock_ahead_seconds__lt=-CLOCK_SECONDS)
     for node in nodes.filter(wrong).exclude(pk__in=[one.pk for one in shown])[:NODES_SHOWN]:
-        reason = node_health_reason(node, NodeHealth(node.health), node.drained_since)
+        reason = node_health_reason(node, node.health, node.drained_since, now)
         link = reverse("admin:inventory_backend_change", args=[quote(node.pk)])
         yield Attention("warning", f"The clock of node {node.name} is wrong", reason, link)
 

@@ -1,4 +1,4 @@
-"""The sidebar of the console: each page of the administration, in groups."""
+"""The sidebar of the console. It lists the pages of the administration in groups."""
 
 from collections.abc import Callable
 from typing import Any
@@ -52,11 +52,13 @@ GROUPS: dict[str, list[tuple[str, str, str]]] = {
         ("Recoveries", "inventory.recovery", "restore"),
     ],
 }
-"""By group: title, model and icon of each list."""
+"""For each group, the title, the model and the icon of its lists."""
 
 
 def pages(request: HttpRequest) -> list[dict[str, Any]]:
-    """The sidebar, as unfold takes it. Pages that the user may not see are left out."""
+    """Return the sidebar in the form that unfold expects. Pages that the user may not see are
+    omitted.
+    """
     top = [{"title": "Overview", "icon": "space_dashboard", "link": reverse("admin:index")}]
     if request.user.has_perm("inventory.view_backend"):
         top.append({"title": "Topology", "icon": "schema", "link": reverse("admin:topology")})

@@ -1,4 +1,6 @@
-"""What the first page of the console shows, read in a number of queries that does not grow."""
+"""The content of the console's first page. The number of queries does not depend on the size of the
+pool.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from provisioner.console.attention import Attention, attention_list, tenant_atte
 from tasks.models import ACTIVE, Task
 from tasks.selectors import COLUMNS, seconds_left, task_pending_reason
 from volumes.health import PoolHealth, pool_health
-from volumes.health_selectors import pool_numbers_cache, volume_numbers
+from volumes.health_selectors import pool_counts_cache, volume_counts
 from volumes.models import Tenant, Volume
 
 TASKS_SHOWN = 8
@@ -28,10 +30,10 @@ EVENTS_SHOWN = 8
 
 @dataclass(frozen=True)
 class Capacity:
-    """Bytes of all present drives.
+    """The capacity of all present SSDs, in bytes.
 
-    ``reserved``: for volumes and snapshots. ``free``: on nodes that take new volumes. ``barred``:
-    free on nodes that are Unavailable, cordoned or drained.
+    ``reserved``: reserved for volumes and snapshots. ``free``: free on nodes where new volumes can
+    be placed. ``barred``: free on nodes that are Unavailable, cordoned or being drained.
     """
 
     total: int
@@ -49,7 +51,7 @@ class Capacity:
 
 @dataclass(frozen=True)
 class Throughput:
-    """IOPS, and bytes per second, that all nodes can do, and that volumes reserve."""
+    """IOPS and bytes per second: the totals of all nodes, and the parts that volumes reserve."""
 
     total_iops: int
     used_iops: int
@@ -59,7 +61,7 @@ class Throughput:
 
 @dataclass(frozen=True)
 class Number:
-    """How many objects have a state, and the address of their list."""
+    """The number of objects in a state, and the link to their list."""
 
     state: str
     number: int
@@ -72,7 +74,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Numbers:
-    """The objects of a kind by state, worst first. ``link``: the list of all."""
+    """The objects of a kind by state, the worst state first. ``link``: the list of all objects."""
 
     title: str
     link: str
@@ -85,7 +87,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class ActiveTask:
-    """A task that has not ended. ``seconds_left`` is None if it is not known."""
+    """A task that has not ended. ``seconds_left`` is None if it is unknown."""
 
     task_id: str
     type: str
@@ -99,11 +101,11 @@ class ActiveTask:
 
 @dataclass(frozen=True)
 class Overview:
-    """The whole page. ``capacity``, ``throughput``, ``trend``: of the pool; None for a user of a
-    tenant.
+    """The content of the page. ``capacity``, ``throughput`` and ``trend`` concern the pool; they
+    are None for users of a tenant.
 
-    ``tasks``: the latest of ``tasks_active`` that have not ended. ``tenants``: those with a budget,
-    the fullest first. ``events``: the newest first.
+    ``tasks``: the latest of the ``tasks_active`` tasks that have not ended. ``tenants``: tenants
+    with a budget, the fullest first. ``events``: the latest first.
     """
 
     health: PoolHealth
@@ -119,13 +121,15 @@ class Overview:
 
 
 def overview_read(tenant_id: str | None = None) -> Overview:
-    """Read the page. The health of volumes is at most some seconds old, as in ``GET /info``.
+    """Read the content of the page. The health of volumes may be a few seconds old, as in ``GET
+    /info``.
 
-    ``tenant_id``: of the user, whose page is about the tenant's volumes alone; None: of no tenant.
+    ``tenant_id``: the tenant of the user. Then the page shows only objects of this tenant. None:
+    the user belongs to no tenant.
     """
     if tenant_id is not None:
         return _overview_of(tenant_id)
-    found = pool_numbers_cache.get()
+    found = pool_counts_cache.get()
     capacity = capacity_read()
     hosts = _host_numbers()
     return Overview(
@@ -147,7 +151,7 @@ def overview_read(tenant_id: str | None = None) -> Overview:
 
 
 def _overview_of(tenant_id: str) -> Overview:
-    volumes = volume_numbers(tenant_id)
+    volumes = volume_counts(tenant_id)
     return Overview(
         health=pool_health(volumes, {}),
         capacity=None,
@@ -171,7 +175,7 @@ def _last_events(tenant_id: str | None) -> list[Event]:
 
 
 def capacity_read() -> Capacity:
-    """Read the capacity of the pool, in one query."""
+    """Read the capacity of the pool in one query."""
     takes_volumes = Q(backend__available_until__gte=clock.now(), backend__in_use=True)
     free = F("capacity_bytes") - F("used_bytes")
     sums = Ssd.objects.filter(present=True).aggregate(

@@ -1,4 +1,4 @@
-"""The command search of the console: objects by name, uuid, NQN or address, and pages."""
+"""The search of the console: it finds pages, and objects by name, uuid, NQN or address."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ MOST = 100
 
 @dataclass(frozen=True)
 class Found:
-    """A result of the search. ``icon``: its name in Material Symbols."""
+    """A search result. ``icon``: the name of an icon of Material Symbols."""
 
     title: str
     description: str
@@ -34,14 +34,14 @@ class Found:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of objects: what a text must match, and how a match is shown."""
+    """A kind of objects: how they are found, and how a result is shown."""
 
     model: type[Model]
     icon: str
     matches: Callable[[str], Q]
     label: Callable[[Any], str]
     target: str = ""
-    """The object whose page is opened instead."""
+    """The relation to the object whose page is opened instead, if any."""
 
 
 def _nodes(text: str) -> Q:
@@ -79,8 +79,9 @@ KINDS = (
 
 
 def console_search(site: AdminSite, request: HttpRequest, text: str) -> list[Found]:
-    """Return the pages and objects that ``text`` names, at most OF_EACH of a kind. The user sees
-    what its lists would show. Each kind costs one query.
+    """Return the pages and objects that match ``text``, at most OF_EACH of each kind.
+
+    The user finds only objects that the lists would show. Each kind takes one query.
     """
     text = text.strip()[:LONGEST]
     if not text or "\0" in text:

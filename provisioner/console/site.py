@@ -21,16 +21,16 @@ else:
     from unfold.sites import UnfoldAdminSite as _Site
 
 
-SEES_POOL = "inventory.view_backend"
-"""The permission that the pages about the whole pool need."""
+VIEW_POOL_PERMISSION = "inventory.view_backend"
+"""The permission that pages about the whole pool require."""
 
 
 class ConsoleSite(_Site):
-    """Unfold's site, with our search and our actions."""
+    """The site of unfold, with the search and the actions of the console."""
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        """Unfold's context, without its colours: unfold would write them into each page, which the
-        content security policy refuses. ``console.css`` has them.
+        """Return the context of unfold without its colours. Unfold would write them as inline
+        styles, which the content security policy forbids. ``console.css`` has them.
         """
         return {**super().each_context(request), "colors": None}
 
@@ -44,22 +44,24 @@ class ConsoleSite(_Site):
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
-        """The overview. Who may not see the nodes gets Django's list of what he may see."""
-        if not request.user.has_perm(SEES_POOL):
+        """Show the overview. Users who may not see nodes get Django's list of the pages that they
+        may see.
+        """
+        if not request.user.has_perm(VIEW_POOL_PERMISSION):
             return super().index(request, extra_context)
         overview = overview_read(tenant_of(request))
         context = {**self.each_context(request), "title": "Overview", "overview": overview}
         return TemplateResponse(request, "console/overview.html", context)
 
     def overview_panels(self, request: HttpRequest) -> HttpResponse:
-        """The panels of the overview, which the page asks for again and again."""
+        """Return the panels of the overview. The page reloads them regularly."""
         _require_pool(request)
         context = {"overview": overview_read(tenant_of(request))}
         return TemplateResponse(request, "console/overview_panels.html", context)
 
     def topology(self, request: HttpRequest) -> HttpResponse:
-        """The pool as a picture; ``?volume=`` marks its replicas, ``?node=`` asks what if it
-        stops.
+        """Show the topology of the pool. ``?volume=`` marks the replicas of a volume; ``?node=``
+        shows the effects if that node stops.
         """
         _require_pool(request)
         asked = request.GET.get("volume", "").strip()
@@ -70,7 +72,7 @@ class ConsoleSite(_Site):
         return TemplateResponse(request, "console/topology.html", context)
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
-        """Register as Django does. The pages get the actions of their model."""
+        """Register a model as Django does, and add the actions of the model to its pages."""
         models = [model_or_iterable] if isinstance(model_or_iterable, type) else model_or_iterable
         for model in models:
             super().register(model, admin_class, **options | actions_of(model))
@@ -78,9 +80,9 @@ class ConsoleSite(_Site):
     def search(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The results of the command search, as a fragment of a page.
+        """Return the search results, as a fragment of a page.
 
-        Unfold's own search keeps results for minutes, and knows the names of tables only.
+        Unfold's own search caches results for minutes, and finds only the names of tables.
         """
         results = console_search(self, request, request.GET.get("s", ""))
         found = Paginator(results, MOST)
@@ -97,5 +99,5 @@ class ConsoleSite(_Site):
 
 
 def _require_pool(request: HttpRequest) -> None:
-    if not request.user.has_perm(SEES_POOL):
+    if not request.user.has_perm(VIEW_POOL_PERMISSION):
         raise PermissionDenied

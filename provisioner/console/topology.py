@@ -1,5 +1,5 @@
-"""The pool as a picture: regions, zones, racks, nodes and drives. On it, the replicas of a volume,
-or what the stop of a node would mean.
+"""The topology of the pool: regions, zones, racks, nodes and SSDs. It also shows the replicas of a
+volume, or the effects if a node stops.
 """
 
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ AFFECTED_SHOWN = 20
 
 @dataclass(frozen=True)
 class Drive:
-    """An SSD. ``mine``: it holds a part of the chosen volume."""
+    """An SSD. ``mine``: the chosen volume has data on it."""
 
     name: str
     used_bytes: int
@@ -37,11 +37,11 @@ class Drive:
 
 @dataclass(frozen=True)
 class NodeBox:
-    """A node in the picture.
+    """A node in the topology.
 
-    ``replica_state``: of the chosen volume's replica on it; "" if it has none. ``stops``: the
-    picture shows what its stop would mean. ``survivors``: replicas on it that would be left to
-    volumes that lose something.
+    ``replica_state``: the state of the chosen volume's replica on the node, or "". ``stops``: this
+    is the node that is assumed to stop. ``survivors``: the number of remaining replicas on this
+    node, of volumes that the stop affects.
     """
 
     node_id: str
@@ -75,7 +75,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Loss:
-    """A volume that would lose something. ``access``: all of it, not only redundancy."""
+    """A volume that the stop affects. ``access``: it would lose access, not only redundancy."""
 
     key: int
     alias: str
@@ -84,7 +84,9 @@ class Loss:
 
 @dataclass(frozen=True)
 class Topology:
-    """The picture, and what was asked of it. ``nodes``: those that may be asked about."""
+    """The topology, with the result of the query. ``nodes``: the nodes that the user may choose to
+    stop.
+    """
 
     regions: list[Place]
     nodes: list[tuple[str, str]]
@@ -95,11 +97,11 @@ class Topology:
 
 
 def topology_read(*, volume: str = "", node: str = "", tenant_id: str | None = None) -> Topology:
-    """Read the picture, in at most nine queries.
+    """Read the topology, in at most nine queries.
 
     ``volume``: the uuid or alias of the volume whose replicas are marked. ``node``: the id of the
-    node whose stop is shown. Names that do not exist mark nothing. ``tenant_id``: of the user, who
-    sees only its volumes and no node's stop; None: of no tenant.
+    node that is assumed to stop. Unknown names are ignored. ``tenant_id``: the tenant of the user,
+    who sees only its volumes and cannot choose a node. None: the user belongs to no tenant.
     """
     chosen = _volume(volume, tenant_id)
     nodes: list[Any] = list(
@@ -108,7 +110,7 @@ def topology_read(*, volume: str = "", node: str = "", tenant_id: str | None = N
     is_asked = tenant_id is None and any(one.pk == node for one in nodes)
     stopped = node if is_asked else ""
     maintenance = backend_maintenance(persistent_id=stopped) if stopped else None
-    survivors = _survivors(maintenance, stopped) if maintenance else {}
+    survivors = _remaining_replicas(maintenance, stopped) if maintenance else {}
     states = _states(chosen)
     drives = _drives(chosen)
     boxes = {
@@ -137,10 +139,10 @@ def _states(volume: Volume | None) -> dict[str | None, str]:
 
 
 def _drives(volume: Volume | None) -> dict[str, list[Drive]]:
-    pieces = (
+    sub_volumes = (
         SubVolume.objects.filter(replica__volume=volume) if volume else SubVolume.objects.none()
     )
-    mine = set(pieces.values_list("ssd_id", flat=True))
+    mine = set(sub_volumes.values_list("ssd_id", flat=True))
     found: dict[str, list[Drive]] = {}
     for ssd in Ssd.objects.order_by("backend", "name"):
         drive = Drive(ssd.name, ssd.used_bytes, ssd.capacity_bytes, ssd.present, ssd.pk in mine)
@@ -148,8 +150,8 @@ def _drives(volume: Volume | None) -> dict[str, list[Drive]]:
     return found
 
 
-def _survivors(maintenance: Maintenance, stopped: str) -> dict[str | None, int]:
-    """How many other replicas of the losing volumes each node has."""
+def _remaining_replicas(maintenance: Maintenance, stopped: str) -> dict[str | None, int]:
+    """Return, for each other node, the number of its replicas of affected volumes."""
     losing = maintenance.replicas.order_by().values("volume")
     others = Replica.objects.filter(VISIBLE, volume__in=losing).exclude(backend=stopped)
     return dict(others.order_by().values_list("backend").annotate(Count("pk")))

@@ -1,1 +1,3 @@
-"""The embedded form: API, Celery, beat, SQLite and simulated storage nodes from one command."""
+"""The embedded form: one command that runs the API, Celery, beat, SQLite and simulated storage
+nodes.
+"""

@@ -1,4 +1,4 @@
-"""Credentials of an embedded system: of its first user, and of its simulated host."""
+"""Credentials of an embedded system: those of its first user, and those of its simulated host."""
 
 import base64
 import datetime as dt
@@ -16,8 +16,8 @@ TOKEN_LIFE = dt.timedelta(days=1)
 
 @dataclass(frozen=True)
 class Credentials:
-    """``password`` is known only at the first start. Later a token with a life of one day replaces
-    it.
+    """The credentials of the administrator. The ``password`` is known only at the first start.
+    Later, a token that is valid for one day is used instead.
     """
 
     password: str | None
@@ -39,7 +39,9 @@ class Credentials:
 
 
 def administrator() -> Credentials:
-    """Credentials of the user ``admin``, who is created with a random password at first start."""
+    """Return credentials of the user ``admin``. At the first start, this user is created with a
+    random password.
+    """
     users = get_user_model().objects
     token, _ = token_issue(name=NAME, roles=[Role.ADMIN], lifetime=TOKEN_LIFE)
     if users.filter(username=NAME).exists():
@@ -50,7 +52,7 @@ def administrator() -> Credentials:
 
 
 def host_token(host_id: str) -> str:
-    """A token for the simulated host, with the longest life."""
+    """Return a token for the simulated host. It has the longest possible life."""
     token, _ = token_issue(
         name="simulated-host", roles=[Role.HOST], host_id=host_id, lifetime=LONGEST
     )

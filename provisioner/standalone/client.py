@@ -29,7 +29,9 @@ class NoAnswer(Exception):
 
 
 class Client:
-    """``authorization``: the value of the header, as ``Basic ...`` or ``Bearer ...``."""
+    """A client with credentials. ``authorization``: the value of the header, as ``Basic ...`` or
+    ``Bearer ...``.
+    """
 
     def __init__(
         self,

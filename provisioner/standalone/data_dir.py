@@ -1,4 +1,4 @@
-"""The data folder of the embedded form, and the settings that belong to it."""
+"""The data folder of the embedded form, and its settings."""
 
 import fcntl
 import ipaddress
@@ -31,7 +31,7 @@ OTHER_FORM = ("DATABASE_URL", "REDIS_URL", "SETTINGS_FILE")
 
 
 class FolderInUse(Exception):
-    """Another process uses this data folder; the text says which."""
+    """Another process uses this data folder. The text names it."""
 
 
 class DataDir:

@@ -1,4 +1,4 @@
-"""The part of the scenario about volumes in use, with a simulated host that uses the API."""
+"""The part of the scenario with volumes in use, by a simulated host that uses the API."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ CUT_OFF = {
 
 class LiveScenario:
     """``prefix``: the path of the tenant that owns the volumes. ``nodes``: clients for the fault
-    API of the simulated nodes, by port. ``host``: the uuid of the host, once it is known.
+    API of the simulated nodes, by port. ``host``: the uuid of the host, as soon as it is known.
     """
 
     def __init__(self, runner: ScenarioRunner, prefix: str, nodes: Mapping[int, Client]) -> None:

@@ -1,4 +1,4 @@
-"""Child processes that end with their parent, however it dies."""
+"""Child processes that end with their parent, even if the parent is killed."""
 
 import ctypes
 import os
@@ -25,10 +25,11 @@ def start(
     user: int | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a child that writes to ``output``, as the user with this id, with this environment.
+    """Start a child process that writes to ``output``. ``user``, ``environment``: the user id and
+    the environment of the process.
 
     The child has its own session, so Ctrl-C reaches only the parent, which then stops the child.
-    When the thread that started it dies, the kernel sends the child SIGTERM (on Linux).
+    When the thread that started it ends, the kernel sends the child SIGTERM (on Linux).
     """
     return subprocess.Popen(  # noqa: S603 - the commands are ours
         command,

@@ -1,4 +1,4 @@
-"""Runs the embedded form: prepares, starts, serves, and stops all processes."""
+"""Runs the embedded form: prepares and starts all processes, and stops them at the end."""
 
 import shlex
 import signal
@@ -27,10 +27,10 @@ class Stopped(BaseException):
 
 
 def run(environment: Environment, *, scenario: bool, leave: bool) -> None:
-    """Serve until a signal arrives, or with ``leave`` until the scenario is over.
+    """Serve until a signal arrives, or with ``leave`` until the scenario has ended.
 
-    :raises SystemExit: with one sentence: the system does not start, a process dies, or the
-        scenario fails.
+    :raises SystemExit: the system does not start, a process dies, or the scenario fails. It has one
+        sentence.
     """
     for number in SIGNALS:
         signal.signal(number, _stop)

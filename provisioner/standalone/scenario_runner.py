@@ -9,10 +9,12 @@ from provisioner.standalone.client import Answer, Client
 from provisioner.standalone.console import paint, say, shorten
 
 SHOWN = 320
+REPEATS = 3
+REPEAT_SECONDS = 2.0
 
 
 class StepFailed(Exception):
-    """A step had the wrong result; the text says which."""
+    """A step had the wrong result. The text describes it."""
 
 
 class ScenarioRunner:
@@ -39,9 +41,18 @@ class ScenarioRunner:
     ) -> dict[str, Any]:
         """Send a request that answers with the envelope; returns the body.
 
+        A busy machine lets calls to nodes time out, and the API answers NotAvailable after it has
+        changed nothing. Then the request is repeated, as clients do.
+
         :raises StepFailed: the result code is none of ``codes``.
         """
         answer = self._exchange(method, path, body)
+        for _ in range(REPEATS):
+            if answer.code != "NotAvailable" or answer.code in codes:
+                break
+            self.note(f"nothing was changed; the same request again in {REPEAT_SECONDS:.0f} s")
+            time.sleep(REPEAT_SECONDS)
+            answer = self._exchange(method, path, body)
         self.check(answer.code in codes, f"{method} {path} should answer {' or '.join(codes)}")
         return dict(answer.body)
 
@@ -82,7 +93,8 @@ class ScenarioRunner:
     def watch(
         self, seconds: float, what: str, read: Callable[[], str], last: Callable[[str], bool]
     ) -> str:
-        """Show the result of ``read`` whenever it changes, until ``last`` accepts it; returns it.
+        """Show the result of ``read`` whenever it changes, until ``last`` accepts it. Returns this
+        result.
 
         :raises StepFailed: ``last`` accepted nothing within ``seconds``.
         """

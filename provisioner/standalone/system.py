@@ -26,11 +26,11 @@ LONGEST_LOG_BYTES = 32 * 2**20
 
 
 class StartFailed(Exception):
-    """The system cannot run; the text is one sentence that says why."""
+    """The system cannot run. The text is one sentence with the reason."""
 
 
 class System:
-    """One embedded system. It runs while the block of :meth:`running` runs."""
+    """One embedded system. It runs inside the block of :meth:`running`."""
 
     def __init__(self, folder: DataDir, environment: Environment) -> None:
         self._folder = folder
@@ -148,7 +148,7 @@ class System:
         return self._folder.logs / f"{name}.log"
 
     def _keep_short(self, log: Path) -> None:
-        """Empty a log that is too long, while its process appends to it."""
+        """Empty a log that is too long. Its process may append to it at the same time."""
         if log.stat().st_size > LONGEST_LOG_BYTES:
             shutil.copyfile(log, log.with_suffix(".log.previous"))
             os.truncate(log, 0)

@@ -1,1 +1,1 @@
-"""The commands, one module a noun."""
+"""The commands. Each noun has a module."""

@@ -1,4 +1,4 @@
-"""Tokens, and the authorization server."""
+"""Commands for tokens, users and the authorization server."""
 
 import sys
 from typing import Any
@@ -9,7 +9,7 @@ import yaml
 from provisionerctl import output
 from provisionerctl.complete import HOST, NODE, TENANT
 from provisionerctl.errors import Exit, Failure
-from provisionerctl.options import destroys, noun, watchable
+from provisionerctl.options import noun, with_confirmation, with_watch
 from provisionerctl.output import Column
 from provisionerctl.session import Session, pass_session
 from provisionerctl.units import Duration
@@ -79,7 +79,7 @@ def create(session: Session, /, role: tuple[str, ...], **options: Any) -> None:
 
 @tokens.command("revoke")
 @click.argument("token_id", required=False)
-@destroys
+@with_confirmation
 @pass_session
 def revoke(session: Session, token_id: str | None) -> None:
     """Revoke the token with this id (its claim jti), or without one, the token on stdin."""
@@ -90,7 +90,7 @@ def revoke(session: Session, token_id: str | None) -> None:
 
 
 @tokens.command("revoked")
-@watchable
+@with_watch
 @pass_session
 def revoked(session: Session) -> None:
     """List revoked tokens that have not expired. Issued tokens are stored nowhere."""
@@ -98,7 +98,7 @@ def revoked(session: Session) -> None:
 
 
 @users.command("list")
-@watchable
+@with_watch
 @pass_session
 def list_(session: Session) -> None:
     """List users with their roles and tenants."""
@@ -138,7 +138,7 @@ def set_(session: Session, file: Any) -> None:
 
 
 @auth_server.command()
-@destroys
+@with_confirmation
 @pass_session
 def delete(session: Session) -> None:
     """Return to local tokens."""

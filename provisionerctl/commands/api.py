@@ -1,4 +1,4 @@
-"""Any operation of the API by its path."""
+"""The command that calls any operation of the API by its path."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import click
 
 from provisionerctl import output
 from provisionerctl.errors import Exit, Failure
-from provisionerctl.options import Command, keyed
+from provisionerctl.options import Command, with_idempotency_key
 from provisionerctl.output import Format
 from provisionerctl.session import Session, pass_session
 
@@ -19,7 +19,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 @click.argument("path")
 @click.option("-d", "--data", help="JSON of the body; @FILE reads it from a file, @- from stdin.")
 @click.option("-q", "--query", multiple=True, metavar="NAME=VALUE", help="May be repeated.")
-@keyed
+@with_idempotency_key
 @pass_session
 def api(session: Session, method: str, path: str, data: str | None, query: tuple[str, ...]) -> None:
     """Call an operation by its path and show the answer: api GET /volumes -q limit=5."""
@@ -33,7 +33,7 @@ def api(session: Session, method: str, path: str, data: str | None, query: tuple
     if isinstance(answer, str):
         click.echo(answer, nl=not answer.endswith("\n"))
         return
-    how = session.format if session.for_programs else Format.JSON
+    how = session.format if session.is_machine_readable else Format.JSON
     click.echo(output.document(answer, how), nl=False)
 
 

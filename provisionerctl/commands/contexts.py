@@ -1,4 +1,4 @@
-"""Contexts of the configuration file, and completion of the shell."""
+"""Commands for contexts of the configuration file, and for shell completion."""
 
 import sys
 from dataclasses import asdict
@@ -20,8 +20,8 @@ HIDDEN = "(hidden)"
 FILES = ("ca", "certificate", "key")
 
 
-def as_whom(row: Row) -> str:
-    """How the API knows the caller."""
+def caller_text(row: Row) -> str:
+    """Return a text for the column AS: how the API identifies the caller."""
     return f"user {row['user']}" if row["user"] else "token" if row["token"] else "nobody"
 
 
@@ -29,7 +29,7 @@ COLUMNS = (
     Column("CURRENT", "current", lambda current: "*" if current else ""),
     Column("NAME", "name"),
     Column("URL", "url"),
-    Column("AS", as_whom),
+    Column("AS", caller_text),
     Column("TENANT", "tenant"),
     Column("CA", "ca", wide=True),
     Column("CERTIFICATE", "certificate", wide=True),
@@ -49,7 +49,7 @@ NAME = ContextName()
 
 
 def rows() -> list[Row]:
-    """Without secrets."""
+    """Return the contexts, without their secrets."""
     found = load(config_path())
     hidden = {
         name: asdict(one)
@@ -83,7 +83,7 @@ def set_(session: Session, name: str, password_stdin: bool, token_stdin: bool) -
         given["password" if password_stdin else "token"] = sys.stdin.read().strip()
     elif "user" in given and sys.stdin.isatty():
         given["password"] = click.prompt(f"Password of {given['user']}", hide_input=True, err=True)
-    found.contexts[name] = Context(**given).over(found.contexts.get(name, Context()))
+    found.contexts[name] = Context(**given).merged_over(found.contexts.get(name, Context()))
     found.current = found.current or name
     found.save()
     session.console.print(f"Context {name} was saved in {found.path}.", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What a new volume is to be like, and where it would go."""
+"""The options of a new volume, and the tables of its placement."""
 
 from typing import Any
 
@@ -76,15 +76,17 @@ REFUSED = (
 )
 
 
-def placement(command: Any) -> Any:
-    """The options of a new volume."""
+def with_placement_options(command: Any) -> Any:
+    """Add the options of a new volume to a command."""
     for option in reversed(OPTIONS):
         command = option(command)
     return command
 
 
 def body_of(alias: str, size: int, *, thin: bool, **given: Any) -> Body:
-    """The body of ``POST /volumes``; what was not given is left to the API."""
+    """Return the body of ``POST /volumes``. Options that were not given are omitted, so the API
+    uses its defaults.
+    """
     given = {k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}
     given = {name: value for name, value in given.items() if value not in (None, [])}
     if "block_size" in given:

@@ -1,4 +1,4 @@
-"""Taking storage nodes out of service: drains and maintenance."""
+"""Commands that take storage nodes out of service: drains and maintenance."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from provisionerctl.client import at
 from provisionerctl.commands.nodes import identifier, nodes
 from provisionerctl.complete import NODE
 from provisionerctl.errors import Exit, Failure, Refused
-from provisionerctl.options import waiting, watchable
+from provisionerctl.options import with_wait, with_watch
 from provisionerctl.output import Column, Row
 from provisionerctl.session import Session, pass_session
 
@@ -25,7 +25,7 @@ MAINTENANCE_EFFECTS = (
 
 @nodes.command()
 @click.argument("node", type=NODE)
-@waiting
+@with_wait
 @pass_session
 def drain(session: Session, node: str, wait: bool) -> None:
     """Cordon a storage node and move its replicas to other nodes, a few at a time."""
@@ -37,22 +37,22 @@ def drain(session: Session, node: str, wait: bool) -> None:
         )
         return
     try:
-        progress.drain_followed(session, key)
+        progress.follow_drain(session, key)
     except Refused as error:
         if error.status != "NotExists":
             raise
         raise Failure(f"The drain of {node} was stopped.", Exit.TASK_FAILED) from None
-    if not session.for_programs:
+    if not session.is_machine_readable:
         session.console.print(f"Node {node} is drained.")
 
 
 @nodes.command("drain-status")
 @click.argument("node", type=NODE)
-@watchable
+@with_watch
 @pass_session
 def drain_status(session: Session, node: str) -> None:
     """Show the progress of a drain, and the reasons why replicas cannot be moved."""
-    progress.drain_shown(session, identifier(session, node))
+    progress.show_drain(session, identifier(session, node))
 
 
 @nodes.command("drain-stop")

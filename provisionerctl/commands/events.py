@@ -1,4 +1,4 @@
-"""Events: what happened, to what, by whom and why."""
+"""The command for the event log."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from rich.text import Text
 from provisionerctl import names, output
 from provisionerctl.client import Body
 from provisionerctl.complete import HOST, NODE, SNAPSHOT, TASK, TENANT, VOLUME
-from provisionerctl.follow import followed
-from provisionerctl.options import Command, watchable
+from provisionerctl.follow import follow_events
+from provisionerctl.options import Command, with_watch
 from provisionerctl.output import Column
 from provisionerctl.session import Session, pass_session
 
@@ -37,12 +37,14 @@ COLUMNS = (
 
 
 class Moment(click.ParamType[str]):
-    """A time: ``2026-11-23T13:00:00Z``, or how long ago: ``15m``, ``12h``, ``7d``."""
+    """A time, for example ``2026-11-23T13:00:00Z``, or a time span before now: ``15m``, ``12h``,
+    ``7d``.
+    """
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """:raises click.BadParameter: it is neither."""
+        """:raises click.BadParameter: the text is neither."""
         number, unit = value[:-1], AGO.get(value[-1:])
         try:
             if unit and number.isdigit():
@@ -77,8 +79,8 @@ class Moment(click.ParamType[str]):
 @click.option(
     "-n", "--limit", type=click.IntRange(1, 1000), default=50, help="Number of events; default: 50."
 )
-@click.option("-f", "--follow", is_flag=True, help="Also show new events until Ctrl-C.")
-@watchable
+@click.option("-f", "--follow", is_flag=True, help="Then show new events until Ctrl-C.")
+@with_watch
 @pass_session
 def events(session: Session, /, *, limit: int, follow: bool, **given: Any) -> None:
     """List the latest events with their objects, actor and reason; the latest event comes last.
@@ -99,14 +101,16 @@ def events(session: Session, /, *, limit: int, follow: bool, **given: Any) -> No
     try:
         for row in rows:
             _write(session, row)
-        for row in followed(session.client, after, follow="true", **query):
+        for row in follow_events(session.client, after, follow="true", **query):
             _write(session, row)
     except KeyboardInterrupt:
         return
 
 
 def _last_number(session: Session) -> int:
-    """Of all events, so that those of now are not missed though none has matched so far."""
+    """Return the number of the last event of any kind. Following starts there even if no earlier
+    event matches, so that no new event is missed.
+    """
     rows = session.client.get("events", newestFirst="true", limit=1)
     return int(rows[0]["number"]) if rows else 0
 
@@ -140,12 +144,12 @@ def _query(session: Session, given: dict[str, Any]) -> Body:
 
 
 def _write(session: Session, row: Body) -> None:
-    """One event in one line."""
-    if session.for_programs:
+    """Print one event as one line."""
+    if session.is_machine_readable:
         click.echo(output.document(row, session.format, line=True), nl=False)
     elif session.format == output.Format.CSV:
         click.echo(output.csv_text([row], COLUMNS).splitlines()[1])
     else:
         shown = [column.cell(row) for column in COLUMNS if session.wide or not column.wide]
         line = Text("  ").join(cell for cell in shown if isinstance(cell, Text))
-        output.printed(session.console, line)
+        output.print_trimmed(session.console, line)

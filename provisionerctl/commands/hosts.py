@@ -1,4 +1,4 @@
-"""Hosts, and what connects volumes to them."""
+"""Commands for hosts, and for the publication and connection of volumes."""
 
 from typing import Any
 
@@ -6,7 +6,14 @@ import click
 
 from provisionerctl import names, progress
 from provisionerctl.complete import HOST, VOLUME
-from provisionerctl.options import Command, destroys, keyed, noun, waiting, watchable
+from provisionerctl.options import (
+    Command,
+    noun,
+    with_confirmation,
+    with_idempotency_key,
+    with_wait,
+    with_watch,
+)
 from provisionerctl.output import Column
 from provisionerctl.session import Session, pass_session
 from provisionerctl.units import Duration, ago_text
@@ -35,7 +42,7 @@ TARGETS = (
 
 @hosts.command("list")
 @click.option("--name", help="Only hosts of this name.")
-@watchable
+@with_watch
 @pass_session
 def list_(session: Session, name: str | None) -> None:
     """List the registered hosts."""
@@ -92,7 +99,7 @@ def probe(
 
 @hosts.command()
 @click.argument("host", type=HOST)
-@destroys
+@with_confirmation
 @pass_session
 def remove(session: Session, host: str) -> None:
     """Remove a host that is Unavailable. Its volumes are unpublished first."""
@@ -103,8 +110,8 @@ def remove(session: Session, host: str) -> None:
 
 @click.command(cls=Command)
 @click.option("--host", type=HOST, help="Only the target of this host.")
-@click.option("--volume", type=VOLUME, help="Only targets that contain this volume.")
-@watchable
+@click.option("--volume", type=VOLUME, help="Only targets that have this volume.")
+@with_watch
 @pass_session
 def targets(session: Session, host: str | None, volume: str | None) -> None:
     """List the NVMe-oF targets of hosts."""
@@ -124,7 +131,7 @@ def _both(session: Session, volume: str, host: str) -> dict[str, Any]:
 @click.command(cls=Command)
 @click.argument("volume", type=VOLUME)
 @click.argument("host", type=HOST)
-@keyed
+@with_idempotency_key
 @pass_session
 def publish(session: Session, volume: str, host: str) -> None:
     """Make a volume accessible to a host. A repeat creates exports that are missing on nodes."""
@@ -135,7 +142,7 @@ def publish(session: Session, volume: str, host: str) -> None:
 @click.command(cls=Command)
 @click.argument("volume", type=VOLUME)
 @click.argument("host", type=HOST, required=False)
-@destroys
+@with_confirmation
 @pass_session
 def unpublish(session: Session, volume: str, host: str | None) -> None:
     """Unpublish a volume from a host, or from all hosts if no host is given."""
@@ -151,7 +158,7 @@ def unpublish(session: Session, volume: str, host: str | None) -> None:
 @click.command(cls=Command)
 @click.argument("volume", type=VOLUME)
 @click.argument("host", type=HOST)
-@waiting
+@with_wait
 @pass_session
 def connect(session: Session, volume: str, host: str, wait: bool) -> None:
     """Request a host's agent to attach a volume that is published to the host."""
@@ -161,7 +168,7 @@ def connect(session: Session, volume: str, host: str, wait: bool) -> None:
 @click.command(cls=Command)
 @click.argument("volume", type=VOLUME)
 @click.argument("host", type=HOST)
-@waiting
+@with_wait
 @pass_session
 def disconnect(session: Session, volume: str, host: str, wait: bool) -> None:
     """Request a host's agent to detach a volume, then unpublish the volume."""
@@ -171,7 +178,7 @@ def disconnect(session: Session, volume: str, host: str, wait: bool) -> None:
 def _asked(session: Session, verb: str, volume: str, host: str, wait: bool) -> None:
     answer = session.client.change("POST", verb, body=_both(session, volume, host))
     if wait and "taskId" in answer:
-        progress.task_followed(session, answer["taskId"])
+        progress.follow_task(session, answer["taskId"])
         return
     task = answer.get("taskId", "")
     session.done(answer, f"The agent of {host} will {verb} {volume}: task {task}")

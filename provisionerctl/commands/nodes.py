@@ -1,4 +1,4 @@
-"""Storage nodes: the API's backends."""
+"""Commands for storage nodes, which the API calls backends."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from provisionerctl import names, output
 from provisionerctl.client import Body
 from provisionerctl.complete import HOST, NODE
 from provisionerctl.errors import Exit, Failure
-from provisionerctl.options import destroys, noun, watchable
+from provisionerctl.options import noun, with_confirmation, with_watch
 from provisionerctl.output import Column, Row
 from provisionerctl.session import Session, pass_session
 from provisionerctl.units import ago_text, limit_text, rate_text, size_text
@@ -18,12 +18,12 @@ LOCATION = ("rack", "zone", "region")
 
 
 def scheduling(row: Row) -> str:
-    """Whether new replicas are placed on a node."""
+    """Return whether new replicas are placed on a node, as text."""
     return "yes" if row["inUse"] else "cordoned"
 
 
 def used(row: Row) -> int:
-    """Bytes."""
+    """Return the used capacity of a node in bytes."""
     return int(row["totalCapacity"] - row["availableCapacity"])
 
 
@@ -54,12 +54,12 @@ PORTALS = (Column("PORTAL", "ip"), Column("PORT", "port"), Column("TRANSPORT", "
 
 
 def identifier(session: Session, name: str) -> str:
-    """The persistent id of a node."""
+    """Return the persistent id of a node."""
     return str(names.node(session.client, name)["persistentID"])
 
 
 @nodes.command("list")
-@watchable
+@with_watch
 @pass_session
 def list_(session: Session) -> None:
     """List all storage nodes."""
@@ -68,7 +68,7 @@ def list_(session: Session) -> None:
 
 @nodes.command()
 @click.argument("node", type=NODE)
-@watchable
+@with_watch
 @pass_session
 def show(session: Session, node: str) -> None:
     """Show a storage node with its portals."""
@@ -81,8 +81,8 @@ def show(session: Session, node: str) -> None:
     session.show(lambda: names.node(session.client, node), draw, COLUMNS)
 
 
-def located(command: Any) -> Any:
-    """The options that say where a node stands."""
+def with_location_options(command: Any) -> Any:
+    """Add the options for the location of a node to a command."""
     for name in LOCATION:
         command = click.option(f"--{name}", help=f"{name.capitalize()} of the node.")(command)
     command = click.option("--host", type=HOST, help="Host in which the node runs.")(command)
@@ -94,7 +94,7 @@ def located(command: Any) -> Any:
 
 
 def fields(host: str | None, node_token_file: Any, **given: Any) -> Body:
-    """What was given, as the API calls it."""
+    """Return the options that were given, by the names of the API."""
     made = given | {"hostId": host}
     if node_token_file:
         made["nodeToken"] = node_token_file.read().strip()
@@ -104,8 +104,8 @@ def fields(host: str | None, node_token_file: Any, **given: Any) -> Body:
 @nodes.command()
 @click.argument("address", nargs=-1, required=True)
 @click.option("--port", type=int, default=443, show_default=True, help="Management port.")
-@click.option("--take-over", is_flag=True, help="Add a node even if it belongs to another pool.")
-@located
+@click.option("--take-over", is_flag=True, help="Also a node that belongs to another pool.")
+@with_location_options
 @pass_session
 def add(
     session: Session, /, address: tuple[str, ...], port: int, take_over: bool, **at: Any
@@ -122,7 +122,7 @@ def add(
 @click.argument("node", type=NODE)
 @click.option("--address", multiple=True, help="New management address; may be repeated.")
 @click.option("--port", type=int, help="Management port.")
-@located
+@with_location_options
 @pass_session
 def set_(
     session: Session, /, node: str, address: tuple[str, ...], port: int | None, **at: Any
@@ -157,8 +157,8 @@ def _update(session: Session, node: str, body: Body, done: str) -> None:
 
 @nodes.command()
 @click.argument("node", type=NODE)
-@click.option("--force", is_flag=True, help="Remove an Unavailable node even if it has volumes.")
-@destroys
+@click.option("--force", is_flag=True, help="Although it has volumes; it must be Unavailable.")
+@with_confirmation
 @pass_session
 def remove(session: Session, node: str, force: bool) -> None:
     """Remove a storage node from the pool."""

@@ -1,4 +1,4 @@
-"""What concerns the whole pool: licence, syslog servers, inventory, metrics."""
+"""Commands for the whole pool: licence, syslog servers, inventory, metrics."""
 
 import datetime as dt
 from typing import Any
@@ -7,7 +7,7 @@ import click
 from rich.text import Text
 
 from provisionerctl import output
-from provisionerctl.options import Command, destroys, noun, watchable
+from provisionerctl.options import Command, noun, with_confirmation, with_watch
 from provisionerctl.output import Column, Row
 from provisionerctl.session import Session, pass_session
 
@@ -31,7 +31,7 @@ SYSLOGS = (
 
 
 def changes(row: Row) -> list[str]:
-    """``NEW 02:00:00:00:00:01``."""
+    """Return the changes of an inventory sample, each as in ``NEW 02:00:00:00:00:01``."""
     return [
         " ".join([one["change"], *(tag["value"] for tag in one["tags"])]) for one in row["changes"]
     ]
@@ -117,7 +117,7 @@ def samples(session: Session) -> None:
 
 
 @inventory.command()
-@destroys
+@with_confirmation
 @pass_session
 def reset(session: Session) -> None:
     """Delete all samples, and read every storage node again."""
@@ -128,7 +128,7 @@ def reset(session: Session) -> None:
 
 @click.command(cls=Command)
 @click.argument("prefix", default="")
-@watchable
+@with_watch
 @pass_session
 def metrics(session: Session, prefix: str) -> None:
     """Show metrics whose names begin with PREFIX, in the text format of Prometheus."""

@@ -1,4 +1,4 @@
-"""Replicas of volumes."""
+"""Commands for replicas of volumes."""
 
 import click
 
@@ -6,7 +6,7 @@ from provisionerctl import names, progress
 from provisionerctl.client import at
 from provisionerctl.complete import VOLUME
 from provisionerctl.errors import Exit, Failure
-from provisionerctl.options import destroys, noun, waiting, watchable
+from provisionerctl.options import noun, with_confirmation, with_wait, with_watch
 from provisionerctl.output import Column
 from provisionerctl.session import Session, pass_session
 from provisionerctl.units import span_text
@@ -27,7 +27,7 @@ COLUMNS = (
 @replicas.command("list")
 @click.argument("volume", type=VOLUME, required=False)
 @click.option("--state", help="Only in this state, Missing for example.")
-@watchable
+@with_watch
 @pass_session
 def list_(session: Session, volume: str | None, state: str | None) -> None:
     """List the replicas of a volume, or of all volumes."""
@@ -46,8 +46,8 @@ def list_(session: Session, volume: str | None, state: str | None) -> None:
 @click.option("--rack", multiple=True, help="Only in this rack; may be repeated.")
 @click.option("--zone", multiple=True, help="Only in this zone; may be repeated.")
 @click.option("--region", multiple=True, help="Only in this region; may be repeated.")
-@click.option("--same-rack", is_flag=True, help="Allow a rack that already has a replica.")
-@waiting
+@click.option("--same-rack", is_flag=True, help="Also in a rack that has a replica.")
+@with_wait
 @pass_session
 def add(
     session: Session,
@@ -68,13 +68,13 @@ def add(
     going_on = progress.rebuilds(session.client, uuid) if wait else []
     session.done(answer, f"A replica of {volume} was added.")
     for task in going_on:
-        progress.task_followed(session, task["taskId"])
+        progress.follow_task(session, task["taskId"])
 
 
 @replicas.command()
 @click.argument("volume", type=VOLUME)
 @click.argument("replica")
-@destroys
+@with_confirmation
 @pass_session
 def remove(session: Session, volume: str, replica: str) -> None:
     """Mark a replica for removal, which its host confirms. Without a host, remove it at once."""
@@ -89,7 +89,7 @@ def remove(session: Session, volume: str, replica: str) -> None:
 @replicas.command()
 @click.argument("volume", type=VOLUME)
 @click.argument("replica")
-@destroys
+@with_confirmation
 @pass_session
 def confirm(session: Session, volume: str, replica: str) -> None:
     """Confirm, instead of the host, that it no longer uses a Terminating replica."""

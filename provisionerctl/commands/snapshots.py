@@ -1,4 +1,4 @@
-"""Snapshots, the volumes that show their content, and clones."""
+"""Commands for snapshots, snapshot volumes and clones."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import click
 from provisionerctl import names, output
 from provisionerctl.client import Body
 from provisionerctl.complete import SNAPSHOT, VOLUME
-from provisionerctl.options import destroys, keyed, noun, watchable
+from provisionerctl.options import noun, with_confirmation, with_idempotency_key, with_watch
 from provisionerctl.output import Column
 from provisionerctl.session import Session, pass_session
 from provisionerctl.units import Size, ago_text, size_text
@@ -29,15 +29,15 @@ COLUMNS = (
 )
 
 
-def given(**values: Any) -> Body:
-    """What was given."""
+def without_none(**values: Any) -> Body:
+    """Return the values that are not None."""
     return {name: value for name, value in values.items() if value not in (None, False)}
 
 
 @snapshots.command("list")
-@click.option("--volume", type=VOLUME, help="Only snapshots of this volume.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N.")
-@watchable
+@click.option("--volume", type=VOLUME, help="Only those of this volume.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="The first N alone.")
+@with_watch
 @pass_session
 def list_(session: Session, volume: str | None, limit: int | None) -> None:
     """List snapshots."""
@@ -48,7 +48,7 @@ def list_(session: Session, volume: str | None, limit: int | None) -> None:
 
 @snapshots.command()
 @click.argument("snapshot", type=SNAPSHOT)
-@watchable
+@with_watch
 @pass_session
 def show(session: Session, snapshot: str) -> None:
     """Show a snapshot."""
@@ -62,16 +62,16 @@ def show(session: Session, snapshot: str) -> None:
 @snapshots.command()
 @click.argument("volume", type=VOLUME)
 @click.argument("alias")
-@click.option("--reserve", type=PERCENT, metavar="PERCENT", help="Space to reserve for changes.")
-@click.option("--id", "identifier", help="Id of the new snapshot; default: the API generates one.")
-@keyed
+@click.option("--reserve", type=PERCENT, metavar="PERCENT", help="Space for what changes.")
+@click.option("--id", "identifier", help="Id of the new snapshot; else the API makes one.")
+@with_idempotency_key
 @pass_session
 def create(
     session: Session, volume: str, alias: str, reserve: int | None, identifier: str | None
 ) -> None:
     """Create a snapshot of a volume with one replica."""
     uuid = names.volume(session.client, volume)["uuid"]
-    options = given(snapshotID=identifier, reservedSpacePercentage=reserve)
+    options = without_none(snapshotID=identifier, reservedSpacePercentage=reserve)
     body = {"alias": alias, "volumeID": uuid} | options
     answer = session.client.change("POST", "snapshots", body=body)
     session.done(answer, f"Snapshot {alias} of {volume} was taken.")
@@ -79,7 +79,7 @@ def create(
 
 @snapshots.command()
 @click.argument("snapshot", type=SNAPSHOT)
-@destroys
+@with_confirmation
 @pass_session
 def delete(session: Session, snapshot: str) -> None:
     """Delete a snapshot that has no volume."""
@@ -103,8 +103,8 @@ def delete(session: Session, snapshot: str) -> None:
     type=click.Choice(["NVMeoF", "Local"], case_sensitive=False),
     help="Local: only for the host in which the node runs.",
 )
-@click.option("--uuid", help="Uuid of the new volume; default: the API generates one.")
-@keyed
+@click.option("--uuid", help="Uuid of the new volume; else the API makes one.")
+@with_idempotency_key
 @pass_session
 def create_volume(session: Session, /, snapshot: str, alias: str, **options: Any) -> None:
     """Make the content of a snapshot accessible as a volume."""
@@ -118,7 +118,7 @@ def create_volume(session: Session, /, snapshot: str, alias: str, **options: Any
     }
     row = names.snapshot(session.client, snapshot)
     body = {"alias": alias, "snapshotID": row["snapshotID"]}
-    body |= given(**{wire.get(name, name): value for name, value in options.items()})
+    body |= without_none(**{wire.get(name, name): value for name, value in options.items()})
     answer = session.client.change("POST", "snapshot_volumes", body=body)
     session.done(answer, f"Volume {alias} shows the snapshot {snapshot}.")
 
@@ -128,8 +128,8 @@ def create_volume(session: Session, /, snapshot: str, alias: str, **options: Any
 @click.argument("alias")
 @click.option("--size", type=Size(), help="Size in GiB, if larger than the source.")
 @click.option("--reserve", type=PERCENT, metavar="PERCENT", help="Space to reserve.")
-@click.option("--uuid", help="Uuid of the new volume; default: the API generates one.")
-@keyed
+@click.option("--uuid", help="Uuid of the new volume; else the API makes one.")
+@with_idempotency_key
 @pass_session
 def create_clone(
     session: Session,
@@ -142,7 +142,7 @@ def create_clone(
 ) -> None:
     """Create a thin volume with the present content of another volume."""
     source = names.volume(session.client, volume)["uuid"]
-    options = given(capacity=size, reservedSpacePercentage=reserve, volumeId=uuid)
+    options = without_none(capacity=size, reservedSpacePercentage=reserve, volumeId=uuid)
     body = {"sourceVolumeId": source, "alias": alias} | options
     answer = session.client.change("POST", "clone_volume", body=body)
     session.done(answer, f"Volume {alias} is a clone of {volume}.")

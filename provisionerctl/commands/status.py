@@ -1,4 +1,4 @@
-"""The pool at a glance."""
+"""The command that summarises the state of the pool."""
 
 import datetime as dt
 from typing import Any
@@ -8,9 +8,9 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from provisionerctl import output, progress
-from provisionerctl.client import Body, Client, tries
+from provisionerctl.client import Body, Client, get_all_or_none
 from provisionerctl.errors import Exit, Refused
-from provisionerctl.options import Command, watchable
+from provisionerctl.options import Command, with_watch
 from provisionerctl.output import Column, Row
 from provisionerctl.session import Session, pass_session
 from provisionerctl.units import size_text
@@ -22,18 +22,18 @@ ATTENTION = (Column("NEEDS ATTENTION", "object"), Column("WHY", "why"))
 
 
 @click.command(cls=Command)
-@watchable
+@with_watch
 @pass_session
 def status(session: Session) -> None:
     """Show the pool: nodes, space, hosts, active tasks, and problems."""
-    session.show(lambda: summary(session.client), lambda row: drawn(session, row))
+    session.show(lambda: summary(session.client), lambda row: summary_view(session, row))
 
 
 def summary(client: Client) -> Body:
-    """What the calls of the API say together."""
+    """Return a summary of the pool, from several calls of the API."""
     info = client.get("info")
     paths = [("backends",), ("hosts",), ("tasks",), ("license",)]
-    nodes, hosts, tasks, licence = tries(client, *paths)
+    nodes, hosts, tasks, licence = get_all_or_none(client, *paths)
     running = [row for row in tasks or () if row["state"] not in progress.ENDED]
     return {
         "url": client.context.url,
@@ -46,10 +46,10 @@ def summary(client: Client) -> Body:
         "licence": licence,
         "tasks": running,
         "attention": [
-            *_of_nodes(nodes or []),
-            *_of_volumes(client),
-            *_of_tasks(tasks or []),
-            *_of_licence(licence or {}),
+            *_node_problems(nodes or []),
+            *_volume_problems(client),
+            *_task_problems(tasks or []),
+            *_licence_problems(licence or {}),
         ],
     }
 
@@ -65,7 +65,7 @@ def _nodes(rows: list[Row]) -> Body:
     return _states(rows) | {"cordoned": cordoned} | sums
 
 
-def _of_nodes(rows: list[Row]) -> list[Row]:
+def _node_problems(rows: list[Row]) -> list[Row]:
     found = []
     for row in rows:
         reason, why = row.get("healthReason", ""), row.get("waitsFor", "")
@@ -78,8 +78,10 @@ def _of_nodes(rows: list[Row]) -> list[Row]:
     return found
 
 
-def _of_volumes(client: Client) -> list[Row]:
-    """The first volumes of each bad health; none, where the caller may see none."""
+def _volume_problems(client: Client) -> list[Row]:
+    """Return the first volumes of each bad health. If the caller may not see volumes, the list is
+    empty.
+    """
     found: list[Row] = []
     for health in ("Faulted", "Degraded"):
         try:
@@ -95,7 +97,7 @@ def _of_volumes(client: Client) -> list[Row]:
     return found
 
 
-def _of_tasks(rows: list[Row]) -> list[Row]:
+def _task_problems(rows: list[Row]) -> list[Row]:
     return [
         {
             "object": f"task {row['taskId']}",
@@ -106,7 +108,7 @@ def _of_tasks(rows: list[Row]) -> list[Row]:
     ]
 
 
-def _of_licence(row: Row) -> list[Row]:
+def _licence_problems(row: Row) -> list[Row]:
     if "expirationDate" not in row:
         return []
     end = dt.datetime.fromisoformat(row["expirationDate"]).replace(tzinfo=dt.UTC)
@@ -115,8 +117,8 @@ def _of_licence(row: Row) -> list[Row]:
     return [{"object": "licence", "why": why}] if days < SOON_DAYS else []
 
 
-def drawn(session: Session, row: Row) -> RenderableType:
-    """The summary, the tasks and what needs attention."""
+def summary_view(session: Session, row: Row) -> RenderableType:
+    """Return the view of the summary, with the tasks and the problems that need attention."""
     lines = (
         Column("API", "url"),
         Column("HEALTH", _health),

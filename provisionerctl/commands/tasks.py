@@ -1,11 +1,11 @@
-"""Tasks: what the API does in the background."""
+"""Commands for tasks, which are the long operations of the API."""
 
 import click
 
 from provisionerctl import names, output, progress
 from provisionerctl.client import Body
 from provisionerctl.complete import HOST, TASK, VOLUME
-from provisionerctl.options import destroys, noun, paced, watchable
+from provisionerctl.options import noun, with_confirmation, with_interval, with_watch
 from provisionerctl.progress import COLUMNS
 from provisionerctl.session import Session, pass_session
 
@@ -20,7 +20,7 @@ STATES = ("IDLE", "RUNNING", "FINISHED", "FAILED", "ABORTED")
     "--state", type=click.Choice(STATES, case_sensitive=False), help="Only in this state."
 )
 @click.option("--volume", type=VOLUME, help="Only tasks of this volume, by alias or uuid.")
-@watchable
+@with_watch
 @pass_session
 def list_(
     session: Session, host: str | None, kind: str | None, state: str | None, volume: str | None
@@ -38,7 +38,7 @@ def list_(
 
 @tasks.command()
 @click.argument("task", type=TASK)
-@watchable
+@with_watch
 @pass_session
 def show(session: Session, task: str) -> None:
     """Show a task with its result."""
@@ -49,11 +49,11 @@ def show(session: Session, task: str) -> None:
 
 @tasks.command()
 @click.argument("task", type=TASK)
-@paced
+@with_interval
 @pass_session
 def wait(session: Session, task: str) -> None:
     """Show the progress of a task until it ends. Exit code: 0 if it is FINISHED, otherwise 8."""
-    progress.task_followed(session, task)
+    progress.follow_task(session, task)
 
 
 @tasks.command()
@@ -98,7 +98,7 @@ def _report(session: Session, task: str, changes: Body, done: str) -> None:
 
 @tasks.command()
 @click.argument("task", type=TASK)
-@destroys
+@with_confirmation
 @pass_session
 def remove(session: Session, task: str) -> None:
     """Remove a task that has ended from the list."""

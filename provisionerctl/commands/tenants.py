@@ -1,10 +1,10 @@
-"""Tenants and their budgets."""
+"""Commands for tenants and their budgets."""
 
 import click
 
 from provisionerctl.complete import TENANT
 from provisionerctl.errors import Exit, Failure
-from provisionerctl.options import destroys, noun, watchable
+from provisionerctl.options import noun, with_confirmation, with_watch
 from provisionerctl.output import Column
 from provisionerctl.session import Session, pass_session
 from provisionerctl.units import Size, gib_text, limit_text, size_text
@@ -24,7 +24,7 @@ COLUMNS = (
 
 
 @tenants.command("list")
-@watchable
+@with_watch
 @pass_session
 def list_(session: Session) -> None:
     """List tenants with their budgets and the used part of them."""
@@ -74,7 +74,7 @@ def set_(
 
 @tenants.command()
 @click.argument("tenant_id", metavar="TENANT", type=TENANT)
-@destroys
+@with_confirmation
 @pass_session
 def delete(session: Session, tenant_id: str) -> None:
     """Delete a tenant that has no volumes."""

@@ -1,4 +1,4 @@
-"""Volumes."""
+"""Commands for volumes."""
 
 from typing import Any
 
@@ -7,10 +7,17 @@ from rich.text import Text
 
 from provisionerctl import names, output, progress
 from provisionerctl.client import Body
-from provisionerctl.commands.creation import PLACED, REFUSED, body_of, placement
+from provisionerctl.commands.creation import PLACED, REFUSED, body_of, with_placement_options
 from provisionerctl.complete import HOST, NODE, VOLUME
 from provisionerctl.errors import Exit, Failure
-from provisionerctl.options import Command, destroys, keyed, noun, waiting, watchable
+from provisionerctl.options import (
+    Command,
+    noun,
+    with_confirmation,
+    with_idempotency_key,
+    with_wait,
+    with_watch,
+)
 from provisionerctl.output import Column, Row
 from provisionerctl.session import Session, pass_session
 from provisionerctl.units import Size, limit_text, size_text, span_text
@@ -20,7 +27,7 @@ HEALTH = ("Healthy", "Rebuilding", "Degraded", "Unknown", "Faulted")
 
 
 def replicas(row: Row) -> str:
-    """``2 Available, 1 Missing``."""
+    """Return the number of replicas by state, for example ``2 Available, 1 Missing``."""
     states = [location["replicaState"] for location in row["location"]]
     return ", ".join(f"{states.count(one)} {one}" for one in dict.fromkeys(states))
 
@@ -60,8 +67,8 @@ COLUMNS = (
     type=click.Choice(HEALTH, case_sensitive=False),
     help="Only volumes with this health.",
 )
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N.")
-@watchable
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="The first N alone.")
+@with_watch
 @pass_session
 def list_(
     session: Session, host: str | None, node: str | None, health: str | None, limit: int | None
@@ -78,7 +85,7 @@ def list_(
 
 @volumes.command()
 @click.argument("volume", type=VOLUME)
-@watchable
+@with_watch
 @pass_session
 def show(session: Session, volume: str) -> None:
     """Show a volume: its replicas with their nodes, SSDs and hosts, and active rebuilds."""
@@ -107,11 +114,9 @@ def show(session: Session, volume: str) -> None:
 @volumes.command()
 @click.argument("alias")
 @click.argument("size", type=Size())
-@placement
-@click.option(
-    "--dry-run", is_flag=True, help="Show where the replicas would be placed, and change nothing."
-)
-@keyed
+@with_placement_options
+@click.option("--dry-run", is_flag=True, help="Show where it would go, and change nothing.")
+@with_idempotency_key
 @pass_session
 def create(session: Session, /, alias: str, size: int, dry_run: bool, **options: Any) -> None:
     """Create a volume of SIZE GiB. SIZE may have a unit, as in 2TiB.
@@ -131,7 +136,7 @@ def create(session: Session, /, alias: str, size: int, dry_run: bool, **options:
 
 
 def _planned(session: Session, answer: Body) -> None:
-    """Where a volume would go."""
+    """Show the result of a dry run: the nodes where the volume would be placed."""
     known = names.node_names(session.client)
 
     def named(rows: list[Row]) -> list[Row]:
@@ -149,7 +154,7 @@ def _planned(session: Session, answer: Body) -> None:
 @click.command(cls=Command)
 @click.argument("volume", type=VOLUME)
 @click.argument("size", type=Size())
-@keyed
+@with_idempotency_key
 @pass_session
 def expand(session: Session, volume: str, size: int) -> None:
     """Expand a volume to SIZE GiB, on all its replicas or on none."""
@@ -163,7 +168,7 @@ volumes.add_command(expand)
 
 @volumes.command()
 @click.argument("volume", type=VOLUME)
-@destroys
+@with_confirmation
 @pass_session
 def delete(session: Session, volume: str) -> None:
     """Delete a volume with all its data."""
@@ -187,7 +192,7 @@ def delete(session: Session, volume: str) -> None:
     type=click.Choice(["AGENT", "PROVISIONER"], case_sensitive=False),
     help="Who carries out the migration; default: the host's agent, if the host has one.",
 )
-@waiting
+@with_wait
 @pass_session
 def migrate(
     session: Session,
@@ -209,6 +214,6 @@ def migrate(
     body = {name: value for name, value in given.items() if value is not None}
     answer = client.change("POST", "migrate_volume", body=body)
     if wait and "taskId" in answer:
-        progress.task_followed(session, answer["taskId"])
+        progress.follow_task(session, answer["taskId"])
         return
     session.done(answer, f"A replica of {volume} is being moved: task {answer.get('taskId', '')}")

@@ -1,4 +1,4 @@
-"""For each action of the console: an object, what a user types, and what must be true then."""
+"""The cases of each console action: an object, the input of a user, and the expected change."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -84,8 +84,9 @@ def no_row(_: World) -> Any:
 
 @dataclass(frozen=True)
 class Case:
-    """``row``: makes the object; ``typed``: the form. ``done``: whether the change was made.
-    ``opens``: the model whose page follows. ``needs_worker``: a worker completes it.
+    """A case. ``row``: creates the object. ``typed``: the input in the form. ``done``: whether the
+    change was made. ``opens``: the model whose page is shown next. ``needs_worker``: a worker
+    completes the change.
     """
 
     row: Callable[[World], Any]

@@ -1,4 +1,4 @@
-"""Users of the console, and what they see and send there."""
+"""Users of the console, the pages that they see, and the forms that they send."""
 
 import re
 from typing import Any
@@ -16,7 +16,7 @@ PASSWORD = "a long password 9"
 
 
 def user_of(*roles: str, enforce_csrf_checks: bool = False) -> Client:
-    """The browser of a user with these roles."""
+    """Return the browser of a user with these roles."""
     users = get_user_model().objects
     user = users.filter(username="-".join(roles)).first()
     if user is None:
@@ -29,13 +29,13 @@ def user_of(*roles: str, enforce_csrf_checks: bool = False) -> Client:
 
 
 def address(action: Action, row: Any = None) -> str:
-    """The address of an action's page."""
+    """Return the URL of an action's page."""
     name = f"admin:{action.model._meta.app_label}_{action.model._meta.model_name}_{action.name}"
     return reverse(name, args=[] if row is None else [quote(row.pk)])
 
 
 def object_page(action: Action, row: Any = None) -> str:
-    """The page that has the button of an action."""
+    """Return the page with the button of an action."""
     name = f"admin:{action.model._meta.app_label}_{action.model._meta.model_name}"
     return (
         reverse(f"{name}_changelist")
@@ -45,14 +45,14 @@ def object_page(action: Action, row: Any = None) -> str:
 
 
 def key_of(text: str) -> str:
-    """The key in a form, which its repeats send again."""
+    """Return the idempotency key in a form. If the form is sent again, it has the same key."""
     found = re.search(r'name="idempotency_key" value="([0-9a-f]+)"', text)
     assert found, text
     return found[1]
 
 
 def state() -> dict[str, list[dict[str, Any]]]:
-    """All rows of our apps."""
+    """Return all rows of our apps."""
     return {
         model._meta.label: list(model._default_manager.order_by("pk").values())
         for app in ("provisioner", "inventory", "tasks", "volumes")

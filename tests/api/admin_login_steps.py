@@ -7,7 +7,7 @@ from django.core.management import call_command
 
 
 def of_role(browser, *roles):
-    """The browser of a user with these roles, created as an operator would."""
+    """Return the browser of a user with these roles, who is created as by an operator."""
     name = "-".join(roles)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("USER_PASSWORD", "a long password 9")

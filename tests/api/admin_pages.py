@@ -129,7 +129,7 @@ def make_volume(number, backends, tenant, host, now):
 
 
 def make_rows(count):
-    """Create rows of every model, ``count`` of most."""
+    """Create rows of every model: ``count`` rows of most models."""
     now = timezone.now()
     tenant, _ = Tenant.objects.get_or_create(
         tenant_id="t1",

@@ -25,7 +25,7 @@ def validator(schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
 
 
 def response_of(operation: dict[str, Any], status: int) -> Any:
-    """The description of this status, or None."""
+    """Return the description of the answer with this status, or None."""
     response = operation["responses"].get(str(status))
     if response and "$ref" in response:
         return description()["components"]["responses"][response["$ref"].rsplit("/")[-1]]

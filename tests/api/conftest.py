@@ -20,7 +20,7 @@ from tests.oidc.fixtures import (  # noqa: F401
 
 @pytest.fixture(autouse=True)
 def _no_failed_logins():
-    """Failed logins of other tests do not count."""
+    """Delete the counts of failed logins of other tests."""
     login_attempts._own._counts.clear()
     if shared := login_attempts._shared():
         for key in shared._redis.scan_iter(f"{login_attempts.PREFIX}*"):

@@ -12,7 +12,7 @@ from volumes.services.replica.replace import replica_sync_submit
 
 
 def standing_still(api: Api, fleet: SimulatedFleet, replicas: int) -> World:
-    """Create an unpublished volume with so many replicas; copies make no progress."""
+    """Create an unpublished volume with this number of replicas. Copies make no progress."""
     world = World(api, fleet, replicas)
     world.volume()
     fleet.set_copy_rate(0)
@@ -38,7 +38,7 @@ def advance(task_id: str) -> str:
 
 
 def let_wait(seconds: int) -> None:
-    """Make the only task look as if it had waited that much longer for the same event."""
+    """Change the only task as if it had waited longer for the same event, by this time."""
     outputs = Task.objects.get().outputs
     sign, since = outputs["waits"]
     Task.objects.update(outputs=outputs | {"waits": [sign, since - seconds]})

@@ -49,7 +49,7 @@ def record(method: str, path: str, http: int, body: Any) -> None:
 
 
 def seen() -> list[tuple[str, str, list[str]]]:
-    """The record of this process, for the process that started it."""
+    """Return the record of this process, for the process that started it."""
     return [(line, code, sorted(tests)) for (line, code), tests in _seen.items()]
 
 
@@ -60,7 +60,9 @@ def add(seen: list[tuple[str, str, list[str]]]) -> None:
 
 
 def _rows() -> list[tuple[str, str, str, str, str]]:
-    """Title, request, line, code, and the alphabetically first test, or why there is none."""
+    """Return for each row the title, request, operation, code, and the alphabetically first test,
+    or the reason why there is none.
+    """
     rows = []
     for operation in OPERATIONS:
         codes = operation.codes
@@ -75,7 +77,9 @@ def _rows() -> list[tuple[str, str, str, str, str]]:
 
 
 def missing() -> list[str]:
-    """Documented results that no test produced, and impossible results that a test produced."""
+    """Return documented results that no test produced, and results that tests produced although
+    they count as impossible.
+    """
     gaps = [f"{title}: {code}" for title, _, _, code, proof in _rows() if not proof]
     wrong = [f"{line}: {code} occurs" for line, code in CANNOT_OCCUR if _seen.get((line, code))]
     return gaps + wrong

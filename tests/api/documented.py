@@ -1,7 +1,8 @@
-"""The operations of the API reference with their documented result codes, in its order.
+"""The operations of the API reference with their documented result codes, in the order of the
+reference.
 
-Transcribed by hand, because the manual's typesetting puts many lists after the next heading. Codes
-that the contract adds are included.
+They were transcribed by hand, because the typesetting of the manual puts many lists after the next
+heading. Codes that the provisioner adds are included.
 """
 
 from typing import NamedTuple

@@ -73,7 +73,7 @@ class UnlistedViewSet(ApiViewSet):
 
 
 class HeldViewSet(ApiViewSet):
-    """Answers when it is allowed to; ``begun`` counts waiting requests."""
+    """Answers only when it is released. ``begun`` counts the waiting requests."""
 
     resource = "tasks"
     begun = threading.Semaphore(0)

@@ -1,4 +1,4 @@
-"""Steps that tests of host nqns share with others."""
+"""Shared steps of the tests of host NQNs."""
 
 import datetime as dt
 
@@ -16,6 +16,6 @@ def pool_again(api: Api, node: SimulatedNode) -> None:
 
 
 def collect_all() -> None:
-    """As if all deadlines had passed."""
+    """Run the collector as if all deadlines had passed."""
     Export.objects.exclude(deadline_at=None).update(deadline_at=timezone.now() - dt.timedelta(1))
     collect()

@@ -1,4 +1,4 @@
-"""Steps that tests of inventory share with others."""
+"""Shared steps of the tests of the inventory."""
 
 import pytest
 
@@ -15,6 +15,6 @@ def worker(api):
 
 
 def take_sample():
-    """As beat and a worker do."""
+    """Take a sample, as beat and a worker do."""
     update_inventory()
     runner.run(Task.objects.get(type=TaskType.UPDATE_INVENTORY, state=TaskState.IDLE).pk)

@@ -1,4 +1,4 @@
-"""Steps that tests of metrics share with others."""
+"""Shared steps of the tests of metrics."""
 
 from prometheus_client.parser import text_string_to_metric_families
 

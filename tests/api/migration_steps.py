@@ -1,4 +1,4 @@
-"""Steps that tests of migration share with others."""
+"""Shared steps of the tests of migrations."""
 
 from typing import Any
 

@@ -1,10 +1,12 @@
-"""Steps that tests of probe share with others."""
+"""Shared steps of the tests of probes."""
 
 TIB = 2**40
 
 
 def report(persistent_id, **fields):
-    """As the reference prints it, odd names and all, for a node of the fleet."""
+    """Return a probe for a node of the fleet, as the reference prints it, including its unusual
+    names.
+    """
     return {
         "persistentID": persistent_id,
         "availableCapacity": 1920315949046,

@@ -1,4 +1,4 @@
-"""Steps that tests of publications share with others."""
+"""Shared steps of the tests of publications."""
 
 import datetime as dt
 
@@ -8,6 +8,6 @@ from inventory.models import Backend, Host
 
 
 def silent(row: Backend | Host) -> None:
-    """As if it had reported nothing for long."""
+    """Change the host as if it had reported nothing for a long time."""
     model = type(row)
     model.objects.filter(pk=row.pk).update(available_until=timezone.now() - dt.timedelta(1))

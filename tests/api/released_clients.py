@@ -22,7 +22,7 @@ _http = urllib3.PoolManager(retries=False)
 
 
 class ReleasedClient:
-    """One of these clients, with a token."""
+    """A client of release 3.22, with a token."""
 
     def __init__(self, url: str, authorization: str) -> None:
         self._url = url

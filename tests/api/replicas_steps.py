@@ -1,4 +1,4 @@
-"""Steps that tests of replicas share with others."""
+"""Shared steps of the tests of replicas."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def report(api: Api, uuid: str, replica: str, state: str) -> Answer:
 
 
 def all_available(api: Api, uuid: str) -> list[str]:
-    """Replica uuids, all reported Available."""
+    """Report all replicas Available, and return their uuids."""
     replicas = list(places(api, uuid))
     for replica in replicas:
         assert report(api, uuid, replica, "Available").status == "Success"

@@ -1,4 +1,4 @@
-"""Steps that tests of roles share with others."""
+"""Shared steps of the tests of roles."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,7 +27,7 @@ def routes(patterns=None, prefix="") -> Iterator[tuple[str, URLPattern]]:
 
 
 def operations() -> Iterator[tuple[str, str, type[ApiViewSet], str]]:
-    """Method, path, view class and action of all that the API does."""
+    """Yield the method, path, view class and action of every operation of the API."""
     for path, pattern in routes():
         view: Any = pattern.callback
         for method, action in view.actions.items():
@@ -36,7 +36,7 @@ def operations() -> Iterator[tuple[str, str, type[ApiViewSet], str]]:
 
 
 def guarded() -> list[tuple[str, str, str]]:
-    """Method, path and line of the table of every operation that needs a role."""
+    """Yield the method, path and permission entry of every operation that needs a role."""
     return [
         (method, re.sub(r"<[^>]*>", ANY, path), f"{view.resource}.{action}")
         for method, path, view, action in operations()
@@ -45,7 +45,7 @@ def guarded() -> list[tuple[str, str, str]]:
 
 
 def routes_without(rows: Mapping[str, Iterable[str]]) -> list[str]:
-    """Those of the rows' lines that no request of the line (method and path) goes to."""
+    """Return the lines of the rows to which no request (method and path) of the line belongs."""
     return [
         f"{line}: {method} {path}"
         for method, path, view, action in operations()

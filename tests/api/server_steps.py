@@ -1,4 +1,4 @@
-"""Steps that tests of server share with others."""
+"""Shared steps of the tests of the real server."""
 
 import os
 import signal
@@ -24,8 +24,10 @@ CLIENT_AUTH = ExtendedKeyUsageOID.CLIENT_AUTH
 
 
 class Server:
-    """gunicorn on the tests' database, with a CA for its clients' certificates. An empty value
-    unsets a variable: without TLS_CERTIFICATE, TLS_KEY and TLS_CLIENT_CA it serves plain HTTP.
+    """gunicorn with the database of the tests, and a CA for the certificates of its clients.
+
+    An empty value unsets a variable. Without TLS_CERTIFICATE, TLS_KEY and TLS_CLIENT_CA, the server
+    uses plain HTTP.
     """
 
     def __init__(self, folder: Path, **environment: str) -> None:
@@ -60,7 +62,9 @@ class Server:
         self._wait()
 
     def signed(self, folder: Path, role: CertificateRole | None) -> KeyPair:
-        """A certificate of this CA that TLS takes from clients, with this role or none."""
+        """Return a certificate of this CA that TLS accepts from clients, with this role or without
+        a role.
+        """
         shared = TestCa(folder / "callers", signed_by=self.authority)
         return shared.issue("caller", *filter(None, [role]), purposes=[CLIENT_AUTH])
 
@@ -80,7 +84,7 @@ class Server:
             )
 
     def plain(self, text: bytes, source: str = "127.0.0.1", seconds: float = 10) -> bytes:
-        """The answer to just these bytes, without TLS."""
+        """Send exactly these bytes without TLS, and return the answer."""
         place = ("127.0.0.1", self.port)
         with socket.create_connection(place, seconds, source_address=(source, 0)) as connected:
             connected.sendall(text)
@@ -91,7 +95,7 @@ class Server:
         return self.context(certificate=certificate).wrap_socket(plain, server_hostname="127.0.0.1")
 
     def raw(self, text: bytes, **how: bool) -> bytes:
-        """The answer to just these bytes."""
+        """Send exactly these bytes, and return the answer."""
         with self.connect(**how) as secure:
             secure.sendall(text)
             return secure.makefile("rb").read()

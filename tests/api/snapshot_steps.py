@@ -13,17 +13,17 @@ def snapped(api: Api, volume: str, alias: str, path: str = "/snapshots", /, **fi
     return succeeded(snap(api, volume, alias, path, **fields))
 
 
-def assign(
+def create_snapshot_volume(
     api: Api, snapshot: str, alias: str, path: str = "/snapshot_volumes", /, **fields: Any
 ) -> Answer:
     """Create the snapshot volume of a snapshot."""
     return api.post(path, {"snapshotID": snapshot, "alias": alias} | fields)
 
 
-def assigned(
+def created_snapshot_volume(
     api: Api, snapshot: str, alias: str, path: str = "/snapshot_volumes", /, **fields: Any
 ) -> str:
-    return succeeded(assign(api, snapshot, alias, path, **fields))
+    return succeeded(create_snapshot_volume(api, snapshot, alias, path, **fields))
 
 
 def clone(
@@ -48,7 +48,7 @@ def snapshot(api: Api, uuid: str) -> dict[str, Any]:
 
 
 def consumed(api: Api, tenant: str = "0") -> int:
-    """GiB consumed of the tenant's budget."""
+    """Return the GiB that are used of the tenant's budget."""
     return int({t["tenantId"]: t["consumedCapacity"] for t in api.get("/tenants").body}[tenant])
 
 

@@ -18,7 +18,7 @@ SUCCESS = {"status": "Success", "description": "Success"}
 
 
 def request(**fields):
-    """The example request of the reference."""
+    """Return the example request of the reference."""
     return {
         "loggingType": "COMMAND",
         "level": "ERROR",
@@ -35,7 +35,9 @@ def server(url, number=1, **fields):
 
 
 def wanted(persistent_id):
-    """Set the state that a probe with the bit leaves (test_probe.py tests the probe)."""
+    """Mark the syslog settings as to be read, like a probe that reports a change (test_probe.py
+    tests the probe).
+    """
     Backend.objects.filter(pk=persistent_id).update(syslogs_wanted_at=timezone.now())
 
 
@@ -90,7 +92,7 @@ def configured(pool, fleet, work):
 
 @pytest.fixture
 def receiver(rsyslog, configured, authority):
-    """A running rsyslog, and a pool that sends to it by these transports."""
+    """Start an rsyslog, and a pool that sends to it by these transports."""
 
     def receive(*transports):
         rsyslog.forget()

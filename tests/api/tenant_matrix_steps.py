@@ -1,4 +1,4 @@
-"""Steps that tests of tenant matrix share with others."""
+"""Shared steps of the tests of access by tenants."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Access (contract, section 2): passwords, tokens, roles, and what the log says about them."""
+"""Access: passwords, tokens, roles, and what the log says about them."""
 
 import base64
 import datetime as dt
@@ -24,7 +24,7 @@ CLAIMS = {"iss": "provisioner", "aud": "provisioner", "sub": "me", "roles": ["AD
 
 @pytest.fixture
 def get(live_server):
-    """The answer to ``GET /tasks`` with these headers."""
+    """Return the answer to ``GET /tasks`` with these headers."""
     return lambda headers: send(live_server.url, "GET", "/tasks", headers=headers)
 
 
@@ -45,7 +45,7 @@ def issue(**changes):
 
 
 def sign(key=KEYS[0], algorithm="HS256", **changes):
-    """Sign a token with these claims; a claim of None is left out."""
+    """Sign a token with these claims. Claims of None are omitted."""
     now = dt.datetime.now(dt.UTC)
     claims = {**CLAIMS, "iat": now, "exp": now + HOUR} | changes
     claims = {name: value for name, value in claims.items() if value is not None}
@@ -62,11 +62,11 @@ class TestBasic:
         assert get(make_user("root", "pw", is_superuser=True)).http == 200
 
     @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
-    def test_any_characters_and_colons(self, get, make_user, encoding):
+    def test_names_and_passwords_may_have_umlauts_and_colons(self, get, make_user, encoding):
         make_user("jürgen", "pä:ss:", "ADMIN")
         assert get(basic("jürgen", "pä:ss:", encoding)).http == 200
 
-    def test_the_name_of_the_scheme_in_any_case(self, get, admin_header):
+    def test_the_name_of_the_scheme_may_be_in_any_case(self, get, admin_header):
         credentials = admin_header["Authorization"].partition(" ")[2]
         for scheme in ("basic", "BASIC", "bAsIc "):
             assert get({"Authorization": f"{scheme} {credentials}"}).http == 200
@@ -78,14 +78,14 @@ class TestBasic:
             ("admin\0", ADMIN[1]), ("x" * 5000, "x"), ("admin", "x" * 5000), ("admin ", ADMIN[1]),
         ],
     )  # fmt: skip
-    def test_wrong_credentials(self, get, admin_header, name, password):
+    def test_wrong_credentials_are_refused(self, get, admin_header, name, password):
         answer = get(basic(name, password))
         assert refused(answer, 401, "Unauthorized") == (
             "HTTP Status 401 - wrong user name or password"
         )
         assert answer.headers["WWW-Authenticate"].startswith("Basic ")
 
-    def test_an_inactive_user_at_once(self, get, admin_header):
+    def test_a_deactivated_user_is_refused_at_once(self, get, admin_header):
         assert get(admin_header).http == 200
         get_user_model().objects.update(is_active=False)
         refused(get(admin_header), 401, "Unauthorized")
@@ -98,20 +98,20 @@ class TestBasic:
         refused(get(admin_header), 401, "Unauthorized")
         assert get(basic("admin", "another one")).http == 200
 
-    def test_a_role_taken_away_counts_at_once(self, get, admin_header):
+    def test_a_removed_role_is_lost_at_once(self, get, admin_header):
         assert get(admin_header).http == 200
         get_user_model().objects.get().groups.clear()
         refused(get(admin_header), 403, "Forbidden")
 
 
 class TestBearer:
-    def test_says_who_it_is(self):
+    def test_a_token_identifies_its_caller(self):
         roles = {Role.HOST, Role.NODE}
         token = issue(name="x", roles=roles, tenant_id="t", node_id="n", host_id="h")
         caller = Caller("x", frozenset(roles), "t", "n", "h")
         assert token_verify(token) == caller
 
-    def test_expires_to_the_second(self):
+    def test_a_token_expires_to_the_second(self):
         token, expires_at = token_issue(name="x", roles={Role.STORAGE}, lifetime=HOUR)
         left = expires_at - dt.datetime.now(dt.UTC)
         assert HOUR - dt.timedelta(seconds=2) < left <= HOUR
@@ -119,16 +119,16 @@ class TestBearer:
         assert dt.datetime.fromtimestamp(claims["exp"], dt.UTC) == expires_at
 
     @pytest.mark.parametrize("roles", [["HOST"], ["HOST", "ADMIN"]])
-    def test_a_host_s_that_names_no_host(self, get, keys, roles):
+    def test_a_host_token_that_names_no_host_is_refused(self, get, keys, roles):
         description = refused(get(bearer(sign(roles=roles))), 401, "Unauthorized")
         assert "names its host: have it issued again" in description
 
-    def test_a_host_acts_as_host_alone(self, keys):
+    def test_a_host_token_has_only_the_role_host(self, keys):
         both = token_verify(sign(roles=["HOST", "ADMIN"], host="h"))
         assert both.acts_as == {Role.HOST}
         assert not both.is_admin
 
-    def test_keys_are_rotated(self, get, keys):
+    def test_a_token_is_valid_while_its_key_is_configured(self, get, keys):
         old = bearer(issue())
         keys(KEYS[1], KEYS[0])
         new = bearer(issue())
@@ -137,24 +137,24 @@ class TestBearer:
         refused(get(old), 401, "Unauthorized")
         assert get(new).http == 200
 
-    def test_the_secret_key_signs_where_there_are_no_others(self, get, settings):
+    def test_the_secret_key_signs_if_no_token_key_is_set(self, get, settings):
         assert get(bearer(sign(settings.SECRET_KEY))).http == 200
 
-    def test_an_issuer_whose_clock_is_ahead(self, get, keys):
+    def test_a_token_from_an_issuer_whose_clock_is_ahead_is_valid(self, get, keys):
         soon = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=5)
         assert get(bearer(sign(iat=soon))).http == 200
 
-    def test_roles_of_a_later_version_are_left_out(self, get, keys):
+    def test_roles_that_this_version_does_not_know_are_ignored(self, get, keys):
         assert get(bearer(sign(roles=["MONITOR", "GARDENER"]))).http == 200
         refused(get(bearer(sign(roles=["GARDENER"]))), 403, "Forbidden")
 
-    def test_expired(self, get, keys):
+    def test_an_expired_token_is_refused(self, get, keys):
         past = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=1)
         for token in (sign(exp=past), issue(lifetime=dt.timedelta(seconds=-1))):
             description = refused(get(bearer(token)), 401, "Unauthorized")
             assert description == "HTTP Status 401 - the token has expired"
 
-    def test_one_that_was_good_before(self, get, keys):
+    def test_a_token_that_was_valid_before_is_refused_once_expired(self, get, keys):
         """A verified signature is cached; the expiry is checked each time."""
         token = bearer(issue(lifetime=dt.timedelta(seconds=3)))
         assert get(token).http == 200
@@ -172,7 +172,7 @@ class TestBearer:
             {"algorithm": "none", "key": None}, {"nbf": 10**12},
         ],
     )  # fmt: skip
-    def test_what_is_no_token_of_ours(self, get, keys, changes):
+    def test_a_token_with_wrong_claims_or_another_signature_is_refused(self, get, keys, changes):
         answer = get(bearer(sign(**changes)))
         assert refused(answer, 401, "Unauthorized") == (
             "HTTP Status 401 - the token is not valid for this API"
@@ -180,13 +180,13 @@ class TestBearer:
         assert answer.headers["WWW-Authenticate"].startswith("Basic ")
 
     @pytest.mark.parametrize("algorithm", ["none", "None", "", None, [], {}, 5, "HS256 "])
-    def test_algorithms_of_the_token_s_own_choice(self, get, keys, algorithm):
+    def test_a_token_cannot_choose_its_algorithm(self, get, keys, algorithm):
         _, claims, signature = sign().split(".")
         header = _segment({"alg": algorithm, "typ": "JWT"})
         for end in ("", signature):
             refused(get(bearer(f"{header}.{claims}.{end}")), 401, "Unauthorized")
 
-    def test_one_changed_claim(self, get, keys):
+    def test_a_token_whose_claims_were_changed_is_refused(self, get, keys):
         header, _, signature = issue(roles={Role.MONITOR}).split(".")
         claims = _segment({**CLAIMS, "iat": 0, "exp": 10**10})
         refused(get(bearer(f"{header}.{claims}.{signature}")), 401, "Unauthorized")
@@ -207,7 +207,7 @@ def _segment(content) -> str:
 
 class TestMalformedHeaders:
     @pytest.mark.parametrize("header", MALFORMED)
-    def test_are_refused(self, get, header):
+    def test_malformed_headers_are_refused(self, get, header):
         refused(get({"Authorization": header}), 401, "Unauthorized")
 
     @pytest.mark.parametrize(
@@ -222,13 +222,13 @@ class TestMalformedHeaders:
             "\xff",
         ],
     )
-    def test_of_tokens_are_refused(self, get, header):
+    def test_malformed_token_headers_are_refused(self, get, header):
         segment = base64.urlsafe_b64encode(header.encode("latin-1")).decode().rstrip("=")
         for claims in ("", "e30"):
             refused(get(bearer(f"{segment}.{claims}.e30")), 401, "Unauthorized")
 
     @pytest.mark.parametrize("header", [*MALFORMED, basic("a", "b")["Authorization"]])
     @pytest.mark.parametrize("path", ["/info", "/healthz", "/readyz", "/openapi.json"])
-    def test_do_no_harm_where_none_is_needed(self, live_server, header, path):
+    def test_malformed_headers_are_ignored_on_open_paths(self, live_server, header, path):
         answer = send(live_server.url, "GET", path, headers={"Authorization": header})
         assert answer.http == 200

@@ -30,14 +30,14 @@ def test_every_model_has_its_pages():
 
 
 def cost(browser, url):
-    """The number of queries of a page."""
+    """Return the number of queries of a page."""
     with CaptureQueriesContext(connection) as queries:
         assert browser.get(url).status_code == 200
     return len(queries)
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_list_costs_the_same_for_more_rows(browser, model):
+def test_a_list_needs_the_same_queries_for_more_rows(browser, model):
     rows = page(model, "changelist")
     browser.get(rows)
     make_rows(2)
@@ -48,7 +48,7 @@ def test_a_list_costs_the_same_for_more_rows(browser, model):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_row_s_page_is_cheap(browser, model):
+def test_the_page_of_a_row_needs_few_queries(browser, model):
     make_rows(4)
     for row in model.objects.all():
         assert cost(browser, page(model, "change", quote(row.pk))) <= 16
@@ -68,7 +68,7 @@ def test_nothing_can_be_changed(browser, model):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_search_and_filters(browser, model):
+def test_each_list_can_be_searched_and_filtered(browser, model):
     make_rows(3)
     registered = admin.site._registry[model]
     if registered.search_fields:
@@ -84,7 +84,7 @@ def test_search_and_filters(browser, model):
             assert browser.get(page(model, "changelist"), query).status_code == 200
 
 
-def test_what_an_unfinished_row_waits_for(browser):
+def test_overdue_rows_are_marked_and_can_be_filtered(browser):
     make_rows(12)
     text = browser.get(page(Volume, "changelist")).text
     assert "overdue for" in text
@@ -95,7 +95,7 @@ def test_what_an_unfinished_row_waits_for(browser):
         assert (f">{volume.alias}<" in overdue) == (volume in rows)
 
 
-def test_states_of_nodes(browser):
+def test_nodes_are_filtered_by_state(browser):
     make_rows(4)
     names = {"Available": {1, 2}, "Unavailable": {0, 3}}
     for state, numbers in names.items():
@@ -103,7 +103,7 @@ def test_states_of_nodes(browser):
         assert {n for n in range(4) if f">kumo-{n}<" in text} == numbers
 
 
-def test_health_of_nodes(browser):
+def test_nodes_are_filtered_by_health(browser):
     make_rows(4)
     Drain.objects.all().delete()
     Backend.objects.filter(pk="aa:1").update(in_use=False)
@@ -115,7 +115,7 @@ def test_health_of_nodes(browser):
     assert "it is cordoned: no new replica is placed on it" in text
 
 
-def test_health_of_volumes(browser):
+def test_volumes_are_filtered_by_health(browser):
     make_rows(4)
     Volume.objects.update(state=LifeState.READY, deadline_at=None)
     Replica.objects.update(state=LifeState.READY, deadline_at=None)
@@ -168,7 +168,7 @@ def test_secrets_are_not_shown(browser):
         assert "stored-secret" not in text
 
 
-def test_the_way_in(live_server):
+def test_admin_leads_to_the_login_page(live_server):
     import urllib3
 
     answer = urllib3.request("GET", f"{live_server.url}/admin", redirect=False)
@@ -185,11 +185,11 @@ def test_the_way_in(live_server):
         (1024 * GIB, "1.0 TiB"), (2**63 - 1, "8.0 EiB"), (2**90, "1073741824 EiB"),
     ],
 )  # fmt: skip
-def test_sizes_for_people(count, text):
+def test_sizes_are_shown_with_binary_units(count, text):
     assert size(count) == text
 
 
-def test_shares():
+def test_a_share_shows_a_bar_and_a_percentage():
     assert share(5, 0) == "5 (no limit)"
     text = share(GIB, 4 * GIB, size)
     assert 'width="25.0%"' in text

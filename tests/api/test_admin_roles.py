@@ -31,19 +31,19 @@ def test_a_user_who_may_read_the_api_may_read_the_pages(browser, role):
 
 
 @pytest.mark.parametrize("role", ["STORAGE", "HOST", "NODE"])
-def test_others_do_not_get_in(browser, role):
+def test_other_users_cannot_read_the_pages(browser, role):
     assert of_role(browser, role).status_code == 200, "the form again"
     assert browser.get(page(Volume, "changelist")).status_code == 302
 
 
-def test_a_user_who_is_deactivated_is_out(browser):
+def test_a_deactivated_user_is_logged_out(browser):
     of_role(browser, "MONITOR")
     get_user_model().objects.filter(username="MONITOR").update(is_active=False)
     assert browser.get(page(Volume, "changelist")).status_code == 302
 
 
 @pytest.mark.parametrize("by", ["token", "id"])
-def test_a_token_is_revoked_there(browser, by):
+def test_an_admin_revokes_a_token_or_its_id_on_the_pages(browser, by):
     of_role(browser, "ADMIN")
     token, expires_at = token_issue(name="x", roles=[Role.ADMIN], lifetime=dt.timedelta(hours=1))
     token_id, _ = token_identify(token)
@@ -61,14 +61,14 @@ def test_a_token_is_revoked_there(browser, by):
 
 
 @pytest.mark.parametrize("typed", ["", "a.b.c", "an id with spaces", "x" * 65])
-def test_what_is_no_token_is_not_revoked(browser, typed):
+def test_a_text_that_is_no_token_is_refused_and_not_repeated(browser, typed):
     text = browser.post(page(RevokedToken, "add"), {"token": typed}).text
     assert "errorlist" in text
     assert not typed or f'value="{typed}"' not in text
     assert not RevokedToken.objects.exists()
 
 
-def test_monitor_revokes_nothing(browser):
+def test_monitor_cannot_revoke_tokens(browser):
     of_role(browser, "MONITOR")
     assert browser.get(page(RevokedToken, "add")).status_code == 403
     assert browser.post(page(RevokedToken, "add"), {"token": "x"}).status_code == 403

@@ -18,7 +18,9 @@ Pool = Callable[[int], list[str]]
 @pytest.mark.parametrize(
     ("path", "kind"), [("connect", "ConnectVolume"), ("disconnect", "DisconnectVolume")]
 )
-def test_a_service_asks_the_host(api: Api, pool: Pool, path: str, kind: str) -> None:
+def test_a_service_creates_a_task_for_the_hosts_agent(
+    api: Api, pool: Pool, path: str, kind: str
+) -> None:
     pool(2)
     service, agent = ReleasedClient.of(api, "STORAGE"), ReleasedClient.of(api, "HOST")
     agent.probe(AGENT)
@@ -50,7 +52,7 @@ def test_a_service_asks_the_host(api: Api, pool: Pool, path: str, kind: str) -> 
     assert {"name": "path", "value": "/dev/md/vol"} in ended["taskConfiguration"]
 
 
-def test_refused_without_a_known_volume_host_or_tenant(api: Api, pool: Pool) -> None:
+def test_attaching_is_refused_without_a_known_volume_host_or_tenant(api: Api, pool: Pool) -> None:
     pool(2)
     client = ReleasedClient.of(api, "ADMIN")
     uuid = replicated(api, "vol")
@@ -70,7 +72,7 @@ def test_refused_without_a_known_volume_host_or_tenant(api: Api, pool: Pool) -> 
     assert "no agent on host" in refused.description
 
 
-def test_unpublish_stops_it(api: Api, pool: Pool) -> None:
+def test_unpublish_aborts_an_attachment(api: Api, pool: Pool) -> None:
     pool(2)
     client = ReleasedClient.of(api, "ADMIN")
     client.probe(AGENT)

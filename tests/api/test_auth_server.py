@@ -1,4 +1,4 @@
-"""``/auth_server`` (reference, "Authorization Server Config API's"; contract, section 10)."""
+"""``/auth_server`` (reference, "Authorization Server Config API's")."""
 
 import logging
 
@@ -7,7 +7,7 @@ from django.utils import timezone
 from pydantic import SecretStr
 
 from inventory.models import Backend
-from provisioner.access.authorization_server import authorization_server_forget
+from provisioner.access.authorization_server import authorization_server_clear_cache
 from provisioner.access.models import AuthorizationServer
 from tests.api.wire import bearer, send
 from tests.conftest import Api
@@ -20,7 +20,7 @@ CLIENTS = [(PROVISIONER, "ProvisionerClient"), (NODES, "BackendsClient")]
 
 
 class TestSuccess:
-    def test_real_server_and_back(self, admin, real_server, pool, fleet):
+    def test_a_real_server_can_be_set_and_removed(self, admin, real_server, pool, fleet):
         pool(2)
         body = real_server.body()
         assert admin.get(PATH).body == {}
@@ -40,7 +40,7 @@ class TestSuccess:
         assert admin.get("/info").body["authenticationMode"] == "JWT"
         assert fleet.nodes[0].agent.provisioner.authorization_server is None
 
-    def test_what_the_node_is_given(self, admin, token_server, pool, fleet):
+    def test_nodes_get_what_they_need_to_fetch_tokens(self, admin, token_server, pool, fleet):
         pool(1)
         body = token_server.body(backendsClientScope="s")
         assert admin.post(PATH, body).status == "Success"
@@ -57,7 +57,7 @@ class TestSuccess:
             "caCertificate": "",
         }
 
-    def test_the_token_requests(self, admin, token_server):
+    def test_token_requests_carry_client_secret_and_scope(self, admin, token_server):
         body = token_server.body(provisionerClientScope="a/openid b", backendsClientScope="c")
         assert admin.post(PATH, body).status == "Success"
         assert token_server.asked == [
@@ -84,14 +84,16 @@ class TestSuccess:
         assert token_server.fetched == ["/token", "/token"]
 
     @pytest.mark.parametrize("roles", ["ADMIN", ["ADMIN", "x"]])
-    def test_roles_of_adfs(self, admin, token_server, roles):
+    def test_roles_in_the_form_of_adfs_are_accepted(self, admin, token_server, roles):
         for client, _ in CLIENTS:
             token_server.claims[client] = {
                 "resource_access": None, "azp": None, "appid": client, "roles": roles,
             }  # fmt: skip
         assert admin.post(PATH, token_server.body()).status == "Success"
 
-    def test_https_of_a_private_ca(self, admin, authority, settings, local_mode):
+    def test_a_server_with_a_private_ca_needs_auth_server_ca(
+        self, admin, authority, settings, local_mode
+    ):
         from tests.oidc.token_server import TokenServer
 
         server = TokenServer(authority.server("oidc", ["127.0.0.1"]))
@@ -106,13 +108,13 @@ class TestSuccess:
         finally:
             server.close()
 
-    def test_another_server_takes_its_place(self, admin, token_server, real_server):
+    def test_another_server_replaces_the_present_one(self, admin, token_server, real_server):
         assert admin.post(PATH, token_server.body()).status == "Success"
         assert admin.post(PATH, real_server.body()).status == "Success"
         assert admin.get(PATH).body == real_server.body()
 
     @pytest.mark.parametrize("field", ["provisionerClientScope", "backendsClientScope"])
-    def test_one_changed_field_is_a_change(self, admin, token_server, field):
+    def test_a_body_with_one_changed_field_is_stored(self, admin, token_server, field):
         assert admin.post(PATH, token_server.body()).status == "Success"
         assert admin.post(PATH, token_server.body(**{field: "s"})).status == "Success"
         assert admin.post(PATH, token_server.body(**{field: "s"})).status == "NoChange"
@@ -145,27 +147,29 @@ class TestInput:
             ({"backendsClientScope": ["x"]}, "backendsClientScope"),
         ],
     )
-    def test_is_refused(self, api, token_server, changes, named):
+    def test_a_wrong_field_is_refused_and_named(self, api, token_server, changes, named):
         answer = api.post(PATH, token_server.body(**changes))
         assert (answer.http, answer.status) == (400, "InvalidInput")
         assert named in answer.description
         assert token_server.asked == []
 
-    def test_both_sources_of_keys(self, api, token_server):
+    def test_a_public_key_together_with_a_key_set_is_refused(self, api, token_server):
         body = token_server.body(authorizationServerPublicKey=pem(token_server.key))
         assert api.post(PATH, body).status == "InvalidInput"
 
-    def test_names_in_any_case(self, api, token_server):
+    def test_field_names_may_be_in_any_case(self, api, token_server):
         body = {f" {name.upper()} ": value for name, value in token_server.body().items()}
         assert api.post(PATH, body).status == "Success"
 
 
 class TestDelete:
-    def test_in_local_mode(self, api, local_mode):
+    def test_delete_is_refused_in_local_mode(self, api, local_mode):
         assert api.delete(PATH).status == "InvalidAuthMode"
 
     @pytest.mark.parametrize("fault", ["silent", "down"])
-    def test_not_all_available(self, admin, token_server, pool, fleet, fault):
+    def test_delete_is_refused_while_a_node_is_unavailable(
+        self, admin, token_server, pool, fleet, fault
+    ):
         [only] = pool(1)
         assert admin.post(PATH, token_server.body()).status == "Success"
         if fault == "down":
@@ -179,7 +183,7 @@ class TestDelete:
 
 
 class TestSecrets:
-    def test_are_encrypted_at_rest_and_shown_to_the_admin_only(
+    def test_secrets_are_encrypted_at_rest_and_shown_to_the_admin_only(
         self, admin, token_server, make_user, live_server
     ):
         assert admin.post(PATH, token_server.body()).status == "Success"
@@ -192,7 +196,7 @@ class TestSecrets:
         assert monitor.post(PATH, token_server.body()).http == 403
         assert monitor.delete(PATH).http == 403
 
-    def test_are_not_logged(self, admin, token_server, pool, caplog):
+    def test_secrets_are_not_logged(self, admin, token_server, pool, caplog):
         caplog.set_level(logging.DEBUG)
         pool(1)
         token_server.broken[NODES] = Reply(500)
@@ -204,12 +208,12 @@ class TestSecrets:
         assert "auth_server" in everything
         assert not any(secret in everything for secret in SECRETS.values())
 
-    def test_of_a_lost_key_do_no_harm_and_can_be_set_anew(self, admin, token_server, settings):
+    def test_secrets_that_no_key_decrypts_can_be_set_again(self, admin, token_server, settings):
         assert admin.post(PATH, token_server.body()).status == "Success"
         settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(
             update={"data_keys": (SecretStr("another key" * 4),)}
         )
-        authorization_server_forget()
+        authorization_server_clear_cache()
         hidden = {"provisionerClientSecret": None, "backendsClientSecret": None}
         assert admin.get(PATH).body == token_server.body(**hidden)
         assert send(admin.url, "GET", "/backends", headers=bearer(token_server.token())).http == 200

@@ -44,7 +44,9 @@ NO_TOKEN = {
 class TestRefusals:
     @pytest.mark.parametrize(("client", "name"), CLIENTS)
     @pytest.mark.parametrize("fault", NO_TOKEN)
-    def test_no_token(self, api, token_server, impatient, client, name, fault):
+    def test_a_server_that_issues_no_token_is_refused(
+        self, api, token_server, impatient, client, name, fault
+    ):
         token_server.broken[client], reason = NO_TOKEN[fault]
         began = time.monotonic()
         answer = api.post(PATH, token_server.body())
@@ -56,12 +58,12 @@ class TestRefusals:
         assert api.get(PATH).body == {}
 
     @pytest.mark.parametrize(("client", "name"), CLIENTS)
-    def test_wrong_secret(self, api, token_server, client, name):
+    def test_a_wrong_client_secret_is_refused(self, api, token_server, client, name):
         field = "provisionerClientSecret" if client == PROVISIONER else "backendsClientSecret"
         answer = api.post(PATH, token_server.body(**{field: "wrong"}))
         assert answer.status == f"Create{name}TokenFailed"
 
-    def test_nobody_listens(self, api, token_server):
+    def test_a_server_that_cannot_be_reached_is_refused(self, api, token_server):
         body = token_server.body(authorizationServerTokenURL="http://127.0.0.1:1/token")
         answer = api.post(PATH, body)
         assert answer.status == "CreateProvisionerClientTokenFailed"
@@ -74,11 +76,11 @@ class TestRefusals:
             {"iss": None}, {"resource_access": "x"}, {"resource_access": {"r": {"roles": 5}}},
         ],
     )  # fmt: skip
-    def test_token_that_does_not_count(self, api, token_server, client, name, claims):
+    def test_a_token_with_wrong_claims_is_refused(self, api, token_server, client, name, claims):
         token_server.claims[client] = claims
         assert api.post(PATH, token_server.body()).status == f"Decrypt{name}TokenFailed"
 
-    def test_the_audience_is_demanded_of_the_token_that_nodes_show_us(self, admin, token_server):
+    def test_the_token_that_nodes_send_must_have_the_audience(self, admin, token_server):
         token_server.claims[PROVISIONER] = {"aud": "the nodes"}
         assert admin.post(PATH, token_server.body()).status == "Success"
         token_server.claims[NODES] = {"aud": "other"}
@@ -86,14 +88,16 @@ class TestRefusals:
         assert answer.status == "DecryptBackendsClientTokenFailed"
         assert "'provisioner'" in answer.description
 
-    def test_issuer_and_audience_do_not_matter_where_none_is_set(self, api, token_server):
+    def test_issuer_and_audience_are_not_checked_unless_set(self, api, token_server):
         token_server.claims = {client: {"iss": "x", "aud": "y"} for client, _ in CLIENTS}
         body = token_server.body(authorizationServerIssuer=None, authorizationServerAudience=None)
         assert api.post(PATH, body).status == "Success"
 
     @pytest.mark.parametrize(("client", "name"), CLIENTS)
     @pytest.mark.parametrize("forgery", ["none", "HS256", "foreign", "kid", "text", "no kid"])
-    def test_forged_signatures(self, api, token_server, client, name, forgery):
+    def test_a_token_with_a_forged_signature_is_refused(
+        self, api, token_server, client, name, forgery
+    ):
         public = pem(token_server.key)
         stranger = key(1)
 
@@ -119,7 +123,7 @@ class TestRefusals:
             Reply(302, b"", {"Location": "/elsewhere"}), Reply(seconds=2),
         ],
     )  # fmt: skip
-    def test_key_set_that_cannot_be_read(self, api, token_server, impatient, reply):
+    def test_a_key_set_that_cannot_be_read_is_refused(self, api, token_server, impatient, reply):
         token_server.broken["/jwks"] = reply
         answer = api.post(PATH, token_server.body())
         assert answer.status == "DecryptProvisionerClientTokenFailed"
@@ -133,17 +137,19 @@ class TestRefusals:
             {"nodes-resource": {}}, {"prov-resource": {"roles": ["admin"]}},
         ],
     )  # fmt: skip
-    def test_no_admin(self, api, token_server, client, name, access):
+    def test_a_client_without_the_role_admin_is_refused(
+        self, api, token_server, client, name, access
+    ):
         token_server.claims[client] = {"resource_access": access}
         assert api.post(PATH, token_server.body()).status == f"{name}Unauthorized"
 
-    def test_roles_beside_resource_access_do_not_count(self, api, token_server):
+    def test_roles_outside_of_resource_access_do_not_count(self, api, token_server):
         token_server.claims[NODES] = {"resource_access": {}, "roles": ["ADMIN"]}
         answer = api.post(PATH, token_server.body())
         assert answer.status == "BackendsClientUnauthorized"
         assert "'nodes-resource'" in answer.description
 
-    def test_silent_node(self, api, token_server, pool):
+    def test_a_server_is_refused_while_a_node_is_unavailable(self, api, token_server, pool):
         first, second = pool(2)
         Backend.objects.filter(pk=second).update(available_until=timezone.now())
         for status in ("NotAvailable", "NotAvailable"):
@@ -154,7 +160,9 @@ class TestRefusals:
         assert api.get(PATH).body == {}
 
     @pytest.mark.parametrize("fault", ["refuse", "down"])
-    def test_node_that_does_not_take_it(self, api, token_server, pool, fleet, fault):
+    def test_a_server_is_refused_if_a_node_does_not_accept_it(
+        self, api, token_server, pool, fleet, fault
+    ):
         _, second = pool(2)
         faults = fleet.nodes[1].faults
         if fault == "down":
@@ -167,7 +175,7 @@ class TestRefusals:
         assert api.get(PATH).body == {}
         assert api.get("/info").body["authenticationMode"] == "JWT"
 
-    def test_codes_come_in_the_order_of_the_reference(self, admin, token_server, pool):
+    def test_checks_run_in_the_order_of_the_reference(self, admin, token_server, pool):
         pool(1)
         assert admin.post(PATH, token_server.body()).status == "Success"
         Backend.objects.update(available_until=timezone.now())

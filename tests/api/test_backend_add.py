@@ -1,4 +1,4 @@
-"""``POST /backends`` (contract, section 3)."""
+"""``POST /backends``."""
 
 import json
 import ssl
@@ -24,7 +24,7 @@ def node(fleet):
     return fleet.nodes[0]
 
 
-def test_add(api, node):
+def test_an_added_node_is_listed_with_its_facts(api, node):
     answer = api.post("/backends", body(node, rack="r1", zone="z1", region="e1", hostId="h1"))
     assert answer.http == 200
     assert answer.body == SUCCESS | {"persistentID": node.persistent_id}
@@ -59,7 +59,7 @@ def test_add(api, node):
     ]
 
 
-def test_what_is_not_set_is_left_out(api, node):
+def test_fields_that_are_not_set_are_left_out(api, node):
     backend = shown(api, add(api, node))
     assert {"rack", "zone", "region", "hostId", "lastProbTime"}.isdisjoint(backend)
 
@@ -85,7 +85,7 @@ def test_add_writes_the_settings_onto_the_node(api, node, authority):
     assert 29.9 < life.total_seconds() / 86400 <= 30
 
 
-def test_public_url_is_told_to_nodes(api, node, settings):
+def test_nodes_get_the_public_url(api, node, settings):
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(
         update={"public_url": "https://pool.example:8090", "probe_interval_seconds": 7}
     )
@@ -95,7 +95,7 @@ def test_public_url_is_told_to_nodes(api, node, settings):
     assert shown(api, persistent_id)["probeInterval"] == 7
 
 
-def test_host_id_of_the_node_itself(api, fleet):
+def test_the_host_id_defaults_to_the_one_that_the_node_reports(api, fleet):
     first, second, third = fleet.nodes[:3]
     first.change(host_id="own")
     assert shown(api, add(api, first))["hostId"] == "own"
@@ -134,7 +134,7 @@ def test_addresses_are_tried_in_order(api, node):
     assert shown(api, node.persistent_id)["mgmtIPs"] == ["127.0.0.9", "localhost", "127.0.0.1"]
 
 
-def test_known_address(api, fleet):
+def test_an_address_of_the_pool_is_refused(api, fleet):
     first, second = fleet.nodes[:2]
     add(api, first)
     before = settings_of(first)
@@ -148,7 +148,7 @@ def test_known_address(api, fleet):
     add(api, second)
 
 
-def test_known_node_at_another_address(api, node):
+def test_a_known_node_at_another_address_is_refused(api, node):
     add(api, node)
     BackendAddress.objects.update(address="10.9.9.9")
     before = settings_of(node)
@@ -161,7 +161,7 @@ def test_known_node_at_another_address(api, node):
     assert settings_of(node) == before
 
 
-def test_known_host(api, fleet):
+def test_a_host_that_runs_a_backend_is_refused(api, fleet):
     add(api, fleet.nodes[0], hostId="h1")
     assert refused(
         api.post("/backends", body(fleet.nodes[1], hostId="h1")),
@@ -171,7 +171,7 @@ def test_known_host(api, fleet):
     assert settings_of(fleet.nodes[1]) is None
 
 
-def test_node_without_ssd(api, node):
+def test_a_node_without_ssd_is_refused(api, node):
     node.change(ssds=())
     assert refused(
         api.post("/backends", body(node)),
@@ -181,7 +181,7 @@ def test_node_without_ssd(api, node):
 
 
 @pytest.mark.parametrize("field", ["rack", "zone", "region"])
-def test_location_of_more_than_255_characters(api, node, field):
+def test_a_location_of_more_than_255_characters_is_refused(api, node, field):
     add(api, node, **{field: "x" * 255})
     assert shown(api, node.persistent_id)[field] == "x" * 255
     refusal = f"{field} has 256 characters, at most 255 are allowed; it begins with '{'y' * 40}'"
@@ -193,7 +193,7 @@ def test_location_of_more_than_255_characters(api, node, field):
     assert shown(api, node.persistent_id)[field] == "x" * 255
 
 
-def test_incompatible_version(api, node):
+def test_a_node_of_an_incompatible_version_is_refused(api, node):
     for version in ("2.9.1", "4.0", "30.1", "beta"):
         node.change(version=version)
         assert refused(
@@ -214,29 +214,29 @@ def not_available(api, node, *words):
     assert api.get("/backends").body == []
 
 
-def test_node_that_is_down(api, node):
+def test_a_node_that_is_down_is_refused(api, node):
     node.faults.go_down()
     not_available(api, node, "refused")
 
 
-def test_node_that_fails(api, node):
+def test_a_node_that_fails_is_refused(api, node):
     node.faults.fail(path="/v1/node")
     not_available(api, node, "HTTP status 500")
 
 
-def test_node_that_refuses(api, node):
+def test_a_node_that_refuses_is_refused_with_its_reason(api, node):
     node.faults.refuse(RefusalCode.UNAVAILABLE, path="/v1/node")
     not_available(api, node, "UNAVAILABLE", "a simulated fault")
 
 
-def test_node_that_is_too_slow(api, node):
+def test_a_node_that_is_too_slow_is_refused(api, node):
     node.faults.slow(9_000, path="/v1/node")
     started = time.monotonic()
     not_available(api, node)
     assert time.monotonic() - started < 9
 
 
-def test_node_that_does_not_take_the_settings(api, node):
+def test_a_node_that_does_not_accept_the_settings_is_refused(api, node):
     node.faults.refuse(RefusalCode.UNAVAILABLE, method="PUT", path="/v1/node/provisioner")
     assert refused(
         api.post("/backends", body(node)),
@@ -288,8 +288,8 @@ def token_fleets(fleet, authority, tmp_path):
         yield first.nodes[0], second.nodes[0]
 
 
-def test_each_node_is_shown_its_own_token_alone(api, token_fleets):
-    """A token that a hostile node received is useless at another node."""
+def test_each_node_gets_only_its_own_token(api, token_fleets):
+    """If a malicious node receives a token, the token is useless at other nodes."""
     places = [{"mgmtIPs": [node.address], "mgmtPort": node.port} for node in token_fleets]
     assert api.post("/backends", places[0]).status == "NotAvailable"
     for place, token in zip(places, TOKENS, strict=True):
@@ -302,7 +302,7 @@ def test_each_node_is_shown_its_own_token_alone(api, token_fleets):
     assert not any(token in shown + stored for token in TOKENS)
 
 
-def test_no_two_nodes_have_one_token(api, token_fleets):
+def test_two_nodes_cannot_have_the_same_token(api, token_fleets):
     first, second = ({"mgmtIPs": [n.address], "mgmtPort": n.port} for n in token_fleets)
     added = api.post("/backends", first | {"nodeToken": TOKENS[0]}).body["persistentID"]
     for token in (TOKENS[0], TOKENS[1]):
@@ -317,14 +317,14 @@ def test_no_two_nodes_have_one_token(api, token_fleets):
     assert Backend.objects.get(pk=added).encrypted_token == ""
 
 
-def test_a_token_that_no_header_carries_or_anybody_guesses(api):
+def test_a_token_that_is_short_or_fits_no_header_is_refused(api):
     for token in ("short", "x" * 513, "with a space" * 4, "ä" * 40):
         place = {"mgmtIPs": ["127.0.0.1"], "nodeToken": token}
         answer = api.post("/backends", place)
         assert (answer.http, answer.status) == (400, "InvalidInput")
 
 
-def test_node_without_persistent_id(api, fleet, authority):
+def test_a_node_without_persistent_id_is_refused(api, fleet, authority):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Anonymous)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(*authority.node("anonymous", ["127.0.0.1"]))
@@ -370,7 +370,7 @@ def test_node_without_persistent_id(api, fleet, authority):
         ({"mgmtIPs": ["10.0.0.1"], "hostId": "a" * 65}, "hostId = 'aaa"),
     ],
 )
-def test_wrong_fields(api, fields, description):
+def test_a_wrong_field_is_refused_and_named(api, fields, description):
     answer = api.post("/backends", fields)
     assert (answer.http, answer.status) == (400, "InvalidInput")
     assert description in answer.description

@@ -1,4 +1,4 @@
-"""``/backends``: read and change; ``/info`` (contract, section 3)."""
+"""``/backends``: read and change; ``/info``."""
 
 import pytest
 from django.utils import timezone
@@ -20,20 +20,20 @@ def node(fleet):
 # reading
 
 
-def test_list_is_by_id_and_one_is_a_list(api, pool):
+def test_backends_are_listed_by_id_and_one_backend_is_a_list_too(api, pool):
     ids = pool(3)
     assert [backend["persistentID"] for backend in api.get("/backends").body] == sorted(ids)
     assert [b["persistentID"] for b in api.get(f"/backends/{ids[1]}").body] == [ids[1]]
     assert api.get("/backends/unknown").body == []
 
 
-def test_backend_that_is_silent_is_unavailable(api, pool):
+def test_a_backend_that_is_silent_is_unavailable(api, pool):
     [persistent_id] = pool(1)
     Backend.objects.update(available_until=timezone.now())
     assert shown(api, persistent_id)["state"] == "Unavailable"
 
 
-def test_what_is_claimed_is_not_available(api, pool):
+def test_claimed_capacity_is_not_available(api, pool):
     [persistent_id] = pool(1)
     Backend.objects.update(used_iops=600, used_bw=16)
     Ssd.objects.filter(backend=persistent_id, name="SSD 1").update(used_bytes=5)
@@ -45,7 +45,7 @@ def test_what_is_claimed_is_not_available(api, pool):
     assert backend["numberOfSSDs"] == 3
 
 
-def test_info(api, pool):
+def test_info_shows_free_space_and_health_without_credentials(api, pool):
     ids = pool(3)
     Backend.objects.filter(pk=ids[0]).update(available_until=timezone.now())
     Ssd.objects.filter(backend=ids[1], name="SSD 1").update(used_bytes=7)
@@ -80,7 +80,7 @@ def test_roles_without_the_right_are_refused(api, pool, fleet):
 # changing
 
 
-def test_update(api, node):
+def test_an_update_changes_the_given_fields_and_the_node_gets_them(api, node):
     add(api, node, rack="r1", zone="z1", hostId="h1")
     before = settings_of(node)
     answer = api.put(f"/backends/{node.persistent_id}", {"rack": "r2", "inUse": False})
@@ -101,7 +101,7 @@ def test_update(api, node):
 
 
 @pytest.mark.parametrize("empty", [None, ""])
-def test_update_clears(api, node, empty):
+def test_an_update_with_null_or_an_empty_text_clears_a_field(api, node, empty):
     add(api, node, rack="r1", zone="z1", region="e1", hostId="h1")
     cleared = {"rack": empty, "Zone": empty, "region": empty, "hostId": empty}
     assert api.put(f"/backends/{node.persistent_id}", cleared).body == SUCCESS
@@ -110,7 +110,7 @@ def test_update_clears(api, node, empty):
 
 
 @pytest.mark.parametrize("given", [{}, {"inUse": None, "mgmtPort": None}])
-def test_update_that_gives_nothing(api, node, given):
+def test_an_update_without_values_changes_nothing(api, node, given):
     add(api, node, rack="r1")
     before = settings_of(node)
     assert api.put(f"/backends/{node.persistent_id}", given).body == SUCCESS
@@ -118,7 +118,7 @@ def test_update_that_gives_nothing(api, node, given):
     assert settings_of(node) == before
 
 
-def test_update_of_a_node_that_is_down(api, node):
+def test_a_node_that_is_down_can_be_updated(api, node):
     add(api, node)
     node.faults.go_down()
     assert api.put(f"/backends/{node.persistent_id}", {"rack": "r2"}).body == SUCCESS
@@ -126,7 +126,7 @@ def test_update_of_a_node_that_is_down(api, node):
 
 
 @pytest.mark.parametrize("given", [{}, {"rack": "r"}, {"mgmtPort": 1}])
-def test_update_of_an_unknown_backend(api, given):
+def test_an_update_of_an_unknown_backend_is_refused(api, given):
     assert refused(
         api.put("/backends/unknown", given),
         "NotExists",
@@ -134,7 +134,7 @@ def test_update_of_an_unknown_backend(api, given):
     )
 
 
-def test_update_to_a_host_that_has_a_backend(api, fleet):
+def test_an_update_to_a_host_that_has_a_backend_is_refused(api, fleet):
     first, second = fleet.nodes[:2]
     add(api, first, hostId="h1")
     add(api, second, hostId="h2", rack="r")
@@ -149,7 +149,7 @@ def test_update_to_a_host_that_has_a_backend(api, fleet):
     assert api.put(f"/backends/{second.persistent_id}", {"hostId": "h2"}).body == SUCCESS
 
 
-def test_update_of_the_port(api, fleet):
+def test_a_new_port_is_stored_only_if_the_node_answers_there(api, fleet):
     """The row has a wrong port; the node listens on the given one."""
     node, other = fleet.nodes[:2]
     add(api, node)
@@ -175,7 +175,7 @@ def test_update_of_the_port(api, fleet):
     assert settings_of(node).tags == (Tag(name="rack", value="x"),)
 
 
-def test_update_to_a_port_that_is_taken(api, pool, fleet):
+def test_an_update_to_a_port_of_another_backend_is_refused(api, pool, fleet):
     first, second = pool(2)
     answer = api.put(f"/backends/{first}", {"mgmtPort": fleet.nodes[1].port})
     assert refused(
@@ -189,7 +189,7 @@ def test_update_to_a_port_that_is_taken(api, pool, fleet):
     ("field", "value"),
     [("mgmtPort", 0), ("mgmtPort", "x"), ("inUse", "perhaps"), ("hostId", "a b"), ("rack", [1])],
 )
-def test_wrong_update(api, pool, field, value):
+def test_an_update_with_a_wrong_field_is_refused(api, pool, field, value):
     [persistent_id] = pool(1)
     answer = api.put(f"/backends/{persistent_id}", {field: value})
     assert (answer.http, answer.status) == (400, "InvalidInput")
@@ -204,7 +204,7 @@ def test_ipv6_portal_is_shown(api, node):
     ]
 
 
-def test_node_with_a_drive_that_is_not_certified(api, node):
+def test_a_node_with_a_drive_that_is_not_certified_is_not_certified(api, node):
     ssds = [ssd.model_copy(update={"certified": n > 0}) for n, ssd in enumerate(_ssds(node))]
     node.change(ssds=tuple(ssds))
     assert shown(api, add(api, node))["certified"] is False

@@ -267,7 +267,7 @@ def basic(api: Api) -> Api:
 
 
 @pytest.mark.parametrize("path", QUERIES)
-def test_bad_queries(api: Api, path: str) -> None:
+def test_bad_query_fields_are_refused(api: Api, path: str) -> None:
     names = ["hostId", "taskId"] if path == "/tasks" else ["hostId", "volId", "hostID", "marker"]
     known = {name.lower() for name in names}
     for name in names:
@@ -301,7 +301,7 @@ def _query_fields(path: str) -> set[str]:
 
 
 @pytest.mark.parametrize("request_line", WITH_ID)
-def test_bad_ids_in_paths(api: Api, request_line: str) -> None:
+def test_bad_ids_in_paths_are_refused(api: Api, request_line: str) -> None:
     before = counts()
     for value in ("a b", "\0", "x" * 300, "é", "..%2f..", "a\nb", "\u202e", "%", "' OR 1=1 --"):
         answer = send(api, request_line.format(quote(value, safe="")), {})
@@ -315,7 +315,7 @@ def test_bad_ids_in_paths(api: Api, request_line: str) -> None:
 
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: body.request)
-def test_bodies_that_are_no_objects(api: Api, basic: Api, body: Body) -> None:
+def test_bodies_that_are_no_objects_are_refused(api: Api, basic: Api, body: Body) -> None:
     caller = basic if body.request == "POST /token" else api
     for wrong in ([], [1], "x", 5, True):
         answer = send(caller, body.request, wrong)

@@ -18,7 +18,7 @@ ZONE = "nova"
 
 
 class Cinder:
-    """One back end of Cinder: the operations of its driver, and their requests."""
+    """A back end of Cinder: the operations of its driver, and their requests."""
 
     def __init__(self, api: Api, replicas: int) -> None:
         self.client = ReleasedClient.of(api, "STORAGE")
@@ -33,7 +33,9 @@ class Cinder:
         return str(self.client.call("POST", "volumes", self._volume(zone)[1]).description)
 
     def attach(self, volume: str, host: str) -> list[dict[str, Any]]:
-        """Attach; returns what Nova gets: the replicas with target and portals."""
+        """Attach the volume. Returns the data that Nova gets: the replicas with target and
+        portals.
+        """
         self.client.probe(DRIVER, host)
         published = self.client.call("POST", "publish", {"hostId": host, "volId": volume})
         assert published.status in {"Success", "AlreadyPublished"}, published
@@ -141,7 +143,9 @@ def test_a_storage_token_is_enough(api: Api, simple: Cinder) -> None:
 
 
 def test_it_attaches_every_replica(replicated: Cinder) -> None:
-    """Also if the host's agent has probed: the driver's probe comes last."""
+    """This works even if the agent of the host sends probes, because the driver's probe comes
+    last.
+    """
     replicated.client.probe(AGENT, FIRST)
     volume = replicated.create()
     replicas = replicated.attach(volume, FIRST)
@@ -173,9 +177,7 @@ def test_live_migration_ends_with_one_host(api: Api, replicated: Cinder) -> None
     nothing_is_left(api)
 
 
-def test_a_live_migration_that_is_given_up_ends_with_the_first_host(
-    api: Api, replicated: Cinder
-) -> None:
+def test_a_failed_live_migration_ends_with_the_first_host(api: Api, replicated: Cinder) -> None:
     volume = replicated.create()
     before = replicated.attach(volume, FIRST)
     replicated.attach(volume, SECOND)
@@ -203,7 +205,9 @@ def test_retype_to_another_back_end_leaves_nothing_of_the_first(
     assert len(replicated.attach(new, SECOND)) == 2
 
 
-def test_retype_of_a_volume_in_use(api: Api, simple: Cinder, replicated: Cinder) -> None:
+def test_a_volume_in_use_is_retyped_to_another_back_end(
+    api: Api, simple: Cinder, replicated: Cinder
+) -> None:
     """Nova attaches the new volume to the same host, and then detaches the old one."""
     old = simple.create()
     simple.attach(old, FIRST)

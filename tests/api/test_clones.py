@@ -7,7 +7,15 @@ import pytest
 from inventory.models import Backend, Ssd
 from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.nodes.wire import SourceKind
-from tests.api.snapshot_steps import assigned, clone, cloned, consumed, snap, snapped, tenant
+from tests.api.snapshot_steps import (
+    clone,
+    cloned,
+    consumed,
+    created_snapshot_volume,
+    snap,
+    snapped,
+    tenant,
+)
 from tests.api.volume_steps import GIB, created, probe_host, published, volume
 from tests.conftest import Api
 from volumes.audit import audit
@@ -21,7 +29,7 @@ def ssds(uuid: str) -> list[str]:
     return [p.ssd.ssd_id for p in Replica.objects.get(uuid=uuid).sub_volumes.all()]
 
 
-def test_a_thin_volume_on_the_ssds_of_its_source(
+def test_a_clone_is_a_thin_volume_on_the_ssds_of_its_source(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     nodes = pool(3)
@@ -67,7 +75,7 @@ def test_a_thin_volume_on_the_ssds_of_its_source(
         (100, 100, 100),
     ],
 )
-def test_capacity_and_reserved_space(
+def test_a_clone_has_the_requested_capacity_and_reserved_space(
     api: Api, pool: Pool, capacity: object, percent: int | None, reserved: int
 ) -> None:
     pool(1)
@@ -79,14 +87,14 @@ def test_capacity_and_reserved_space(
     assert audit() == []
 
 
-def test_smaller_than_its_source(api: Api, pool: Pool) -> None:
+def test_a_clone_smaller_than_its_source_is_refused(api: Api, pool: Pool) -> None:
     pool(1)
     answer = clone(api, created(api, "v"), "c", capacity=9)
     assert (answer.http, answer.status) == (200, "InvalidSize")
     assert answer.description == "capacity = 9: must be at least the source's 10 GiB"
 
 
-def test_has_its_own_life(api: Api, pool: Pool) -> None:
+def test_a_clone_is_independent_of_its_source(api: Api, pool: Pool) -> None:
     pool(1)
     source = created(api, "v")
     uuid = cloned(api, source, "c", capacity=20)
@@ -102,10 +110,10 @@ def test_has_its_own_life(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_of_a_snapshot_volume_and_of_a_clone(api: Api, pool: Pool) -> None:
+def test_snapshot_volumes_and_clones_can_be_cloned(api: Api, pool: Pool) -> None:
     pool(1)
     made = snapped(api, created(api, "v"), "s")
-    shown = assigned(api, made, "sv")
+    shown = created_snapshot_volume(api, made, "sv")
     uuid = cloned(api, shown, "c")
     assert api.delete(f"/volumes/{shown}").status == "Success"
     assert api.delete(f"/snapshots/{made}").status == "Success"
@@ -113,7 +121,7 @@ def test_of_a_snapshot_volume_and_of_a_clone(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_of_an_exclusive_class(api: Api, pool: Pool) -> None:
+def test_a_clone_of_an_exclusive_class_may_share_its_ssd(api: Api, pool: Pool) -> None:
     pool(1)
     alone = {"name": "gold", "shareSSDBetweenVolumes": False}
     uuid = cloned(api, created(api, "v", storageClass=alone), "c")
@@ -121,7 +129,7 @@ def test_of_an_exclusive_class(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_of_nothing_and_of_a_replicated_volume(api: Api, pool: Pool) -> None:
+def test_a_clone_of_an_unknown_or_replicated_volume_is_refused(api: Api, pool: Pool) -> None:
     pool(2)
     assert clone(api, "none", "c").status == "NotExists"
     source = created(api, "v", storageClass={"numReplicas": 2})
@@ -129,7 +137,7 @@ def test_of_nothing_and_of_a_replicated_volume(api: Api, pool: Pool) -> None:
     assert Volume.objects.count() == 1
 
 
-def test_already_exists(api: Api, pool: Pool) -> None:
+def test_a_uuid_or_alias_of_another_volume_is_refused(api: Api, pool: Pool) -> None:
     pool(1)
     source = created(api, "v")
     answer = clone(api, source, "v")
@@ -142,7 +150,7 @@ def test_already_exists(api: Api, pool: Pool) -> None:
     cloned(api, source, "c")
 
 
-def test_budget_and_room(api: Api, pool: Pool) -> None:
+def test_a_clone_is_refused_without_budget_or_space(api: Api, pool: Pool) -> None:
     pool(1)
     tenant(api, "t1", 25)
     source = created(api, "v", "/t1/volumes")
@@ -167,7 +175,7 @@ def test_tenants_clone_only_their_volumes(api: Api, pool: Pool) -> None:
 
 
 def test_a_limited_clone_needs_a_node_that_limits(api: Api, pool: Pool) -> None:
-    """A clone lies where its source lies, so no other node can be chosen."""
+    """A clone is placed where its source is, so no other node can be chosen."""
     pool(1)
     limited = created(api, "v", storageClass={"maxIOPSPerGB": 5})
     free = created(api, "w")
@@ -178,7 +186,7 @@ def test_a_limited_clone_needs_a_node_that_limits(api: Api, pool: Pool) -> None:
     assert cloned(api, free, "d")
 
 
-def test_bad_input(api: Api, pool: Pool) -> None:
+def test_wrong_fields_are_refused(api: Api, pool: Pool) -> None:
     pool(1)
     source = created(api, "v", storageClass={"maxBWPerGB": 2**50})
     for fields, words in (

@@ -52,14 +52,16 @@ def test_one_more_waits_for_a_turn(busy: Api) -> None:
         assert answer.result(30).http == 200
 
 
-def test_a_caller_without_a_free_turn_is_answered_nothing_from_memory(busy: Api) -> None:
-    """A request that would have to wait for its turn is not in :mod:`known_answers` meanwhile."""
+def test_a_caller_without_a_free_turn_gets_no_answer_from_memory(busy: Api) -> None:
+    """A request that would have to wait for its turn is not answered from the cache
+    (:mod:`known_answers`).
+    """
     caller = Caller("tester", frozenset({Role.ADMIN}))
     assert not concurrency.has_turn(caller)
     assert concurrency.has_turn(Caller("another", frozenset({Role.ADMIN})))
 
 
-def test_a_wait_ends_with_429(busy: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wait_for_a_turn_ends_with_429(busy: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(concurrency, "TURN_SECONDS", 0.05)
     answer = get(busy, "/tasks")
     description = refused(answer, 429, "TooManyRequests")
@@ -67,7 +69,7 @@ def test_a_wait_ends_with_429(busy: Api, monkeypatch: pytest.MonkeyPatch) -> Non
     assert answer.headers["Retry-After"] == "1"
 
 
-def test_nobody_has_more_than_three_quarters_of_the_places(
+def test_a_caller_has_at_most_three_quarters_of_the_places(
     busy: Api, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A caller that occupies three quarters of the places is refused."""
@@ -87,12 +89,12 @@ def test_nobody_has_more_than_three_quarters_of_the_places(
     "other",
     [{"roles": ["MONITOR"]}, {"roles": ["ADMIN"], "tenant": "t2"}, {"roles": ["HOST"]}],
 )
-def test_others_are_served(busy: Api, other: dict[str, object]) -> None:
+def test_other_callers_are_served(busy: Api, other: dict[str, object]) -> None:
     roles = other.pop("roles")
     assert get(busy.as_role(*roles, **other), "/tasks").http == 200  # type: ignore[misc,arg-type]
 
 
-def test_each_host_counts_alone(
+def test_each_host_is_a_caller_of_its_own(
     busy: Api, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(concurrency, "TURN_SECONDS", 0.05)
@@ -112,7 +114,7 @@ def test_by_default_three_quarters_of_the_threads_are_one_callers(settings: Sett
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_health_checks_are_of_nobody(busy: Api, path: str) -> None:
+def test_health_checks_need_no_turn(busy: Api, path: str) -> None:
     assert get(busy, path).http == 200
 
 

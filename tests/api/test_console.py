@@ -43,7 +43,7 @@ def test_only_superusers_see_users_and_roles(browser, role):
 
 
 def found(browser, text):
-    """Titles and addresses that the search finds."""
+    """Return the titles and URLs that the search finds."""
     shown = browser.get("/admin/search/", {"s": text, "extended": 1}).text
     return dict(re.findall(r'href="([^"]*)"\s+data-title="([^"]*)"', shown))
 
@@ -90,12 +90,12 @@ def test_a_text_that_names_nothing_finds_nothing(browser, rows, text):
     assert found(browser, text) == {}
 
 
-def test_a_search_costs_one_query_for_each_kind(browser, rows, django_assert_num_queries):
+def test_a_search_needs_one_query_for_each_kind(browser, rows, django_assert_num_queries):
     with django_assert_num_queries(2 + 8):  # session and user
         found(browser, "base")
 
 
-def test_who_is_logged_out_finds_nothing(browser, rows):
+def test_the_search_needs_a_login(browser, rows):
     browser.logout()
     assert browser.get("/admin/search/", {"s": "database"}).status_code == 302
 

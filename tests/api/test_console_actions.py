@@ -1,5 +1,5 @@
-"""The actions of the console: each asks first, does what the operation of the API does, shows its
-refusals, and is refused to whom the API refuses it.
+"""The actions of the console. Each asks for confirmation, does the same as the operation of the
+API, shows its refusals, and is refused to users whom the API refuses.
 """
 
 import re
@@ -95,14 +95,14 @@ def operator(base_rows: None) -> Client:
 
 @pytest.fixture
 def barred() -> Iterator[Callable[[bool], None]]:
-    """Bars all writes, and allows them again."""
+    """Bar all writes, and allow them again at the end."""
 
     def bar(is_barred: bool) -> None:
         Pool.objects.update(doubt=OLD if is_barred else "")
-        writes.writes_forget()
+        writes.writes_clear_cache()
 
     yield bar
-    writes.writes_forget()
+    writes.writes_clear_cache()
 
 
 def errors(text: str) -> str:
@@ -117,14 +117,14 @@ def test_each_action_is_an_operation_of_the_permission_table() -> None:
     assert {action.name for action in ACTIONS} == set(CASES)
 
 
-def test_each_change_of_the_api_is_an_action_or_says_why_not() -> None:
+def test_each_change_of_the_api_has_an_action_or_a_reason_why_not() -> None:
     changes = {line for line, roles in ALLOWED.items() if Role.MONITOR not in roles}
     changes |= {"token.create"}
     assert {action.endpoint.line for action in ACTIONS} | set(NOT_IN_THE_CONSOLE) == changes
     assert {action.endpoint.line for action in ACTIONS}.isdisjoint(NOT_IN_THE_CONSOLE)
 
 
-def test_it_asks_first_and_is_then_done_once(
+def test_an_action_asks_first_and_is_then_done_once(
     action: Action, case: Case, world: World, operator: Client, barred: Callable[[bool], None]
 ) -> None:
     row = case.row(world)
@@ -135,7 +135,7 @@ def test_it_asks_first_and_is_then_done_once(
     assert action.says.split(":")[0] in shown.text
     assert state() == before
     typed = case.typed(world) | {"idempotency_key": key_of(shown.text)}
-    if not action.endpoint.view.goes_on:
+    if not action.endpoint.view.allowed_while_barred:
         barred(True)
         before = state()
         assert OLD in operator.post(address(action, row), typed).text
@@ -165,7 +165,7 @@ def test_it_asks_first_and_is_then_done_once(
 
 
 def counted() -> dict[str, int]:
-    """How many rows there are."""
+    """Return the number of rows."""
     return {label: len(rows) for label, rows in state().items()}
 
 
@@ -187,7 +187,7 @@ def test_monitor_sees_and_calls_only_what_the_api_allows(action: Action, base_ro
     assert state() == before
 
 
-def test_a_form_of_another_site_is_refused(world: World) -> None:
+def test_a_form_sent_from_another_site_is_refused(world: World) -> None:
     operator = user_of("ADMIN", enforce_csrf_checks=True)
     node = world.backend()
     [cordon] = [action for action in ACTIONS if action.name == "cordon"]
@@ -273,7 +273,7 @@ def test_the_form_shows_what_the_api_says(
 def test_a_caller_of_another_tenant_gets_what_the_api_answers(
     action: Action, base_rows: None
 ) -> None:
-    """Nothing: neither objects of other tenants, nor what concerns the pool."""
+    """The caller sees neither objects of other tenants, nor objects of the pool."""
     if action.name == "issue_token":
         return  # tests/api/test_console_tenants.py: it is a token of the caller's own tenant
     make_rows(2)

@@ -1,4 +1,4 @@
-"""The overview and the topology of the console, and the pages of objects: what they say."""
+"""The overview, the topology, and the pages of objects in the console show the right data."""
 
 import datetime as dt
 import html
@@ -25,7 +25,7 @@ from tasks.models import Task, TaskState
 from tests.api.admin_login_steps import of_role
 from tests.api.admin_pages import GIB, make_rows, page
 from volumes.health import Health
-from volumes.health_selectors import pool_numbers_cache
+from volumes.health_selectors import pool_counts_cache
 from volumes.models import Drain, Orphan, Replica, Snapshot, Tenant, Volume
 
 DAY = dt.timedelta(days=1)
@@ -36,13 +36,13 @@ def rows(db):
     make_rows(4)
     Volume.objects.update(state=LifeState.READY, deadline_at=None)
     Replica.objects.update(state=LifeState.READY, deadline_at=None)
-    pool_numbers_cache.forget()
+    pool_counts_cache.forget()
     yield
-    pool_numbers_cache.forget()
+    pool_counts_cache.forget()
 
 
 def words(answer):
-    """The text of a page, without markup."""
+    """Return the text of a page, without markup."""
     body = re.sub(r"<(script|style).*?</\1>", " ", answer.text, flags=re.DOTALL)
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
 
@@ -83,7 +83,7 @@ def test_the_forecast_continues_the_trend_of_the_samples(db):
     assert round(trend.days_left) == 6
 
 
-def test_a_pool_that_does_not_grow_never_fills(db):
+def test_the_forecast_has_no_end_if_the_use_does_not_grow(db):
     for days in (2, 1, 0):
         sample(days * DAY, 500)
     trend = capacity_trend()
@@ -150,9 +150,9 @@ def test_a_pool_in_order_needs_no_attention(browser, db):
     assert "all volumes and nodes are healthy" in text
 
 
-def test_the_overview_costs_the_same_for_more_rows(browser, rows):
+def test_the_overview_needs_the_same_queries_for_more_rows(browser, rows):
     def cost():
-        pool_numbers_cache.forget()
+        pool_counts_cache.forget()
         with CaptureQueriesContext(connection) as queries:
             assert browser.get("/admin/overview/").status_code == 200
         return len(queries)
@@ -163,14 +163,14 @@ def test_the_overview_costs_the_same_for_more_rows(browser, rows):
     assert cost() == before <= 26
 
 
-def test_the_panels_are_a_fragment(browser, rows):
+def test_the_panels_are_a_fragment_of_the_overview(browser, rows):
     text = browser.get("/admin/overview/").text
     assert "<html" not in text
     assert "Needs attention" in text
 
 
 @pytest.mark.parametrize("path", ["/admin/overview/", "/admin/topology/"])
-def test_who_may_not_see_the_nodes_does_not_see_the_pool(browser, rows, path):
+def test_users_who_may_not_see_nodes_do_not_see_the_pool(browser, rows, path):
     browser.logout()
     assert browser.get(path).status_code == 302
     user = get_user_model().objects.create_user("nobody", password="x", is_staff=True)
@@ -235,7 +235,9 @@ def test_names_that_do_not_exist_mark_nothing(browser, rows, query):
     assert "would lose" not in answer.text
 
 
-def test_the_topology_costs_the_same_for_more_rows(browser, rows, django_assert_max_num_queries):
+def test_the_topology_needs_the_same_queries_for_more_rows(
+    browser, rows, django_assert_max_num_queries
+):
     url = "/admin/topology/?volume=database-1&node=aa%3A1"
     make_rows(12)
     with django_assert_max_num_queries(2 + 9):  # session and user

@@ -38,8 +38,8 @@ SEEN = {200, 302, 403, 404}
 
 @pytest.fixture
 def world(db: None) -> tuple[str, ...]:
-    """Two tenants with one of each object, on the same nodes. Host 0 serves both. Answers what
-    users of the first tenant must not see.
+    """Create two tenants with one of each object, on the same nodes. Host 0 serves both. Returns
+    the texts that users of the first tenant must not see.
     """
     Group.objects.bulk_create([Group(name=role) for role in Role], ignore_conflicts=True)
     make_rows(2)
@@ -86,7 +86,9 @@ def bound(role: str, tenant: str = "t1") -> Client:
 
 
 def addresses() -> Iterator[str]:
-    """Each page of the console, and those of a row of each tenant, of each model."""
+    """Return the URL of each page of the console, and for each model those of a row of each
+    tenant.
+    """
     yield from ("/admin/", "/admin/overview/", "/admin/topology/", "/admin/topology/?node=aa%3A0")
     for word in ASKED:
         yield f"/admin/topology/?volume={word}"
@@ -111,7 +113,7 @@ def addresses() -> Iterator[str]:
 
 
 def leaks(text: str, url: str, secrets: tuple[str, ...]) -> list[str]:
-    """What a page tells, except the words that its address asked for."""
+    """Return the texts on a page that must not be there. Words of its URL do not count."""
     asked = [word for word in ASKED if word in url] + [s for s in secrets if quote(s) in url]
     return [s for s in secrets if s in text and not any(s in a or a in s for a in asked)]
 
@@ -126,8 +128,8 @@ def test_no_page_shows_anything_of_another_tenant(world: tuple[str, ...]) -> Non
         assert leaks(answer.text, url, world) == [], url
 
 
-def test_the_same_pages_show_it_to_users_of_the_pool(world: tuple[str, ...]) -> None:
-    """Otherwise the test above could not fail."""
+def test_the_same_pages_show_all_tenants_to_users_of_the_pool(world: tuple[str, ...]) -> None:
+    """Otherwise the previous test could not fail."""
     browser = user_of("ADMIN")
     pages = [url for url in addresses() if re.search("[a-z]/$", url) and "?" not in url]
     texts = [browser.get(url).text for url in pages if re.search("/(change|[a-z]+/[a-z]+)/$", url)]
@@ -207,7 +209,7 @@ def test_a_superuser_binds_users_on_their_pages(browser: Client, world: tuple[st
 
 
 @pytest.mark.django_db(transaction=True)
-def test_name_and_password_of_such_a_user_reach_its_tenant_alone(
+def test_the_password_of_a_bound_user_reaches_only_its_tenant_over_the_api(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("USER_PASSWORD", PASSWORD)

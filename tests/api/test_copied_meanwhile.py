@@ -36,8 +36,8 @@ def single(api: Api, pool: Pool, fleet: SimulatedFleet) -> World:
     return standing_still(api, fleet, replicas=1)
 
 
-class TestPublishedMeanwhile:
-    def test_the_host_fills_it_instead(self, world: World) -> None:
+class TestPublishedDuringACopy:
+    def test_the_host_rebuilds_the_new_replica_instead(self, world: World) -> None:
         task_id = add(world)
         new = world.new()
         published(world.api, world.uuid, probe_host(world.api))
@@ -58,7 +58,9 @@ class TestPublishedMeanwhile:
         assert shown(world.api, task_id)["state"] == "FINISHED"
         world.expect(3)
 
-    def test_not_before_the_copys_target_is_gone(self, world: World) -> None:
+    def test_the_new_replica_is_exported_only_after_the_copys_target_is_gone(
+        self, world: World
+    ) -> None:
         task_id = add(world)
         new = world.new()
         world.node(new).faults.refuse(
@@ -74,7 +76,9 @@ class TestPublishedMeanwhile:
         assert world.is_reached(new)
 
     @pytest.mark.parametrize("copied", [False, True])
-    def test_written_in_between(self, world: World, copied: bool) -> None:
+    def test_a_copy_is_discarded_if_a_host_wrote_between_two_polls(
+        self, world: World, copied: bool
+    ) -> None:
         """The volume is published, written and unpublished between two polls of the copy."""
         task_id = add(world)
         old = world.new()
@@ -97,7 +101,7 @@ class TestPublishedMeanwhile:
         collect_overdue()
         assert audit() == []
 
-    def test_an_only_replica_stays_where_it_is(self, single: World) -> None:
+    def test_publishing_aborts_the_move_of_an_only_replica(self, single: World) -> None:
         task_id = move(single)
         assert len(volume(single.api, single.uuid)["location"]) == 1
         published(single.api, single.uuid, probe_host(single.api))
@@ -109,8 +113,8 @@ class TestPublishedMeanwhile:
         single.expect(1)
 
 
-class TestUsersMeanwhile:
-    def test_delete(self, world: World) -> None:
+class TestRequestsDuringACopy:
+    def test_delete_aborts_the_task_and_removes_all_replicas(self, world: World) -> None:
         task_id = add(world)
         assert world.api.delete(f"/volumes/{world.uuid}").status == "Success"
         assert shown(world.api, task_id)["statusDescription"] == "the volume was deleted"
@@ -119,7 +123,9 @@ class TestUsersMeanwhile:
         assert audit() == []
 
     @pytest.mark.parametrize("kind", ["world", "single"])
-    def test_grow(self, request: pytest.FixtureRequest, kind: str) -> None:
+    def test_expand_is_refused_until_the_copy_has_ended(
+        self, request: pytest.FixtureRequest, kind: str
+    ) -> None:
         world: World = request.getfixturevalue(kind)
         """It waits for the copy; nothing changes."""
         task_id = move(world)
@@ -140,7 +146,7 @@ class TestUsersMeanwhile:
         assert answer.status == "Success"
         world.expect(world.replicas)
 
-    def test_snapshot(self, single: World) -> None:
+    def test_a_snapshot_aborts_the_move_of_its_volume(self, single: World) -> None:
         task_id = move(single)
         snapped(single.api, single.uuid, "s")
         task = shown(single.api, task_id)
@@ -150,7 +156,7 @@ class TestUsersMeanwhile:
         )
         single.expect(1)
 
-    def test_clone(self, single: World) -> None:
+    def test_a_clone_does_not_disturb_the_copy(self, single: World) -> None:
         task_id = move(single)
         copy = cloned(single.api, single.uuid, "c")
         single.fleet.set_copy_rate(2**40)
@@ -160,7 +166,7 @@ class TestUsersMeanwhile:
         row = Replica.objects.get(uuid=copy)
         assert single.node(row).read(copy) == DATA
 
-    def test_the_new_replica_is_removed(self, world: World) -> None:
+    def test_removing_the_new_replica_aborts_the_task(self, world: World) -> None:
         task_id = add(world)
         new = world.new()
         assert world.api.patch(f"/replica/{world.uuid}/{new.uuid}").status == "Success"
@@ -168,7 +174,9 @@ class TestUsersMeanwhile:
         world.expect(2)
 
     @pytest.mark.parametrize("end", ["source", "destination"])
-    def test_a_forced_removal_of_a_node(self, world: World, end: str) -> None:
+    def test_a_forced_removal_of_either_node_does_not_stop_the_task(
+        self, world: World, end: str
+    ) -> None:
         task_id = add(world)
         source, other, new = world.rows()
         lost = source if end == "source" else new

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize("page", ["/docs", "/redoc", "/docs/"])
-def test_page(page):
+def test_the_page_is_open_to_all_and_uses_only_local_files(page):
     client = Client()
     answer = client.get(page)
     assert (answer.status_code, answer["Content-Type"]) == (200, "text/html; charset=utf-8")
@@ -60,13 +60,13 @@ def test_every_described_field_and_operation_exists():
     assert set(OPERATIONS.values()) - {o["description"] for o in operations} == set()
 
 
-def test_no_docstring_shows():
+def test_no_docstring_is_shown():
     text = json.dumps(description())
     assert "``" not in text
     assert "Reference," not in text
 
 
-def test_the_root_leads_to_it():
+def test_the_root_redirects_to_the_documentation():
     answer = Client().get("/", follow=True)
     assert answer.redirect_chain == [("/docs", 302)]
     assert answer.status_code == 200

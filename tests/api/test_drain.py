@@ -44,25 +44,25 @@ def in_use(api: Api, node: str) -> bool:
 
 
 def node_in_use(fleet: SimulatedFleet, node: str) -> bool:
-    """The value that the node itself was told."""
+    """Return the value in the settings of the node itself."""
     settings = node_named(fleet, node).agent.provisioner
     return settings is not None and settings.in_use
 
 
 def moved(fleet: SimulatedFleet, uuid: str, node: str) -> bool:
-    """The replica left the node, and the volume still has its content."""
+    """Whether the replica has left the node, and the volume still has its content."""
     return node not in nodes_of(uuid) and contents(fleet, uuid) == {f"data of {uuid}"}
 
 
 @pytest.fixture
 def node(pool: Pool) -> str:
-    """One of six nodes, which the test drains."""
+    """One of six nodes. The test drains it."""
     return pool(6)[0]
 
 
 @pytest.fixture
 def only_here(api: Api, node: str) -> Callable[..., str]:
-    """Create a volume with its only replica on that node."""
+    """Create a volume whose only replica is on that node."""
 
     def make(alias: str, **fields: object) -> str:
         return placed_on([node], lambda: created(api, alias, uuid=alias, **fields))
@@ -94,14 +94,14 @@ def test_an_empty_node_is_done_at_once(api: Api, node: str, fleet: SimulatedFlee
     assert node_in_use(fleet, node) is True
 
 
-def test_of_no_node_and_of_no_drain(api: Api, node: str) -> None:
+def test_an_unknown_node_or_drain_is_not_found(api: Api, node: str) -> None:
     assert api.post("/backends/none/drain").status == "NotExists"
     for path in ("none", node):
         assert api.get(f"/backends/{path}/drain").status == "NotExists"
         assert api.delete(f"/backends/{path}/drain").status == "NotExists"
 
 
-def test_a_node_that_was_cordoned_stays_so(api: Api, node: str) -> None:
+def test_a_node_that_was_cordoned_before_stays_cordoned(api: Api, node: str) -> None:
     api.put(f"/backends/{node}", {"inUse": False})
     drained(api, node)
     drained(api, node)
@@ -109,14 +109,16 @@ def test_a_node_that_was_cordoned_stays_so(api: Api, node: str) -> None:
     assert in_use(api, node) is False
 
 
-def test_asked_twice_it_remembers_what_the_node_was(api: Api, node: str) -> None:
+def test_a_second_start_keeps_the_state_from_before_the_drain(api: Api, node: str) -> None:
     drained(api, node)
     drained(api, node)
     assert api.delete(f"/backends/{node}/drain").status == "Success"
     assert in_use(api, node) is True
 
 
-def test_using_the_node_again_ends_it(api: Api, node: str, only_here: Callable[..., str]) -> None:
+def test_uncordoning_the_node_ends_its_drain(
+    api: Api, node: str, only_here: Callable[..., str]
+) -> None:
     only_here("u")
     drained(api, node)
     relocate_replicas()
@@ -127,16 +129,16 @@ def test_using_the_node_again_ends_it(api: Api, node: str, only_here: Callable[.
     assert in_use(api, node) is True
 
 
-def test_removing_the_node_ends_it(api: Api, node: str) -> None:
+def test_removing_the_node_ends_its_drain(api: Api, node: str) -> None:
     drained(api, node)
     assert api.delete(f"/backends/{node}").status == "Success"
     assert Drain.objects.count() == 0
 
 
-def test_a_mixed_node(
+def test_replicas_that_can_move_do_so_and_others_are_listed_with_a_reason(
     api: Api, node: str, only_here: Callable[..., str], fleet: SimulatedFleet
 ) -> None:
-    """All replicas that can move do so, with their content; the others are listed with a reason."""
+    """The moved replicas keep their content."""
     probe_host(api)
     api.put(f"/backends/{node}", {"hostId": "inside"})
     second = Backend.objects.exclude(pk=node).order_by("pk")[0].pk
@@ -181,7 +183,7 @@ def test_a_mixed_node(
     assert audit() == []
 
 
-def test_what_hindered_is_put_right(
+def test_a_refused_relocation_is_retried_once_its_cause_is_gone(
     api: Api, node: str, only_here: Callable[..., str], fleet: SimulatedFleet
 ) -> None:
     uuid = only_here("u")
@@ -201,7 +203,7 @@ def test_what_hindered_is_put_right(
     assert (node_named(fleet, node).volumes(), audit()) == ({}, [])
 
 
-def test_so_many_at_once(
+def test_at_most_moves_parallel_replicas_move_at_once(
     api: Api, node: str, only_here: Callable[..., str], fleet: SimulatedFleet
 ) -> None:
     uuids = [only_here(f"u{number}") for number in range(6)]
@@ -218,7 +220,7 @@ def test_so_many_at_once(
     assert audit() == []
 
 
-def test_no_room_anywhere(
+def test_a_drain_waits_until_another_node_has_room(
     api: Api, node: str, only_here: Callable[..., str], fleet: SimulatedFleet
 ) -> None:
     uuid = only_here("u")
@@ -245,10 +247,10 @@ def test_a_volume_that_was_never_attached_stays_so(api: Api, node: str, pool: Po
     assert audit() == []
 
 
-def test_hosts_that_are_away_take_no_turns(
+def test_volumes_whose_hosts_are_unavailable_do_not_block_the_others(
     api: Api, node: str, only_here: Callable[..., str], fleet: SimulatedFleet
 ) -> None:
-    """Volumes whose hosts are away do not use up the parallel moves."""
+    """Such volumes do not count for the limit of parallel moves."""
     nodes = [node, *Backend.objects.exclude(pk=node).values_list("pk", flat=True)[:1]]
     probe_host(api)
     of_host = [placed_on(nodes, partial(replicated, api, f"v{number}")) for number in range(4)]
@@ -266,7 +268,7 @@ def test_hosts_that_are_away_take_no_turns(
     assert reasons[uuid] == f"volume '{uuid}' is published only to hosts that are Unavailable"
 
 
-def test_begun_anew_just_after_the_node_was_used_again(api: Api, node: str) -> None:
+def test_a_drain_can_start_again_right_after_the_node_was_uncordoned(api: Api, node: str) -> None:
     drained(api, node)
     assert api.put(f"/backends/{node}", {"inUse": True}).status == "Success"
     drained(api, node)
@@ -276,10 +278,10 @@ def test_begun_anew_just_after_the_node_was_used_again(api: Api, node: str) -> N
     assert in_use(api, node) is True
 
 
-def test_stopped_in_the_middle(
+def test_a_stopped_drain_undoes_unfinished_copies_and_starts_no_more(
     api: Api, node: str, only_here: Callable[..., str], fleet: SimulatedFleet
 ) -> None:
-    """A stopped drain undoes copies that are not done, and starts nothing more."""
+    """Replicas that are being moved stay on the node."""
     uuids = [only_here(f"u{number}") for number in range(6)]
     for uuid in uuids:
         write(fleet, uuid)
@@ -299,7 +301,7 @@ def test_stopped_in_the_middle(
     assert audit() == []
 
 
-def test_a_move_that_was_stopped_is_tried_again(
+def test_a_relocation_whose_task_was_stopped_is_tried_again(
     api: Api, node: str, only_here: Callable[..., str]
 ) -> None:
     uuid = only_here("u")
@@ -317,7 +319,9 @@ def test_a_move_that_was_stopped_is_tried_again(
     assert drain(api, node)["done"] is True
 
 
-def test_refusals_by_pages(api: Api, node: str, only_here: Callable[..., str]) -> None:
+def test_refusals_are_listed_page_by_page(
+    api: Api, node: str, only_here: Callable[..., str]
+) -> None:
     probe_host(api)
     for number in range(4):
         published(api, only_here(f"u{number}"))
@@ -339,7 +343,7 @@ def test_roles_without_the_right_are_refused(api: Api, node: str) -> None:
     assert api.as_role("ADMIN", tenant="0").post(path).http == 403
 
 
-def test_a_volume_is_shown_where_it_moves_to(
+def test_a_relocated_volume_shows_its_new_node(
     api: Api, node: str, only_here: Callable[..., str]
 ) -> None:
     uuid = only_here("u")

@@ -1,4 +1,4 @@
-"""``GET /events``: pages, filters, who sees what, and a stream that clients continue."""
+"""``GET /events``: pages, filters, visibility, and a stream that clients continue."""
 
 import http.client
 import json
@@ -22,7 +22,7 @@ LOST = {"volume": "v1", "alias": "a", "tenant": "t1", "reason": "its node lost i
 
 @pytest.fixture(autouse=True)
 def _no_follower_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Streams look often, and have ended when the test has."""
+    """Let streams read new events often, and wait until they have ended."""
     monkeypatch.setattr(stream, "POLL_SECONDS", 0.02)
     monkeypatch.setattr(stream, "KEEP_ALIVE_SECONDS", 0.1)
     yield
@@ -37,7 +37,7 @@ def numbers(answer: Answer) -> list[int]:
 
 @contextmanager
 def following(api: Api, path: str = "/events?follow=true", **headers: str) -> Iterator[Any]:
-    """A client that follows; yields the response, of which each line is read."""
+    """A client that follows the log. Yields the response, whose lines are read one by one."""
     where = urlsplit(api.url)
     connection = http.client.HTTPConnection(str(where.hostname), where.port, timeout=60)
     with closing(connection):
@@ -47,7 +47,7 @@ def following(api: Api, path: str = "/events?follow=true", **headers: str) -> It
 
 
 def message(response: Any) -> dict[str, str]:
-    """The fields of the next message; comments are passed over."""
+    """Return the fields of the next message. Comments are skipped."""
     fields: dict[str, str] = {}
     while True:
         line = response.readline().decode().rstrip("\n")
@@ -74,7 +74,7 @@ def test_an_event_shows_what_happened_to_which_objects_by_whom_and_why(api: Api)
     assert event["details"] == {"alias": "a", "gib": 3}
 
 
-def test_filters_and_pages(api: Api) -> None:
+def test_events_are_filtered_and_read_page_by_page(api: Api) -> None:
     record(Kind.BACKEND_CORDONED, backend="n1")
     record(Kind.DATA_LOST, **LOST)
     record(Kind.BACKEND_UNCORDONED, backend="n1")
@@ -123,7 +123,7 @@ def test_a_tenants_caller_sees_the_events_of_its_tenant_only(api: Api) -> None:
 
 
 @pytest.mark.parametrize("role", ["STORAGE", "HOST"])
-def test_programs_do_not_read_events(api: Api, role: str) -> None:
+def test_storage_and_host_tokens_do_not_read_events(api: Api, role: str) -> None:
     assert api.as_role(role).get("/events").http == 403
 
 
@@ -146,7 +146,7 @@ def test_a_wrong_last_event_id_is_refused(api: Api) -> None:
         assert b"InvalidInput" in response.read()
 
 
-def test_followers_are_few_and_others_are_told_to_come_later(api: Api, settings: Any) -> None:
+def test_further_followers_are_refused_with_a_time_to_retry(api: Api, settings: Any) -> None:
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"api_threads": 2})
     with following(api) as first:
         assert first.status == 200
@@ -158,7 +158,7 @@ def test_followers_are_few_and_others_are_told_to_come_later(api: Api, settings:
         assert third.status == 200
 
 
-def test_a_stream_ends_after_its_time_and_says_when_to_come_again(
+def test_a_stream_ends_after_its_time_and_says_when_to_reconnect(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "FOLLOW_SECONDS", 0.0)

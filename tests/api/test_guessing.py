@@ -21,7 +21,7 @@ DEAD_REDIS = "redis://127.0.0.1:1/0"
 
 
 class SlowHasher(PBKDF2PasswordHasher):
-    """A hasher as slow as in production, which counts concurrent hashes."""
+    """A password hasher that is as slow as in production. It counts concurrent hashes."""
 
     iterations = 1000
     running = most = total = 0
@@ -54,7 +54,7 @@ def get(live_server):
 
 @pytest.fixture(params=["shared", "redis is down"])
 def counts(request, settings):
-    """Runs a test with counts in Redis, and without Redis."""
+    """Run the test with counts in Redis, and without Redis."""
     if request.param != "shared":
         settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(
             update={"broker_url": SecretStr(DEAD_REDIS)}
@@ -72,7 +72,7 @@ def test_guessing_is_answered_429_without_hashing(get, make_user, counts):
     assert get(basic("other", "wrong")).http == 401, "other names go on"
 
 
-def test_who_was_verified_before_is_not_locked_out(get, make_user):
+def test_a_caller_that_was_verified_before_is_not_locked_out(get, make_user):
     good = make_user("op", "right password", "ADMIN")
     assert get(good).http == 200
     for _ in range(LIMIT + 1):
@@ -81,7 +81,7 @@ def test_who_was_verified_before_is_not_locked_out(get, make_user):
     assert get(good).http == 200
 
 
-def test_a_right_password_takes_the_failures_back(make_user):
+def test_a_right_password_resets_the_count_of_failures(make_user):
     make_user("op", "right password", "ADMIN")
     for _ in range(3):
         for _ in range(LIMIT - 1):
@@ -94,8 +94,8 @@ def test_a_right_password_takes_the_failures_back(make_user):
     [lambda n: ("op", f"192.0.2.{n}"), lambda n: (f"name-{n}", "192.0.2.1")],
     ids=["of one name from everywhere", "of all names from one address"],
 )
-def test_many_of_one_kind_are_refused_too(who, counts):
-    for number in range(LIMIT * login_attempts.MANY):
+def test_too_many_failures_of_one_name_or_one_address_are_refused(who, counts):
+    for number in range(LIMIT * login_attempts.WIDE_LIMIT_FACTOR):
         name, source = who(number)
         assert login_attempts.login_checked(name, source, lambda: None) is None
     name, source = who(1000)
@@ -103,8 +103,8 @@ def test_many_of_one_kind_are_refused_too(who, counts):
         login_attempts.login_checked(name, source, lambda: None)
 
 
-def test_all_processes_count_together(make_user):
-    """Processes share the counts in Redis; each has its own client."""
+def test_processes_share_the_counts_of_failures(make_user):
+    """The counts are in Redis, and each process has its own client."""
     for number in range(LIMIT):
         login_attempts._of.cache_clear()
         assert login_attempts.login_checked("op", "192.0.2.1", lambda: None) is None, number
@@ -114,7 +114,7 @@ def test_all_processes_count_together(make_user):
         login_attempts.login_checked("op", "192.0.2.1", lambda: None)
 
 
-def test_hashing_leaves_threads_to_others(live_server, make_user, hasher):
+def test_hashing_leaves_threads_to_other_requests(live_server, make_user, hasher):
     """64 clients with different names guess at once: few hash, and other requests do not wait."""
     answers: list[int] = []
 
@@ -136,7 +136,7 @@ def test_hashing_leaves_threads_to_others(live_server, make_user, hasher):
 
 
 @pytest.mark.parametrize("names", [1, 16], ids=["of one name", "of names of their own"])
-def test_honest_callers_may_come_many_at_once(get, make_user, hasher, names):
+def test_many_callers_with_right_passwords_can_log_in_at_once(get, make_user, hasher, names):
     """Their passwords were not verified before, and all come from one address."""
     users = [make_user(f"u{n}", "right password", "ADMIN") for n in range(names)]
     hasher.total = 0
@@ -146,7 +146,7 @@ def test_honest_callers_may_come_many_at_once(get, make_user, hasher, names):
     assert hasher.total == names, "each password is hashed once"
 
 
-def test_who_comes_from_elsewhere_does_not_wait_behind_who_guesses(hasher):
+def test_an_address_that_guesses_does_not_delay_other_addresses(hasher):
     """An address gets only one of the two concurrent hashes, however many it requests."""
     goes_on, begun, answers = threading.Event(), threading.Semaphore(0), []
 
@@ -169,14 +169,14 @@ def test_who_comes_from_elsewhere_does_not_wait_behind_who_guesses(hasher):
 
 
 def test_the_counts_of_a_process_are_bounded(monkeypatch):
-    monkeypatch.setattr(login_attempts, "MOST_KEPT", 30)
+    monkeypatch.setattr(login_attempts, "MAX_KEYS", 30)
     own = login_attempts._Own()
     for number in range(200):
         own.count([f"key-{number}"], 300)
     assert len(own._counts) <= 31
 
 
-def test_the_window_ends():
+def test_the_count_restarts_when_the_window_has_ended():
     own = login_attempts._Own()
     assert own.count(["k"], 300)["k"][0] == 1
     assert own.count(["k"], 300)["k"][0] == 2
@@ -184,7 +184,7 @@ def test_the_window_ends():
     assert own.count(["k"], 300)["k"][0] == 1
 
 
-def test_the_administration_pages_are_guarded_too(client, django_user_model):
+def test_logins_to_the_administration_pages_are_limited_too(client, django_user_model):
     django_user_model.objects.create_superuser("root", password="right password")
     form = {"username": "root", "password": "wrong"}
     for _ in range(LIMIT):
@@ -195,7 +195,7 @@ def test_the_administration_pages_are_guarded_too(client, django_user_model):
 
 
 @pytest.mark.parametrize("password", ["8362951740", "storageadmin1"])
-def test_digits_and_the_user_s_name_are_no_passwords(password):
+def test_digits_and_the_users_name_are_refused_as_passwords(password):
     from django.contrib.auth import get_user_model
     from django.contrib.auth.password_validation import validate_password
     from django.core.exceptions import ValidationError

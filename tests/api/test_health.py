@@ -21,14 +21,14 @@ def get(live_server):
 
 @pytest.fixture
 def deaf():
-    """A port that accepts connections and never answers."""
+    """Return a port that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=32) as listener:
         yield listener.getsockname()[1]
 
 
 @pytest.fixture
 def database():
-    """Sends new database connections to another address."""
+    """Send new database connections to another address."""
     connection: Any = connections["default"]
     original = connections.databases["default"]
 
@@ -41,29 +41,29 @@ def database():
     connections.databases["default"] = original
 
 
-def test_the_process_lives(get):
+def test_healthz_answers_while_the_process_is_alive(get):
     answer = get("/healthz")
     assert (answer.http, answer.body) == (200, {"status": "Success", "description": "Success"})
 
 
-def test_ready(get):
+def test_readyz_answers_while_the_database_works(get):
     answer = get("/readyz")
     assert (answer.http, answer.status) == (200, "Success")
 
 
-def test_ready_without_a_broker(get, settings):
+def test_readyz_does_not_need_the_broker(get, settings):
     settings.CELERY_BROKER_URL = "redis://127.0.0.1:1/0"
     assert get("/readyz").http == 200
 
 
-def test_the_database_is_away(get, database):
+def test_readyz_fails_while_the_database_cannot_be_reached(get, database):
     database(HOST="127.0.0.1", PORT=1)
     description = refused(get("/readyz"), 503, "ServiceUnavailable")
     assert description == "HTTP Status 503 - the database cannot be reached"
     assert get("/healthz").http == 200
 
 
-def test_the_database_is_deaf(get, database, deaf):
+def test_readyz_fails_within_3_s_if_the_database_does_not_answer(get, database, deaf):
     database(HOST="127.0.0.1", PORT=deaf)
     started = time.monotonic()
     description = refused(get("/readyz"), 503, "ServiceUnavailable")
@@ -71,8 +71,8 @@ def test_the_database_is_deaf(get, database, deaf):
     assert time.monotonic() - started < 3
 
 
-def test_the_database_is_read_only(get, api, database):
-    """As after a failover, when the old server has become a standby."""
+def test_readyz_fails_while_the_database_is_read_only(get, api, database):
+    """This is the case after a failover, when the old server has become a standby."""
     original = connections["default"].settings_dict["OPTIONS"]
     read_only = f"{original['options']} -c default_transaction_read_only=on"
     database(OPTIONS=original | {"options": read_only})
@@ -84,7 +84,7 @@ def test_the_database_is_read_only(get, api, database):
     eventually(lambda: get("/readyz").http == 200, seconds=2, what="ready again")
 
 
-def test_a_process_that_is_being_stopped(get):
+def test_readyz_fails_while_the_process_is_being_stopped(get):
     health.stop_serving()
     try:
         description = refused(get("/readyz"), 503, "ServiceUnavailable")
@@ -93,7 +93,7 @@ def test_a_process_that_is_being_stopped(get):
     assert description == "HTTP Status 503 - this process is being stopped"
 
 
-def test_the_schema(get):
+def test_the_schema_names_the_credentials_of_each_operation(get):
     answer = get("/openapi.json")
     assert answer.body["openapi"].startswith("3.1")
     paths = answer.body["paths"]

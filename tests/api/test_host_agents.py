@@ -1,5 +1,5 @@
-"""Who replicates for a host: the reports of its agent count, not those of a driver elsewhere
-(contract, section 7).
+"""Which hosts have an agent that rebuilds replicas: probes of an agent count, not those of a driver
+elsewhere.
 """
 
 import datetime as dt
@@ -24,7 +24,7 @@ def shown(client: ReleasedClient) -> dict[str, object]:
 
 
 def be_silent(seconds: int) -> None:
-    """Make the last probes of hosts older by this time."""
+    """Change the hosts as if their last probes had come this much earlier."""
     span = dt.timedelta(seconds=seconds)
     for host in Host.objects.all():
         host.available_until -= span
@@ -43,14 +43,14 @@ def test_the_agent_of_release_3_22_is_an_agent(client: ReleasedClient) -> None:
     )
 
 
-def test_the_driver_of_cinder_is_none(client: ReleasedClient) -> None:
+def test_the_driver_of_cinder_is_not_an_agent(client: ReleasedClient) -> None:
     client.probe(DRIVER)
     host = shown(client)
     assert (host["clientType"], host["version"]) == ("Agent", "cinder-driver-0.1")
     assert (host["hasAgent"], host["state"]) == (False, "Available")
 
 
-def test_a_drivers_probe_leaves_what_the_agent_said(client: ReleasedClient) -> None:
+def test_a_drivers_probe_keeps_the_values_of_the_agent(client: ReleasedClient) -> None:
     client.probe(AGENT | {"multipath": True}, duration=20)
     until = Host.objects.get().available_until
     client.probe(DRIVER | {"hostNqn": f"{HOST_NQN}-b"})
@@ -68,7 +68,7 @@ def test_a_drivers_probe_leaves_what_the_agent_said(client: ReleasedClient) -> N
     assert Host.objects.get().probed_by_driver is False
 
 
-def test_a_driver_speaks_for_a_host_whose_agent_fell_silent(client: ReleasedClient) -> None:
+def test_a_drivers_probe_counts_once_the_agent_is_silent(client: ReleasedClient) -> None:
     client.probe(AGENT)
     be_silent(91)
     assert (shown(client)["hasAgent"], shown(client)["state"]) == (False, "Unavailable")

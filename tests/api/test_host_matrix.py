@@ -114,7 +114,9 @@ def theirs(api: Api, pool: Pool) -> dict[str, str]:
 
 
 def rows(line: str) -> list[tuple[str, Any]]:
-    """The rows of the table, and each again with a tenant in the path, if there is such a path."""
+    """Yield the rows of the table and, if there is such a path, each row again with a tenant in the
+    path.
+    """
     calls = CALLS[line]
     again = [(request.replace(" /", " /0/", 1), body) for request, body in calls]
     return [*calls, *(row for row in again if is_routed(row[0], line))]
@@ -124,7 +126,7 @@ def is_routed(request: str, line: str) -> bool:
     return len(routes_without({line: [request]})) < len(routes_without({line: []}))
 
 
-def test_the_table_has_no_hole() -> None:
+def test_the_table_covers_every_operation_of_hosts() -> None:
     of_hosts = {line for line, roles in ALLOWED.items() if Role.HOST in roles}
     assert set(CALLS) | set(NO_HOSTS) == of_hosts
     assert routes_without({line: [r for r, _ in rows(line)] for line in CALLS}) == []
@@ -175,7 +177,7 @@ def test_a_host_sees_who_shares_its_volume_and_nothing_more_of_them(
     assert len(own.get("/targets").body) == 1
 
 
-def test_what_is_its_own_it_sees_and_changes(api: Api, theirs: dict[str, str]) -> None:
+def test_a_host_sees_and_changes_its_own_objects(api: Api, theirs: dict[str, str]) -> None:
     own = api.as_role("HOST", host=OURS)
     assert own.post("/host_probe", PROBE | {"hostId": OURS, "name": "Ours"}).status == "Success"
     for name in ("ours", OURS):

@@ -1,4 +1,4 @@
-"""Nodes admit only the NQN in the host's row (contract, section 7)."""
+"""Nodes admit only the NQN in the host's row."""
 
 from collections.abc import Callable
 
@@ -31,10 +31,12 @@ def admitted(node: SimulatedNode) -> dict[str, str]:
     return {nqn: target.host_nqn for nqn, target in node.engine.targets.items()}
 
 
-def test_a_former_nqn_is_shut_out_and_then_anothers(
+def test_another_host_gets_an_nqn_only_after_nodes_stopped_admitting_it(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
-    """Otherwise the second host could read the first one's volume, and the first not connect."""
+    """Otherwise the second host could read the volume of the first one, and the first could not
+    connect.
+    """
     pool(1)
     uuid = created(api, "v")
     published(api, uuid, probe_host(api, hostNqn=A))
@@ -50,7 +52,7 @@ def test_a_former_nqn_is_shut_out_and_then_anothers(
     assert audit() == []
 
 
-def test_the_new_nqn_waits_until_the_former_is_shut_out_on_every_node(
+def test_no_node_admits_the_new_nqn_before_all_removed_the_former_one(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     pool(2)
@@ -74,7 +76,7 @@ def test_the_new_nqn_waits_until_the_former_is_shut_out_on_every_node(
     assert audit() == []
 
 
-def test_a_node_that_never_returns_is_removed_by_force(
+def test_a_forced_removal_of_a_silent_node_lets_the_new_nqn_in(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     nodes = pool(2)
@@ -106,7 +108,9 @@ def test_publishing_again_lets_the_new_nqn_in_at_once(
     assert audit() == []
 
 
-def test_a_host_that_changes_its_mind(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_a_host_may_change_its_nqn_back_and_forth(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     pool(1)
     uuid = created(api, "v")
     published(api, uuid, probe_host(api, hostNqn=A))
@@ -118,7 +122,7 @@ def test_a_host_that_changes_its_mind(api: Api, pool: Pool, fleet: SimulatedFlee
     assert audit() == []
 
 
-def test_rows_of_before_are_put_right_by_the_node_check(
+def test_a_node_check_repairs_exports_with_another_nqn_than_the_row(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     pool(1)
@@ -134,7 +138,7 @@ def test_rows_of_before_are_put_right_by_the_node_check(
     assert audit() == []
 
 
-def test_a_reinstalled_host_takes_its_nqn_over(api: Api, pool: Pool) -> None:
+def test_a_reinstalled_host_takes_over_its_nqn(api: Api, pool: Pool) -> None:
     pool(1)
     uuid = created(api, "v")
     published(api, uuid, probe_host(api, hostNqn=A))
@@ -152,7 +156,9 @@ def test_a_reinstalled_host_takes_its_nqn_over(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_a_known_host_takes_an_nqn_over(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_a_known_host_takes_over_the_nqn_of_a_silent_host(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     pool(1)
     uuid = created(api, "v")
     probe(api, HOST, A)

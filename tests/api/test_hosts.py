@@ -1,4 +1,4 @@
-"""``GET /hosts`` and ``POST /host_probe`` (contract, section 7)."""
+"""``GET /hosts`` and ``POST /host_probe``."""
 
 import datetime as dt
 
@@ -27,7 +27,7 @@ def probe(api, **fields):
 
 
 def probe_many(api, *names):
-    """Probe as one host for each name, with the uuids h0, h1 ..."""
+    """Send a probe for each name, with the uuids h0, h1 ..."""
     for index, name in enumerate(names):
         answer = probe(api, hostId=f"h{index}", hostNqn=f"{NQN}-{index}", name=name)
         assert answer.status == "Success", answer.description
@@ -80,7 +80,7 @@ def test_used_namespace_ids_are_replaced_when_given(api):
     assert api.get("/hosts").body[0]["usedNamespacesIds"] == []
 
 
-def test_multipath_is_off_where_it_is_not_given(api):
+def test_multipath_is_off_by_default(api):
     probe(api)
     assert api.get("/hosts").body[0]["multipath"] is True
     api.post("/host_probe", {name: v for name, v in PROBE.items() if name != "multipath"})
@@ -88,7 +88,7 @@ def test_multipath_is_off_where_it_is_not_given(api):
 
 
 @pytest.mark.parametrize("given", ["Kubernetes", "agent", "OPENSTACK"])
-def test_client_type_in_any_case(api, given):
+def test_the_client_type_may_be_in_any_case(api, given):
     assert probe(api, clientType=given).status == "Success"
     assert api.get("/hosts").body[0]["clientType"] == given.capitalize()
 
@@ -122,7 +122,7 @@ def test_second_host_with_the_same_nqn_is_refused(api):
 
 
 @pytest.mark.parametrize("missing", sorted(PROBE.keys() - {"multipath"}))
-def test_mandatory_fields(api, missing):
+def test_a_missing_mandatory_field_is_named(api, missing):
     answer = api.post("/host_probe", {name: v for name, v in PROBE.items() if name != missing})
     assert (answer.http, answer.status) == (400, "InvalidInput")
     assert answer.description == f"{missing} = None: This field is required."
@@ -152,14 +152,14 @@ def test_mandatory_fields(api, missing):
         ("usedNamespacesIds", 7),
     ],
 )
-def test_wrong_fields(api, field, value):
+def test_a_wrong_field_is_refused_and_named(api, field, value):
     answer = probe(api, **{field: value})
     assert (answer.http, answer.status) == (400, "InvalidInput")
     assert answer.description.startswith(field)
     assert api.get("/hosts").body == []
 
 
-def test_longest_nqn(api):
+def test_an_nqn_of_223_bytes_is_accepted(api):
     longest = "nqn.2014-08.org.nvmexpress:" + "x" * 196
     assert len(longest) == 223
     assert probe(api, hostNqn=longest).status == "Success"
@@ -176,7 +176,7 @@ def test_pages_begin_after_the_marker(api):
     assert uuids(api.get("/hosts", marker="h4")) == []
 
 
-def test_pages_of_one_name(api):
+def test_hosts_are_filtered_by_name_page_by_page(api):
     probe_many(api, "a", "b", "a", "b", "a")
     assert uuids(api.get("/hosts", hostName="a")) == ["h0", "h2", "h4"]
     assert uuids(api.get("/hosts", HOSTNAME="a", limit=1, marker="h0")) == ["h2"]
@@ -184,7 +184,7 @@ def test_pages_of_one_name(api):
 
 
 @pytest.mark.parametrize("query", [{"limit": 0}, {"limit": "x"}, {"offset": -1}, {"marker": "a b"}])
-def test_wrong_pages(api, query):
+def test_wrong_page_fields_are_refused(api, query):
     answer = api.get("/hosts", **query)
     assert (answer.http, answer.status) == (400, "InvalidInput")
 

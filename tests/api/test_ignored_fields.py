@@ -1,4 +1,4 @@
-"""The answer lists the names that the operation does not know (contract, section 1)."""
+"""The answer lists the names that the operation does not know."""
 
 import pytest
 

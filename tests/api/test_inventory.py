@@ -1,4 +1,4 @@
-"""``/inventory`` and ``/reset_inventory`` (contract, section 3)."""
+"""``/inventory`` and ``/reset_inventory``."""
 
 import time
 
@@ -32,7 +32,7 @@ def change(kind, entry):
 
 
 def last(api):
-    """The newest sample: its backends and changes."""
+    """Return the newest sample: its backends and changes."""
     sample = api.get("/inventory").body["inventorySamples"][-1]
     return sample["backends"], sample["changes"]
 
@@ -53,8 +53,8 @@ def test_first_call_waits_for_the_first_sample(api, pool, worker):
     assert (task["stoppable"], task["taskConfiguration"]) == (False, [])
 
 
-def test_stored_samples_come_at_once(api, pool):
-    """No worker runs the task that the call starts, and a second call starts no other task."""
+def test_stored_samples_are_answered_without_a_wait(api, pool):
+    """The call starts a task that no worker runs. A second call starts no other task."""
     pool(1)
     take_sample()
     first, second = api.get("/inventory"), api.get("/inventory")
@@ -78,7 +78,7 @@ def test_wait_for_the_first_sample_is_bounded(api, pool, monkeypatch):
     assert Task.objects.get().pk == answer.body["taskId"]
 
 
-def test_empty_pool(api):
+def test_an_empty_pool_has_an_empty_sample(api):
     take_sample()
     assert last(api) == ([], NONE)
 
@@ -120,7 +120,7 @@ def test_node_that_answers_for_another_is_unavailable(api, pool, fleet):
     assert persistent_id == first.persistent_id
 
 
-def test_newest_hundred_are_shown(api, pool):
+def test_the_newest_hundred_samples_are_listed(api, pool):
     [persistent_id] = pool(1)
     InventorySample.objects.bulk_create(
         InventorySample(backends=[entry(persistent_id)]) for _ in range(100)
@@ -132,13 +132,13 @@ def test_newest_hundred_are_shown(api, pool):
     assert InventorySample.objects.count() == 101
 
 
-def test_update_does_not_pile_up(api):
+def test_a_second_update_does_not_start_while_one_runs(api):
     update_inventory()
     update_inventory()
     assert Task.objects.filter(type=TaskType.UPDATE_INVENTORY).count() == 1
 
 
-def test_progress_by_node(api, pool, monkeypatch):
+def test_progress_advances_with_each_node(api, pool, monkeypatch):
     pool(4)
     monkeypatch.setattr(tasks_context, "HEARTBEAT_SECONDS", 0)
     reached = []
@@ -178,11 +178,11 @@ def test_reset_reads_every_node_anew(api, pool, worker):
     assert Backend.objects.filter(refresh_wanted_at__gt=F("refreshed_at")).count() == 2
 
 
-def test_reset_of_an_empty_pool(api, worker):
+def test_an_empty_pool_can_be_reset(api, worker):
     assert api.delete("/reset_inventory").status == "Success"
 
 
-def test_reset_while_no_node_can_be_reached(api, pool, fleet, worker):
+def test_reset_fails_if_no_node_can_be_reached(api, pool, fleet, worker):
     pool(2)
     InventorySample.objects.create(backends=[])
     for node in fleet.nodes:
@@ -199,13 +199,13 @@ def test_reset_while_no_node_can_be_reached(api, pool, fleet, worker):
     assert InventorySample.objects.count() == 1
 
 
-def test_reset_while_one_node_can_be_reached(api, pool, fleet, worker):
+def test_reset_succeeds_if_one_node_can_be_reached(api, pool, fleet, worker):
     pool(2)
     fleet.nodes[0].faults.go_down()
     assert api.delete("/reset_inventory").status == "Success"
 
 
-def test_reset_that_takes_longer_goes_on(api, pool, monkeypatch):
+def test_a_reset_that_takes_longer_continues_after_the_answer(api, pool, monkeypatch):
     """No worker runs the task: the answer says that it was started."""
     monkeypatch.setattr(samples, "ANSWER_SECONDS", 0.2)
     pool(1)

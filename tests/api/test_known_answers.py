@@ -1,4 +1,6 @@
-"""Polls of hosts without tasks: answered from memory, as the API itself would answer them."""
+"""Polls of hosts without tasks are answered from memory, with the answers that the API would
+give.
+"""
 
 import base64
 import datetime as dt
@@ -42,7 +44,7 @@ def server(
     django_db_blocker: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Server]:
-    """As behind HAProxy, which is trusted to check certificates."""
+    """A server that behaves as behind HAProxy, which is trusted to check certificates."""
     plain = dict.fromkeys(("TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA"), "")
     with django_db_blocker.unblock():  # type: ignore[attr-defined]
         running = Server(
@@ -72,7 +74,7 @@ def certificate(authority: Authority) -> str:
 
 
 class Poller:
-    """Sends requests as HAProxy passes them on."""
+    """Sends requests as HAProxy forwards them."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -96,13 +98,17 @@ class Poller:
         return self.send(f"/tasks?hostId={host}", credentials)
 
     def is_logged(self, answer: bytes) -> bool:
-        """Whether the API gave this answer: it logs each request, others are only counted."""
+        """Whether the API gave this answer. The API logs each request; answers from the cache are
+        only counted.
+        """
         found = REQUEST_ID.search(answer)
         assert found, answer
         return any(found[0].decode() in line for line in self.server.log())
 
     def known(self, send: Callable[[], bytes]) -> bytes:
-        """The answer from memory to this request. The API answers when it has to read anew."""
+        """Return the cached answer to this request. If the data is too old, the API answers
+        first.
+        """
         answers: list[bytes] = []
 
         def is_known() -> bool:
@@ -120,7 +126,7 @@ def poller(server: Server) -> Poller:
 
 @pytest.fixture
 def idle(poller: Poller) -> str:
-    """The credentials of a poll that is answered from memory."""
+    """Return the credentials of a poll that is answered from memory."""
     credentials = f"Bearer {token(Role.ADMIN)}"
     assert b"\r\n\r\n[]" in poller.known(lambda: poller.poll(credentials))
     return credentials
@@ -143,7 +149,7 @@ HOSTS = f"/tasks?hostId={IDLE}"
         (f"{HOSTS}&unknown=1", [Role.ADMIN], {}, []),
     ],
 )
-def test_both_ways_answer_the_same_bytes(
+def test_an_answer_from_memory_has_the_same_bytes_as_the_apis(
     poller: Poller, path: str, roles: list[Role], bindings: dict[str, Any], more: Lines
 ) -> None:
     credentials = f"Bearer {token(*roles, **bindings)}"
@@ -198,7 +204,9 @@ def test_all_other_requests_are_answered_by_the_api(
         assert poller.is_logged(answer)
 
 
-def test_without_a_token(poller: Poller, idle: str, admin_header: dict[str, str]) -> None:
+def test_requests_without_a_valid_token_are_answered_by_the_api(
+    poller: Poller, idle: str, admin_header: dict[str, str]
+) -> None:
     for _ in range(TRIES):
         assert poller.poll("Bearer x.y.z").startswith(b"HTTP/1.1 401 ")
         answer = poller.poll(admin_header["Authorization"])
@@ -206,8 +214,8 @@ def test_without_a_token(poller: Poller, idle: str, admin_header: dict[str, str]
         assert poller.is_logged(answer)
 
 
-def test_a_connection_that_stays_open(poller: Poller, idle: str) -> None:
-    """Its second request is of another host than its first."""
+def test_requests_on_a_kept_connection_are_answered_by_the_api(poller: Poller, idle: str) -> None:
+    """The second request on the connection is of another host than the first."""
     first = poller.request(HOSTS, idle, end="keep-alive")
     second = poller.request(f"/tasks?hostId={BUSY}", idle)
     for _ in range(TRIES):
@@ -217,7 +225,7 @@ def test_a_connection_that_stays_open(poller: Poller, idle: str) -> None:
     assert b"RemoteMigration" not in poller.known(lambda: poller.poll(idle))
 
 
-def test_they_are_counted(poller: Poller, idle: str) -> None:
+def test_answers_from_memory_are_counted_in_the_metrics(poller: Poller, idle: str) -> None:
     def counted() -> float:
         text = poller.server.plain(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         found = COUNTED.search(text)

@@ -1,4 +1,4 @@
-"""``/license`` (contract, section 10)."""
+"""``/license``."""
 
 import base64
 import datetime as dt
@@ -46,7 +46,7 @@ def restrict(**fields):
 
 @pytest.mark.parametrize("expires_at", [None, dt.datetime(2026, 1, 1, tzinfo=dt.UTC)])
 def test_without_a_licence_nothing_is_limited(api, pool, expires_at):
-    """Also if an older version had stored its own limits."""
+    """This is so even if an older version stored its own limits."""
     from importlib import import_module
 
     from django.apps import apps
@@ -71,7 +71,7 @@ def test_an_installed_licence_is_kept_by_the_upgrade(api, worker):
 
 
 @pytest.mark.parametrize("path", ["/license", "/LICENSE", "/license/"])
-def test_install(api, pool, fleet, worker, path):
+def test_an_installed_licence_is_put_on_all_nodes(api, pool, fleet, worker, path):
     pool(3)
     text = issued(expirationDate=LATER, maxBackends=7)
     answer = api.post(path, {" License ": f" {text} "})
@@ -87,19 +87,19 @@ def test_install(api, pool, fleet, worker, path):
     assert task["taskConfiguration"] == []
 
 
-def test_node_that_joins_later_gets_it(api, pool, fleet, worker):
+def test_a_node_that_is_added_later_gets_the_licence(api, pool, fleet, worker):
     text = issued()
     assert api.post("/license", {"license": text}).status == "Success"
     pool(1)
     assert fleet.nodes[0].agent.license.license == text
 
 
-def test_install_without_nodes(api, worker):
+def test_a_licence_can_be_installed_without_nodes(api, worker):
     assert api.post("/license", {"license": issued(type="POC", maxBackends=1)}).status == "Success"
     assert api.get("/license").body == {"type": "POC", "maxBackends": 1}
 
 
-def test_text_is_nowhere_in_the_clear(api, worker):
+def test_the_licence_text_is_encrypted_and_in_no_task(api, worker):
     text = issued()
     assert api.post("/license", {"license": text}).status == "Success"
     assert decrypt(License.objects.get().encrypted_text) == text
@@ -113,7 +113,9 @@ def test_text_is_nowhere_in_the_clear(api, worker):
 @pytest.mark.parametrize(
     ("down", "expected"), [(0, "Success"), (1, "Success"), (2, "LicenseError"), (4, "LicenseError")]
 )
-def test_majority_of_nodes_must_take_it(api, pool, fleet, worker, down, expected):
+def test_more_than_half_of_the_nodes_must_take_the_licence(
+    api, pool, fleet, worker, down, expected
+):
     pool(4)
     for node in fleet.nodes[:down]:
         node.faults.go_down()
@@ -131,7 +133,7 @@ def test_majority_of_nodes_must_take_it(api, pool, fleet, worker, down, expected
         assert (task["state"], task["taskStatus"]) == ("FAILED", "LicenseError")
 
 
-def test_install_that_takes_longer_goes_on(api, monkeypatch):
+def test_an_installation_that_takes_longer_continues_after_the_answer(api, monkeypatch):
     monkeypatch.setattr(licenses, "ANSWER_SECONDS", 0.2)
     answer = api.post("/license", {"license": issued()})
     assert answer.status == "Success"
@@ -166,7 +168,7 @@ UNDECODABLE = {
 
 
 @pytest.mark.parametrize("text", UNDECODABLE.values(), ids=UNDECODABLE)
-def test_licence_that_cannot_be_decoded(api, text):
+def test_a_licence_that_cannot_be_decoded_is_refused(api, text):
     answer = api.post("/license", {"license": text})
     assert (answer.http, answer.status) == (200, "InvalidLicense"), answer
     assert answer.description in {
@@ -176,27 +178,27 @@ def test_licence_that_cannot_be_decoded(api, text):
     assert not Task.objects.exists()
 
 
-def test_licence_of_another_vendor(api):
+def test_a_licence_of_another_vendor_is_refused(api):
     answer = api.post("/license", {"license": issued(key=Ed25519PrivateKey.generate())})
     assert answer.status == "InvalidLicense"
     assert answer.description == "the licence is not signed by the vendor of this system"
 
 
-def test_expired_licence(api):
+def test_an_expired_licence_is_refused(api):
     answer = api.post("/license", {"license": issued(expirationDate="2020-02-26T00:00:00Z")})
     assert answer.status == "InvalidLicense"
     assert answer.description == "the licence expired at 2020-02-26T00:00:00+00:00"
     assert api.get("/license").body == {"type": "PRODUCTION"}
 
 
-def test_system_without_a_vendors_key(api, settings):
+def test_a_licence_is_refused_without_a_vendors_key(api, settings):
     believe(settings, "")
     answer = api.post("/license", {"license": issued()})
     assert answer.status == "InvalidLicense"
     assert answer.description == "no key of a vendor is configured: set LICENSE_PUBLIC_KEY"
 
 
-def test_demo_key_belongs_to_its_file():
+def test_the_public_demo_key_matches_its_file():
     file = django_settings.BASE_DIR / "deploy" / "demo-license-key.pem"
     key = load_pem_private_key(file.read_bytes(), password=None)
     assert isinstance(key, Ed25519PrivateKey)
@@ -204,7 +206,7 @@ def test_demo_key_belongs_to_its_file():
 
 
 @pytest.mark.parametrize("given", [{}, {"license": None}, {"license": ""}, {"license": "x" * 8193}])
-def test_wrong_request(api, given):
+def test_a_missing_or_too_long_licence_is_refused(api, given):
     answer = api.post("/license", given)
     assert (answer.http, answer.status) == (400, "InvalidInput")
     assert answer.description.startswith("license = ")
@@ -214,7 +216,7 @@ def test_wrong_request(api, given):
 # what it allows
 
 
-def test_number_of_backends(api, pool, fleet):
+def test_no_more_backends_are_added_than_the_licence_allows(api, pool, fleet):
     restrict(max_backends=2)
     [first, _] = pool(2)
     answer = api.post("/backends", body(fleet.nodes[2]))
@@ -227,7 +229,7 @@ def test_number_of_backends(api, pool, fleet):
     assert api.post("/backends", body(fleet.nodes[2])).status == "Success"
 
 
-def test_expired_licence_stops_only_adding(api, pool, fleet):
+def test_an_expired_licence_only_prevents_adding_nodes(api, pool, fleet):
     [persistent_id] = pool(1)
     restrict(expires_at=dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
     answer = api.post("/backends", body(fleet.nodes[1]))
@@ -238,7 +240,7 @@ def test_expired_licence_stops_only_adding(api, pool, fleet):
     assert Backend.objects.count() == 1
 
 
-def test_smaller_licence_stops_nothing(api, pool, worker):
+def test_a_licence_for_fewer_nodes_keeps_the_present_ones(api, pool, worker):
     pool(3)
     assert api.post("/license", {"license": issued(maxBackends=1)}).status == "Success"
     assert len(api.get("/backends").body) == 3

@@ -40,8 +40,8 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def caller(api: Api, pool: Any) -> Client:
-    """The API, called in this thread, with a volume that has a snapshot and one that is published.
-    Copies of these exist only in the database.
+    """The API, called in this thread, with a volume that has a snapshot and a volume that is
+    published. Copies of these rows exist only in the database.
     """
     pool(1)
     uuid = created(api, "v0")
@@ -51,7 +51,7 @@ def caller(api: Api, pool: Any) -> Client:
 
 
 def copies(number: int) -> None:
-    """Add so many rows of each kind."""
+    """Insert this number of rows of each kind."""
     volume, host = Volume.objects.get(alias="p0"), Host.objects.get()
     export, publication = Export.objects.get(), Publication.objects.get()
     replica = Replica.objects.get(volume=volume)
@@ -98,7 +98,7 @@ def _copy(row: Any, **changed: Any) -> Any:
 
 
 def read(client: Client, path: str) -> tuple[Any, bool]:
-    """The content of an answer, and whether it was streamed."""
+    """Return the content of an answer, and whether it was streamed."""
     answer = client.get(path)
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "application/json"
@@ -113,7 +113,7 @@ def read(client: Client, path: str) -> tuple[Any, bool]:
 
 @pytest.mark.parametrize("path", COLLECTIONS)
 @pytest.mark.parametrize("query", ["", "limit=10", "limit=8", "limit=9&offset=3", "offset=2"])
-def test_a_long_list_is_what_the_whole_was(
+def test_a_long_list_has_the_same_content_as_a_short_answer(
     caller: Client, monkeypatch: pytest.MonkeyPatch, path: str, query: str
 ) -> None:
     """Tests all lengths around the limits."""
@@ -130,14 +130,14 @@ def test_a_long_list_is_what_the_whole_was(
         assert streamed == (few < len(whole) or (few == len(whole) and not is_a_page))
 
 
-def test_tasks_whose_retention_is_over_are_in_no_long_list(short: None, caller: Client) -> None:
+def test_a_long_list_omits_tasks_whose_retention_is_over(short: None, caller: Client) -> None:
     copies(2 * FEW)
     found, streamed = read(caller, "/tasks")
     assert streamed
     assert [each["taskId"] for each in found] == [f"t-{2 * n + 1:06}" for n in range(2 * FEW)]
 
 
-def test_a_marker_begins_in_the_middle(short: None, caller: Client) -> None:
+def test_a_long_list_can_begin_after_a_marker(short: None, caller: Client) -> None:
     copies(3 * FEW)
     whole, _ = read(caller, "/volumes")
     found, streamed = read(caller, f"/volumes?marker={whole[4]['uuid']}")
@@ -146,8 +146,8 @@ def test_a_marker_begins_in_the_middle(short: None, caller: Client) -> None:
     assert found == whole[5:16]
 
 
-def test_what_is_deleted_meanwhile_is_in_the_list(short: None, caller: Client) -> None:
-    """The list shows the moment of its first chunk."""
+def test_rows_deleted_meanwhile_are_in_the_list(short: None, caller: Client) -> None:
+    """The list shows the database at the time of its first chunk."""
     copies(3 * FEW)
     whole, _ = read(caller, "/volumes")
     answer = caller.get("/volumes")
@@ -160,7 +160,7 @@ def test_what_is_deleted_meanwhile_is_in_the_list(short: None, caller: Client) -
     assert read(caller, "/volumes") == ([], False)
 
 
-def test_what_fails_before_the_first_chunk_has_a_status(
+def test_a_failure_before_the_first_chunk_has_an_http_status(
     short: None, caller: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copies(FEW)
@@ -170,7 +170,7 @@ def test_what_fails_before_the_first_chunk_has_a_status(
     assert concurrency.all_idle()
 
 
-def test_what_fails_later_is_raised_to_the_server(
+def test_a_later_failure_is_raised_to_the_server(
     short: None, caller: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copies(FEW)
@@ -194,7 +194,7 @@ def test_a_client_that_leaves_ends_the_list(short: None, caller: Client) -> None
     assert concurrency.all_idle()
 
 
-def test_a_slow_client_draws_out_no_moment(
+def test_a_slow_client_does_not_prolong_the_transaction(
     short: None, caller: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rest of the list waits in a file, and others can list meanwhile."""
@@ -221,7 +221,7 @@ def read_elsewhere(caller: Client) -> tuple[list[str], bool]:
 @pytest.mark.parametrize(
     ("method", "protocol"), [("GET", "HTTP/1.0"), ("HEAD", "HTTP/1.1"), ("HEAD", "HTTP/1.0")]
 )
-def test_where_nothing_marks_the_end_the_length_is_said(
+def test_an_answer_without_chunks_states_its_length(
     short: None, caller: Client, api: Api, method: str, protocol: str
 ) -> None:
     copies(FEW)
@@ -269,8 +269,10 @@ def server(caller: Client, tmp_path: Any) -> Iterator[Server]:
     running.stop()
 
 
-def test_a_list_that_breaks_is_no_list(server: Server, caller: Client, api: Api) -> None:
-    """Uses the real server, and a last row that cannot be serialized."""
+def test_a_list_that_fails_midway_is_incomplete_for_its_client(
+    server: Server, caller: Client, api: Api
+) -> None:
+    """The test uses the real server, and a last row that cannot be serialized."""
     copies(ROWS)
     headers = {"Authorization": api.authorization}
     whole = server.request("GET", "/volumes", headers=headers)
@@ -291,7 +293,7 @@ def test_a_list_that_breaks_is_no_list(server: Server, caller: Client, api: Api)
 
 
 def _elsewhere(statement: str) -> None:
-    """Run it on another connection."""
+    """Run the function on another connection."""
     other = connection.copy()
     try:
         with other.cursor() as cursor:
@@ -301,7 +303,7 @@ def _elsewhere(statement: str) -> None:
 
 
 def _fails_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """Make reading of the n-th chunk fail."""
+    """Make the reading of the n-th chunk fail."""
     shown, calls = volume_rows, iter(range(1, 1000))
 
     def read_or_fail(rows: Any) -> Any:

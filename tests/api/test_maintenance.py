@@ -1,4 +1,4 @@
-"""``maintenance``: what would be lost if a node stopped now."""
+"""``maintenance`` shows what would be lost if a node stopped now."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def asked(api: Api, node: str, **query: Any) -> Any:
 
 
 def losses(api: Api, node: str) -> dict[str, str]:
-    """What each volume would lose, by uuid; checks the totals."""
+    """Return the loss of each volume, by uuid. Checks the totals."""
     found = asked(api, node)
     lost = {row["volumeID"]: row["loses"] for row in found["volumes"]}
     kinds = list(lost.values())
@@ -58,7 +58,7 @@ def test_an_empty_node_is_safe(api: Api, pool: Pool) -> None:
     assert api.get("/backends/none/maintenance").status == "NotExists"
 
 
-def test_the_only_replica_is_access(api: Api, pool: Pool) -> None:
+def test_a_volume_whose_only_replica_stops_loses_access(api: Api, pool: Pool) -> None:
     [node, *others] = pool(3)
     for other in others:
         api.put(f"/backends/{other}", {"inUse": False})
@@ -78,7 +78,7 @@ def test_the_only_replica_is_access(api: Api, pool: Pool) -> None:
     assert asked(api, node)["safe"] is True
 
 
-def test_a_replicated_volume(api: Api, pool: Pool) -> None:
+def test_the_loss_of_a_replicated_volume_depends_on_its_other_replica(api: Api, pool: Pool) -> None:
     """Parameters: states of both replicas, this node's first; whether the other node answers."""
     node, other = pool(2)
     uuid = replicated(api)
@@ -107,7 +107,7 @@ def test_a_replicated_volume(api: Api, pool: Pool) -> None:
     assert found == expected
 
 
-def test_what_hosts_say_counts(api: Api, pool: Pool) -> None:
+def test_the_states_that_hosts_report_decide_what_is_lost(api: Api, pool: Pool) -> None:
     node, other = pool(2)
     uuid = replicated(api)
     published(api, uuid, probe_host(api))
@@ -123,7 +123,7 @@ def test_what_hosts_say_counts(api: Api, pool: Pool) -> None:
     assert (row["loses"], row["reason"]) == ("redundancy", "its other replicas would stay usable")
 
 
-def test_pages_and_cost(api: Api, pool: Pool) -> None:
+def test_losses_are_listed_page_by_page_with_three_queries(api: Api, pool: Pool) -> None:
     [node] = pool(1)
     for number in range(5):
         created(api, f"v{number}", uuid=f"u{number}")

@@ -62,7 +62,7 @@ def test_nodes_are_shown_with_state_capacity_and_load(api: Api, pool: Pool) -> N
     assert api.delete(f"/volumes/{uuid}").status == "Success"
 
 
-def test_volumes_and_publications(api: Api, pool: Pool) -> None:
+def test_volumes_and_publications_have_metrics(api: Api, pool: Pool) -> None:
     nodes = pool(2)
     probe_host(api)
     single = created(api, "one", provisioningType="THIN")
@@ -103,7 +103,7 @@ def test_volumes_and_publications(api: Api, pool: Pool) -> None:
     ]
 
 
-def test_every_metric_of_ours_is_documented(api: Api, pool: Pool) -> None:
+def test_every_metric_is_documented(api: Api, pool: Pool) -> None:
     pool(1)
     published(api, created(api, "v"), probe_host(api))
     page = (Path(__file__).parents[2] / "docs/reference/metrics.md").read_text()
@@ -123,7 +123,7 @@ def test_labels_are_escaped(api: Api, pool: Pool) -> None:
     assert samples(api)["ks_node_state"][0][0]["rack"] == odd
 
 
-def test_own_metrics_are_there(api: Api, pool: Pool) -> None:
+def test_node_calls_and_http_requests_have_metrics(api: Api, pool: Pool) -> None:
     pool(1)
     created(api, "v")
     found = samples(api)
@@ -135,7 +135,7 @@ def test_own_metrics_are_there(api: Api, pool: Pool) -> None:
     assert "django_http_requests_total_by_method_total" in found
 
 
-def test_what_checks_of_nodes_found(api: Api, pool: Pool) -> None:
+def test_orphans_and_missing_replicas_have_metrics(api: Api, pool: Pool) -> None:
     first, second = pool(2)
     created(api, "one")
     created(api, "two", storageClass={"numReplicas": 2})
@@ -161,7 +161,7 @@ def test_what_checks_of_nodes_found(api: Api, pool: Pool) -> None:
     ]
 
 
-def test_how_far_drains_are(api: Api, pool: Pool) -> None:
+def test_the_progress_of_drains_has_metrics(api: Api, pool: Pool) -> None:
     [node, other] = pool(2)
     assert samples(api).get("provisioner_drain_replicas") is None
     api.put(f"/backends/{other}", {"inUse": False})
@@ -177,8 +177,8 @@ def test_how_far_drains_are(api: Api, pool: Pool) -> None:
     ]
 
 
-def test_what_is_unfinished(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
-    """A deleted volume on a dead node stays in the collector's backlog until the node confirms."""
+def test_unfinished_rows_have_metrics(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+    """A deleted volume on a dead node counts as overdue until the node confirms its removal."""
     pool(1)
     uuid = created(api, "v")
     assert "provisioner_unfinished" not in samples(api)
@@ -189,7 +189,9 @@ def test_what_is_unfinished(api: Api, pool: Pool, fleet: SimulatedFleet) -> None
     ]
 
 
-def test_the_number_of_queries_does_not_grow(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_a_scrape_needs_the_same_queries_for_more_volumes(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     pool(1)
 
     def queries() -> int:
@@ -234,7 +236,7 @@ FORCED_BY_THE_REFERENCE = {
 }
 
 
-def test_promtool_finds_only_what_the_reference_forces(api: Api, pool: Pool) -> None:
+def test_promtool_accepts_all_metrics_except_names_of_the_reference(api: Api, pool: Pool) -> None:
     pool(1)
     probe_host(api)
     published(api, created(api, "v", storageClass={"numReplicas": 1}))
@@ -280,7 +282,7 @@ def test_the_size_of_the_pool_is_compared_with_the_tested_limits(api: Api, pool:
         assert f"| `{kind}` | {limit:,} |" in page
 
 
-def test_credentials(api: Api) -> None:
+def test_metrics_need_the_role_monitor(api: Api) -> None:
     assert api.as_role("MONITOR").get("/metrics").http == 200
     assert api.as_role("STORAGE").get("/metrics").http == 403
     assert Api(api.url, "").get("/metrics").http == 401

@@ -1,4 +1,4 @@
-"""Migrate Volume over HTTP: every check, and all steps of a host's agent."""
+""" "Migrate Volume" over HTTP: every check, and all steps of a host's agent."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def online(api: Api, pool: Pool) -> tuple[str, list[str]]:
     return uuid, all_available(api, uuid)
 
 
-def test_the_dance_of_the_hosts_agent(
+def test_a_hosts_agent_migrates_a_replica_step_by_step(
     api: Api, online: tuple[str, list[str]], fleet: SimulatedFleet
 ) -> None:
     uuid, [outgoing, staying] = online
@@ -79,7 +79,7 @@ def test_the_dance_of_the_hosts_agent(
     assert audit() == []
 
 
-def test_the_destination_is_kept_by_the_replica_that_is_added(
+def test_the_added_replica_is_placed_on_the_requested_destination(
     api: Api, online: tuple[str, list[str]]
 ) -> None:
     uuid, [outgoing, staying] = online
@@ -91,7 +91,9 @@ def test_the_destination_is_kept_by_the_replica_that_is_added(
     assert places(api, uuid)[new]["backend"]["persistentID"] == wanted
 
 
-def test_the_rack_that_is_left_may_be_used(api: Api, online: tuple[str, list[str]]) -> None:
+def test_the_new_replica_may_use_the_rack_of_the_outgoing_one(
+    api: Api, online: tuple[str, list[str]]
+) -> None:
     uuid, [outgoing, _] = online
     shown = places(api, uuid)
     used = {place["backend"]["persistentID"] for place in shown.values()}
@@ -103,7 +105,9 @@ def test_the_rack_that_is_left_may_be_used(api: Api, online: tuple[str, list[str
     assert api.post(f"/replica/{uuid}", {}).status == "Success"
 
 
-def test_unpublishing_in_the_middle(api: Api, online: tuple[str, list[str]]) -> None:
+def test_unpublishing_aborts_the_migration_and_removes_the_added_replica(
+    api: Api, online: tuple[str, list[str]]
+) -> None:
     """The replica that the host added is removed."""
     uuid, [outgoing, staying] = online
     update = {"taskId": migrate(api, uuid, outgoing).body["taskId"], "hostId": HOST}
@@ -117,7 +121,7 @@ def test_unpublishing_in_the_middle(api: Api, online: tuple[str, list[str]]) -> 
     assert audit() == []
 
 
-def test_the_host_is_removed_in_the_middle(api: Api, online: tuple[str, list[str]]) -> None:
+def test_removing_the_host_aborts_its_migration(api: Api, online: tuple[str, list[str]]) -> None:
     uuid, [outgoing, _] = online
     migrate(api, uuid, outgoing)
     Host.objects.update(available_until=timezone.now())
@@ -125,8 +129,12 @@ def test_the_host_is_removed_in_the_middle(api: Api, online: tuple[str, list[str
     assert api.get("/tasks", hostId=HOST).body[0]["state"] == "ABORTED"
 
 
-def test_a_host_that_falls_silent(api: Api, online: tuple[str, list[str]]) -> None:
-    """Any report counts. Without one, the added replica is removed; later reports fail."""
+def test_a_migration_fails_when_its_host_is_silent_for_too_long(
+    api: Api, online: tuple[str, list[str]]
+) -> None:
+    """Any report of the host counts. Without reports, the added replica is removed, and later
+    reports fail.
+    """
     uuid, [outgoing, staying] = online
     task_id = migrate(api, uuid, outgoing).body["taskId"]
     update = {"taskId": task_id, "hostId": HOST}
@@ -151,10 +159,12 @@ def test_a_host_that_falls_silent(api: Api, online: tuple[str, list[str]]) -> No
 
 
 @pytest.mark.parametrize("synchronized", [False, True])
-def test_a_host_that_falls_silent_after_it_marked(
+def test_a_silent_host_that_marked_the_outgoing_replica_may_not_be_undone(
     api: Api, online: tuple[str, list[str]], synchronized: bool
 ) -> None:
-    """If the new replica was Available, the host may have written only to it: no undo."""
+    """If the new replica was Available, the host may have written only to it. Then nothing is
+    undone.
+    """
     uuid, [outgoing, staying] = online
     task_id = migrate(api, uuid, outgoing).body["taskId"]
     assert api.post(f"/replica/{uuid}", {}).status == "Success"
@@ -193,15 +203,15 @@ def test_the_last_available_replica_stays(api: Api, online: tuple[str, list[str]
         (AGENT, {"migrationHandler": "PROVISIONER"}, True),
     ],
 )
-def test_who_does_the_work(
+def test_the_agent_or_else_a_worker_carries_out_the_migration(
     api: Api,
     online: tuple[str, list[str]],
     client: dict[str, Any],
     asked: dict[str, str],
     by_worker: bool,
 ) -> None:
-    """A host can neither take nor end a task that a worker carries out. Its agent does not see the
-    task, because agents take every task in their list for their own.
+    """A host can neither take nor end a task that a worker carries out. The agent does not see the
+    task, because agents assume that every task in their list is their own.
     """
     uuid, [outgoing, _] = online
     Host.objects.update(agent_until=None)
@@ -218,7 +228,7 @@ def test_who_does_the_work(
 
 
 def let_pass(seconds: int) -> None:
-    """Make all reports of hosts older by this time."""
+    """Change all reports of hosts as if they had come this much earlier."""
     span = dt.timedelta(seconds=seconds)
     Task.objects.update(
         created_at=F("created_at") - span, last_activity_at=F("last_activity_at") - span
@@ -232,7 +242,7 @@ def run(task_id: str) -> Task:
     return Task.objects.get(pk=task_id)
 
 
-def test_a_migration_that_names_no_replica_takes_the_first_to_go(
+def test_a_migration_without_replica_id_prefers_cordoned_nodes(
     api: Api, online: tuple[str, list[str]]
 ) -> None:
     uuid, _ = online
@@ -250,13 +260,15 @@ def test_a_migration_that_names_no_replica_takes_the_first_to_go(
     assert chosen() == youngest.uuid
 
 
-def test_one_migration_of_a_volume_at_a_time(api: Api, online: tuple[str, list[str]]) -> None:
+def test_a_volume_has_one_migration_at_a_time(api: Api, online: tuple[str, list[str]]) -> None:
     uuid, [outgoing, staying] = online
     assert migrate(api, uuid, outgoing).status == "Success"
     assert migrate(api, uuid, staying).status == "TaskAlreadyRunning"
 
 
-def test_refused_for_what_cannot_be_migrated(api: Api, online: tuple[str, list[str]]) -> None:
+def test_a_migration_that_is_not_possible_is_refused(
+    api: Api, online: tuple[str, list[str]]
+) -> None:
     uuid, [outgoing, staying] = online
     assert migrate(api, "none", outgoing).status == "VolumeNoFound"
     assert migrate(api, uuid, "none").status == "ReplicaNotFound"
@@ -289,7 +301,7 @@ def test_refused_for_what_cannot_be_migrated(api: Api, online: tuple[str, list[s
     assert api.get("/tasks").body == []
 
 
-def test_a_replica_that_was_added_to_migrate_is_not_one_too_many(api: Api, pool: Pool) -> None:
+def test_a_replica_added_by_a_migration_does_not_exceed_the_maximum(api: Api, pool: Pool) -> None:
     pool(5)
     uuid = replicated(api, number=3)
     published(api, uuid, probe_host(api))
@@ -299,7 +311,7 @@ def test_a_replica_that_was_added_to_migrate_is_not_one_too_many(api: Api, pool:
     assert migrate(api, uuid, second).status == "TaskAlreadyRunning"
 
 
-def test_a_volume_of_four_replicas_has_no_room_for_one_more(api: Api, pool: Pool) -> None:
+def test_a_volume_of_four_replicas_gets_no_further_replica(api: Api, pool: Pool) -> None:
     pool(5)
     uuid = replicated(api, number=3)
     published(api, uuid, probe_host(api))

@@ -70,7 +70,7 @@ NO_ROWS = {"healthz", "readyz", "openapi.json", "docs", "redoc"}
 
 @pytest.fixture
 def caller(api: Api, monkeypatch: pytest.MonkeyPatch) -> Client:
-    """The API, called in this thread, which does not read the authorization server again."""
+    """The API, called in this thread. It does not read the authorization server again."""
     monkeypatch.setattr(authorization_server, "CACHE_SECONDS", 3600)
     client = Client(headers={"Authorization": api.authorization})
     client.get("/info")
@@ -79,7 +79,7 @@ def caller(api: Api, monkeypatch: pytest.MonkeyPatch) -> Client:
 
 @pytest.fixture
 def node(api: Api, pool: Pool) -> str:
-    """The node of the volumes that a test deletes; another node has a volume that stays."""
+    """The node of the volumes that a test deletes. Another node has a volume that stays."""
     _, node = pool(2)
     Drain.objects.create(backend_id=node, was_in_use=True, replicas_before=9)
     probe_host(api)
@@ -99,7 +99,9 @@ def read(client: Client, path: str) -> Any:
 
 
 def copied(row: Any, **changed: Any) -> Any:
-    """Create the rows of another volume's publish, without telling the node: it is repeatable."""
+    """Insert the rows for publishing another volume, without calling the node, because publishing
+    can be repeated.
+    """
     for name, value in {"pk": None, "nsid": 2, **changed}.items():
         setattr(row, name, value)
     row.save()
@@ -107,7 +109,9 @@ def copied(row: Any, **changed: Any) -> Any:
 
 
 def goes(api: Api, node: str) -> dict[str, str]:
-    """A published volume with a snapshot, and a replica that cannot be moved."""
+    """A published volume with a snapshot, and with a replica that cannot be moved. The test deletes
+    it.
+    """
     uuid = created(api, "goes", capacity=1, storageClass={"desiredIOPSPerGB": 7})
     snapshot = snapped(api, uuid, "goes")
     replica = Replica.objects.get(volume__uuid=uuid)
@@ -121,7 +125,7 @@ def goes(api: Api, node: str) -> dict[str, str]:
 
 
 def delete_all(uuid: str) -> None:
-    """Delete everything of the volume at one moment, and change what stays."""
+    """Delete everything of the volume at one moment, and change the other objects."""
     with transaction.atomic():
         SubVolume.objects.filter(replica__volume__uuid=uuid).delete()
         Snapshot.objects.filter(volume__uuid=uuid).delete()
@@ -136,7 +140,7 @@ def delete_all(uuid: str) -> None:
 
 
 def elsewhere(work: Callable[[], None]) -> None:
-    """Run it on another connection."""
+    """Run the function on another connection."""
 
     def run() -> None:
         try:
@@ -151,7 +155,7 @@ def elsewhere(work: Callable[[], None]) -> None:
 
 @contextmanager
 def after_select(number: int, work: Callable[[], None]) -> Iterator[list[str]]:
-    """Call it after the n-th SELECT of this thread; yields the SELECTs."""
+    """Call the function after the n-th SELECT of this thread. Yields the SELECTs."""
     seen: list[str] = []
 
     def wrapper(execute: Any, sql: str, *args: Any) -> Any:
@@ -167,7 +171,7 @@ def after_select(number: int, work: Callable[[], None]) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_an_answer_is_what_was_there_before_a_delete_or_after_it(
+def test_an_answer_shows_the_state_before_a_delete_or_after_it(
     api: Api, caller: Client, node: str, path: str
 ) -> None:
     seen, number = ["first"], 0
@@ -182,7 +186,7 @@ def test_an_answer_is_what_was_there_before_a_delete_or_after_it(
         delete_all(ids["uuid"])
 
 
-def test_every_get_of_the_api_is_known_here() -> None:
+def test_every_get_is_listed_in_this_file() -> None:
     resources = set()
     for pattern in get_resolver().url_patterns:
         for inner in getattr(pattern, "url_patterns", [pattern]):
@@ -198,13 +202,13 @@ def test_every_get_of_the_api_is_known_here() -> None:
 
 
 @pytest.mark.parametrize("path", ["/license", "/auth_server", "/syslog", "/revoked_tokens"])
-def test_what_is_no_moment_is_one_statement(caller: Client, node: str, path: str) -> None:
+def test_a_get_outside_of_one_moment_is_one_statement(caller: Client, node: str, path: str) -> None:
     with after_select(0, lambda: None) as seen:
         read(caller, path)
     assert len(seen) <= 1, seen
 
 
-def test_a_moment_writes_nothing_and_leaves_nothing_behind(api: Api) -> None:
+def test_one_moment_refuses_writes_until_its_transaction_ends(api: Api) -> None:
     with pytest.raises(Exception, match="read-only"), one_moment():
         Tenant.objects.update(name="written")
     Tenant.objects.update(name="written")

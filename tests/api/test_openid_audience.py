@@ -1,8 +1,8 @@
-"""Which tokens of the authorization server are accepted, and how its keys are read."""
+"""The tokens of the authorization server that are accepted, and how its keys are read."""
 
 import pytest
 
-from provisioner.access.authorization_server import authorization_server_forget
+from provisioner.access.authorization_server import authorization_server_clear_cache
 from provisioner.access.models import AuthorizationServer
 from tests.api.wire import bearer, refused, send
 from tests.oidc.token_server import NODES
@@ -30,26 +30,26 @@ def test_a_token_of_another_application_needs_the_audience(no_audience, get, cli
     assert "set authorizationServerAudience" in description
 
 
-def test_a_role_at_our_own_resource_does_without(no_audience, get):
+def test_a_role_at_the_configured_resource_needs_no_audience(no_audience, get):
     assert get(no_audience.token()).http == 200
     other = {"resource_access": {"another-application": {"roles": ["ADMIN"]}}}
     refused(get(no_audience.token("x", **other)), 403, "Forbidden")
     refused(get(no_audience.token(NODES, **other)), 401, "Unauthorized")
 
 
-def test_a_server_whose_roles_name_no_resource_is_not_set_without_an_audience(api, token_server):
+def test_a_server_whose_roles_name_no_resource_needs_an_audience(api, token_server):
     token_server.claims = {"prov": ADFS, NODES: ADFS}
     answer = api.post(PATH, token_server.body(authorizationServerAudience=None))
     assert answer.status == "ProvisionerClientUnauthorized"
     assert "where an audience is set" in answer.description
 
 
-def test_keys_come_over_https_alone(admin, api, token_server, settings, get):
+def test_keys_are_read_over_https_only(admin, api, token_server, settings, get):
     assert api.post(PATH, token_server.body()).status == "Success"
     token = token_server.token()
     assert get(token).http == 200
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"auth_server_http": False})
-    authorization_server_forget()
+    authorization_server_clear_cache()
     description = refused(get(token), 503, "ServiceUnavailable")
     assert "do not come over https" in description
     answer = admin.post(PATH, token_server.body())

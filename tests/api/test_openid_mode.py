@@ -1,4 +1,4 @@
-"""Who may call once an authorization server is set (contract, section 2: OPEN_IDC)."""
+"""Who may call once an authorization server is set (OPEN_IDC)."""
 
 import datetime as dt
 import time
@@ -48,7 +48,7 @@ def probe(api):
 
 @pytest.fixture
 def openid(api, token_server):
-    """Turns the mode on, with the tests' own server."""
+    """Set the tests' own authorization server."""
     assert api.post(PATH, token_server.body()).status == "Success"
     return token_server
 
@@ -59,7 +59,7 @@ def quick_refetch(monkeypatch):
 
 
 class TestRealServer:
-    def test_roles_and_tenant(self, api, real_server, get, pool):
+    def test_a_token_of_the_server_carries_roles_and_tenant(self, api, real_server, get, pool):
         pool(1)
         for tenant in ("t1", "t2"):
             body = BUDGET | {"tenantId": tenant, "name": tenant}
@@ -74,7 +74,7 @@ class TestRealServer:
         assert get(storage, "/t1/volumes").body == []
         assert get(storage, "/t2/volumes").body["status"] == "TenantNotFound"
 
-    def test_rotated_keys(self, api, real_server, get, quick_refetch):
+    def test_a_rotated_key_of_the_server_is_read(self, api, real_server, get, quick_refetch):
         assert api.post(PATH, real_server.body()).status == "Success"
         old = real_server.token("a-monitor")
         assert get(old).http == 200
@@ -87,7 +87,7 @@ class TestRealServer:
         assert get(real_server.token("a-monitor")).http == 200
         refused(get(old), 401, "Unauthorized")
 
-    def test_nodes_probe_with_their_client_s_token(self, admin, real_server, pool, probe):
+    def test_nodes_probe_with_the_token_of_their_client(self, admin, real_server, pool, probe):
         first, second = pool(2)
         assert admin.post(PATH, real_server.body()).status == "Success"
         token = real_server.token("the-nodes")
@@ -109,14 +109,14 @@ class TestRealServer:
 
 
 class TestWhoIsAccepted:
-    def test_local_tokens_are_not(self, api, admin, openid, get):
+    def test_local_tokens_are_refused(self, api, admin, openid, get):
         refused(api.get("/backends"), 401, "Unauthorized")
         assert admin.get("/backends").http == 200, "the way back in"
         assert admin.delete(PATH).status == "Success"
         assert api.get("/backends").http == 200
         refused(get(openid.token()), 401, "Unauthorized")
 
-    def test_local_token_of_a_node_is_not(self, api, token_server, pool, probe):
+    def test_the_local_token_of_a_node_is_refused(self, api, token_server, pool, probe):
         [persistent_id] = pool(1)
         token, _ = token_issue(
             name="n", roles={Role.NODE}, node_id=persistent_id, lifetime=dt.timedelta(hours=1)
@@ -127,13 +127,13 @@ class TestWhoIsAccepted:
         assert probe(openid_token := token_server.token(NODES), persistent_id).status == "Success"
         assert openid_token
 
-    def test_backends_client_may_only_probe(self, openid, get):
-        """Also if its token says ADMIN at the provisioner's resource."""
+    def test_the_backends_client_may_only_probe(self, openid, get):
+        """This is so even if its token has the role ADMIN at the provisioner's resource."""
         everything = {"prov-resource": {"roles": ["ADMIN"]}}
         refused(get(openid.token(NODES, resource_access=everything)), 403, "Forbidden")
         refused(get(openid.token(NODES, resource_access=None, roles=["ADMIN"])), 403, "Forbidden")
 
-    def test_one_client_for_both_keeps_its_roles(self, api, token_server, get):
+    def test_a_client_that_is_both_keeps_its_roles(self, api, token_server, get):
         body = token_server.body(
             backendsClientID="prov",
             backendsResourceID="prov-resource",
@@ -142,7 +142,9 @@ class TestWhoIsAccepted:
         assert api.post(PATH, body).status == "Success"
         assert get(token_server.token()).http == 200
 
-    def test_node_role_with_a_node(self, api, token_server, pool, probe):
+    def test_a_node_token_of_the_server_may_probe_for_its_node(
+        self, api, token_server, pool, probe
+    ):
         first, second = pool(2)
         assert api.post(PATH, token_server.body()).status == "Success"
         access = {"prov-resource": {"roles": ["NODE"]}}
@@ -151,7 +153,9 @@ class TestWhoIsAccepted:
         refused(probe(token, second), 403, "Forbidden")
 
     @pytest.mark.parametrize("algorithm", ALGORITHMS)
-    def test_algorithms(self, api, token_server, get, algorithm):
+    def test_tokens_of_each_supported_algorithm_are_accepted(
+        self, api, token_server, get, algorithm
+    ):
         private = ALGORITHMS[algorithm]()
         token_server.published = [jwk(private, "k9", algorithm)]
         token_server.sign = lambda client, claims: jwt.encode(
@@ -160,11 +164,11 @@ class TestWhoIsAccepted:
         assert api.post(PATH, token_server.body()).status == "Success"
         assert get(token_server.token()).http == 200
 
-    def test_token_without_kid(self, openid, get):
+    def test_a_token_without_kid_is_accepted(self, openid, get):
         openid.sign = lambda client, claims: jwt.encode(claims, openid.key, "RS256")
         assert get(openid.token()).http == 200
 
-    def test_clocks_may_differ_a_little(self, openid, get):
+    def test_clocks_may_differ_by_the_leeway(self, openid, get):
         now = int(time.time())
         assert get(openid.token(exp=now - 2, nbf=now + 2)).http == 200
 
@@ -184,13 +188,13 @@ class TestWhoIsAccepted:
             ({"resource_access": []}, "the token is not valid for this API"),
         ],
     )
-    def test_claims_that_do_not_count(self, openid, get, claims, reason):
+    def test_a_token_with_wrong_claims_is_refused(self, openid, get, claims, reason):
         description = refused(get(openid.token(**claims)), 401, "Unauthorized")
         assert description == f"HTTP Status 401 - {reason}"
 
     @pytest.mark.parametrize("forgery", ["none", "HS256", "foreign", "kid", "text", "no kid"])
     @pytest.mark.parametrize("keys", ["set", "one"])
-    def test_forged_signatures(self, api, token_server, get, forgery, keys):
+    def test_a_forged_signature_is_refused(self, api, token_server, get, forgery, keys):
         public = pem(token_server.key)
         body = token_server.body()
         if keys == "one":
@@ -201,14 +205,14 @@ class TestWhoIsAccepted:
         refused(get(forge(forgery, claims, public, key(1))), 401, "Unauthorized")
 
     @pytest.mark.parametrize("algorithm", ["RS512", "PS256"])
-    def test_another_algorithm_than_the_key_s_own(self, openid, get, algorithm):
+    def test_an_algorithm_other_than_the_keys_own_is_refused(self, openid, get, algorithm):
         token = openid.token()
         claims = jwt.decode(token, options={"verify_signature": False})
         other = jwt.encode(claims, openid.key, algorithm, {"kid": "k1"})
         refused(get(other), 401, "Unauthorized")
 
     @pytest.mark.parametrize("size", [1024])
-    def test_keys_that_are_too_short(self, api, token_server, size):
+    def test_keys_that_are_too_short_are_refused(self, api, token_server, size):
         short = rsa.generate_private_key(65537, size)
         token_server.published = [jwk(short, "k1")]
         answer = api.post(PATH, token_server.body())
@@ -220,13 +224,13 @@ class TestWhoIsAccepted:
 
 
 class TestKeySet:
-    def test_is_read_once_for_many_requests(self, openid, get):
+    def test_the_key_set_is_read_once_for_many_requests(self, openid, get):
         openid.fetched.clear()
         for _ in range(3):
             assert get(openid.token()).http == 200
         assert openid.fetched == ["/jwks"]
 
-    def test_unknown_kids_do_not_make_it_read_again_and_again(self, openid, get):
+    def test_unknown_kids_do_not_cause_repeated_reads(self, openid, get):
         assert get(openid.token()).http == 200
         openid.fetched.clear()
         for number in range(5):
@@ -234,7 +238,7 @@ class TestKeySet:
             refused(get(openid.token()), 401, "Unauthorized")
         assert openid.fetched == []
 
-    def test_a_server_that_is_down_does_no_harm_for_a_while(
+    def test_known_keys_are_used_for_a_while_after_the_server_went_down(
         self, openid, get, quick_refetch, monkeypatch
     ):
         assert get(openid.token()).http == 200
@@ -246,7 +250,7 @@ class TestKeySet:
         description = refused(get(openid.token()), 503, "ServiceUnavailable")
         assert f"{openid.url}/jwks: it answered with HTTP status 500" in description
 
-    def test_no_keys_at_all(self, openid, get, quick_refetch):
+    def test_a_token_cannot_be_verified_without_keys(self, openid, get, quick_refetch):
         openid.broken["/jwks"] = Reply(500)
         refused(get(openid.token()), 503, "ServiceUnavailable")
         openid.broken.clear()
@@ -254,7 +258,7 @@ class TestKeySet:
         assert get(openid.token()).http == 200
 
 
-def test_a_change_made_elsewhere_counts_within_2_s(openid, get):
+def test_a_change_by_another_process_is_seen_within_2_s(openid, get):
     assert get(openid.token()).http == 200
     AuthorizationServer.objects.all().delete()  # as another process does it
     assert get(openid.token()).http == 200
@@ -263,7 +267,9 @@ def test_a_change_made_elsewhere_counts_within_2_s(openid, get):
 
 
 def test_a_late_node_gets_its_settings_again(admin, openid, fleet):
-    """It may have missed a change of the mode, and no probe would reach us with wrong settings."""
+    """The node may have missed a change of the authorization server. With wrong settings, its
+    probes would be refused.
+    """
     node = fleet.nodes[0]
     answer = admin.post("/backends", {"mgmtIPs": [node.address], "mgmtPort": node.port})
     persistent_id = answer.body["persistentID"]

@@ -23,8 +23,7 @@ from volumes import health_selectors
 from volumes.health import Health
 from volumes.health_selectors import volume_healths
 from volumes.models import Replica
-from volumes.read_models import volume_rows
-from volumes.selectors import volumes_visible
+from volumes.read_models import volume_rows, volumes_listed
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
@@ -36,7 +35,9 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def went_silent(node: str) -> None:
-    """Make the node silent since a minute ago; the provisioner has called it since."""
+    """Change the node as if it had been silent for a minute. The provisioner has called it since
+    then.
+    """
     now = timezone.now()
     silent_at = now - dt.timedelta(minutes=1)
     Backend.objects.filter(pk=node).update(available_until=silent_at, polled_at=now)
@@ -48,7 +49,7 @@ def backend(api: Api, node: str) -> dict[str, Any]:
 
 
 def named(api: Api, path: str, **query: Any) -> list[str]:
-    """Aliases of volumes, or persistentIDs of nodes."""
+    """Return the aliases of volumes, or the persistentIDs of nodes."""
     answer = api.get(path, **query)
     assert answer.http == 200, answer
     return [row.get("alias") or row["persistentID"] for row in answer.body]
@@ -76,7 +77,7 @@ def test_a_published_volume_of_a_host_without_agent_is_healthy(api: Api, pool: P
     )
 
 
-def test_a_dead_node_and_its_volumes(api: Api, pool: Pool) -> None:
+def test_the_volumes_of_a_dead_node_are_degraded_or_faulted(api: Api, pool: Pool) -> None:
     nodes = pool(2)
     double = replicated(api, "double")
     single = placed_on([nodes[0]], lambda: created(api, "single"))
@@ -97,7 +98,7 @@ def test_a_dead_node_and_its_volumes(api: Api, pool: Pool) -> None:
     assert extended["health"] == "Degraded"
 
 
-def test_pages_of_a_filter_are_full(api: Api, pool: Pool) -> None:
+def test_pages_of_a_health_filter_are_full(api: Api, pool: Pool) -> None:
     nodes = pool(2)
     for number in range(3):
         placed_on([nodes[0]], lambda n=number: created(api, f"a{n}"))  # type: ignore[misc]
@@ -141,7 +142,9 @@ def test_nodes_have_the_health_of_their_state(api: Api, pool: Pool) -> None:
     }
 
 
-def test_a_node_says_why_calls_fail(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_the_health_reason_of_a_node_says_why_calls_fail(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     [node] = pool(1)
     fleet.nodes[0].faults.go_down()
     late = timezone.now() - dt.timedelta(minutes=10)
@@ -160,7 +163,7 @@ def test_a_node_says_why_calls_fail(api: Api, pool: Pool, fleet: SimulatedFleet)
     )
 
 
-def test_a_node_says_what_else_is_wrong(api: Api, pool: Pool) -> None:
+def test_the_health_reason_of_a_node_names_its_token_and_version(api: Api, pool: Pool) -> None:
     [node] = pool(1)
     past = timezone.now() - dt.timedelta(days=1)
     Backend.objects.update(version="4.0", token_expires_at=past)
@@ -170,7 +173,7 @@ def test_a_node_says_what_else_is_wrong(api: Api, pool: Pool) -> None:
     assert backend(api, node)["health"] == "Available"
 
 
-def test_after_a_stop_of_the_system_nothing_is_known_until_nodes_are_called(
+def test_after_a_stop_of_the_system_health_is_unknown_until_nodes_are_called(
     api: Api, pool: Pool
 ) -> None:
     pool(1)
@@ -210,7 +213,7 @@ def test_a_rebuild_shows_its_progress(api: Api, pool: Pool, fleet: SimulatedFlee
     assert info(api) == ("Rebuilding", "1 volume Rebuilding")
 
 
-def test_a_replica_that_its_host_fills_is_being_rebuilt(api: Api, pool: Pool) -> None:
+def test_a_replica_that_its_host_synchronizes_is_being_rebuilt(api: Api, pool: Pool) -> None:
     pool(3)
     uuid = replicated(api)
     published(api, uuid, probe_host(api))
@@ -231,12 +234,12 @@ def test_a_health_that_does_not_exist_is_refused(api: Api, path: str) -> None:
     assert answer.description.startswith("health = 'healthy-ish': must be one of ")
 
 
-def test_a_health_is_asked_for_in_any_case(api: Api, pool: Pool) -> None:
+def test_the_health_filter_may_be_in_any_case(api: Api, pool: Pool) -> None:
     pool(1)
     assert named(api, "/backends", health="available") == named(api, "/backends")
 
 
-def test_numbers_of_volumes(api: Api, pool: Pool) -> None:
+def test_volumes_are_counted_by_health(api: Api, pool: Pool) -> None:
     nodes = pool(2)
     placed_on([nodes[0]], lambda: created(api, "a"))
     placed_on([nodes[1]], lambda: created(api, "b"))
@@ -246,25 +249,23 @@ def test_numbers_of_volumes(api: Api, pool: Pool) -> None:
     assert numbers == dict.fromkeys(Health, 0) | {Health.FAULTED: 1, Health.HEALTHY: 1}
 
 
-def test_the_health_of_a_page_costs_a_query_only_while_something_is_rebuilt(
-    api: Api, pool: Pool
-) -> None:
+def test_the_health_of_a_page_needs_a_query_only_during_a_rebuild(api: Api, pool: Pool) -> None:
     pool(3)
     uuid = replicated(api)
     published(api, uuid, probe_host(api))
     [first, _] = all_available(api, uuid)
-    rows = volume_rows(volumes_visible(None))
+    rows = volume_rows(volumes_listed(None))
     with CaptureQueriesContext(connection) as queries:
         volume_healths(rows)
     assert len(queries) == 0
     report(api, uuid, first, "Synchronizing")
-    rows = volume_rows(volumes_visible(None))
+    rows = volume_rows(volumes_listed(None))
     with CaptureQueriesContext(connection) as queries:
         volume_healths(rows)
     assert len(queries) == 1
 
 
-def test_who_asks_for_the_pool_again_gets_what_was_found(
+def test_the_health_of_the_pool_is_cached_for_some_seconds(
     api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [node] = pool(1)
@@ -272,5 +273,5 @@ def test_who_asks_for_the_pool_again_gets_what_was_found(
     assert info(api) == ("Healthy", "")
     went_silent(node)
     assert info(api) == ("Healthy", "")
-    health_selectors.pool_numbers_cache.forget()
+    health_selectors.pool_counts_cache.forget()
     assert info(api) == ("Degraded", "1 node Unavailable")

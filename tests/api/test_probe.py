@@ -1,4 +1,4 @@
-"""``POST /probe`` (reference, "Probe"; contract, section 3)."""
+"""``POST /probe`` (reference, "Probe")."""
 
 import datetime as dt
 import time
@@ -34,7 +34,7 @@ def backend_id(pool):
 
 @pytest.fixture
 def jobs():
-    """Take the waiting jobs off the broker."""
+    """Take the waiting jobs from the broker."""
     app.control.purge()
 
     def take():
@@ -54,7 +54,7 @@ def shown(api, persistent_id):
     return backend
 
 
-def test_probe(api, backend_id):
+def test_a_probe_is_answered_with_the_settings_of_the_node(api, backend_id):
     assert "lastProbTime" not in shown(api, backend_id)
     api.put(f"/backends/{backend_id}", {"zone": "z9", "region": "e1", "hostId": "h1"})
     before = time.time() * 1000
@@ -88,7 +88,7 @@ def test_probe(api, backend_id):
     assert (backend["mgmtIPs"], backend["inUse"]) == (["127.0.0.1"], True), "ours, not the node's"
 
 
-def test_cordon_is_told(api, backend_id):
+def test_the_answer_tells_a_node_that_it_is_cordoned(api, backend_id):
     api.put(f"/backends/{backend_id}", {"inUse": False})
     answer = api.post("/probe", report(backend_id))
     assert answer.body["provisioner"]["inUse"] is False
@@ -108,7 +108,7 @@ def test_probe_makes_a_backend_available(api, backend_id):
     ("ahead", "said"),
     [(90, "its clock is 90 s ahead of the database's"), (-90, "s behind the database's"), (3, "")],
 )
-def test_a_node_whose_clock_is_wrong_says_so_in_its_health(api, backend_id, ahead, said):
+def test_a_wrong_clock_is_shown_in_the_health_of_its_node(api, backend_id, ahead, said):
     at = int(1000 * (time.time() + ahead))
     assert api.post("/probe", report(backend_id, sentAt=at)).status == "Success"
     node = shown(api, backend_id)
@@ -122,7 +122,7 @@ def test_a_node_whose_clock_is_wrong_says_so_in_its_health(api, backend_id, ahea
     assert "healthReason" not in shown(api, backend_id)
 
 
-def test_facts_are_taken_over_and_never_fall_below_claims(api, backend_id):
+def test_reported_facts_are_stored_and_never_fall_below_claims(api, backend_id):
     Backend.objects.update(used_iops=300_000, used_bw=7)
     api.post("/probe", report(backend_id, Certified=False, totalBW=10, totalIOPS=10))
     # the lenient names are the later ones of the same object: send plain ones alone
@@ -135,7 +135,7 @@ def test_facts_are_taken_over_and_never_fall_below_claims(api, backend_id):
     assert backend["certified"] is False
 
 
-def test_unknown_node(api, fleet):
+def test_a_probe_of_an_unknown_node_is_refused(api, fleet):
     unknown = fleet.nodes[0].persistent_id
     for caller in (api, api.as_role(Role.NODE, node=unknown)):
         answer = caller.post("/probe", report(unknown))
@@ -144,7 +144,7 @@ def test_unknown_node(api, fleet):
         assert "provisioner" not in answer.body
 
 
-def test_who_may_probe(api, pool):
+def test_only_the_node_itself_and_an_admin_may_probe(api, pool):
     first, second = pool(2)
     assert api.as_role(Role.NODE, node=first).post("/probe", report(first)).http == 200
     for caller in (
@@ -159,7 +159,7 @@ def test_who_may_probe(api, pool):
     assert api.as_role(Role.NODE, node=second).post("/probe", report("unknown")).http == 403
 
 
-def test_token_given_to_the_node_may_probe(api, pool, fleet):
+def test_the_token_in_the_settings_of_a_node_may_probe(api, pool, fleet):
     [persistent_id] = pool(1)
     api.authorization = f"Bearer {fleet.nodes[0].agent.provisioner.token}"
     assert api.post("/probe", report(persistent_id)).status == "Success"
@@ -170,7 +170,7 @@ MANDATORY = sorted(name.strip() for name in report("x"))
 
 
 @pytest.mark.parametrize("missing", MANDATORY)
-def test_mandatory_fields(api, missing):
+def test_a_missing_mandatory_field_is_named(api, missing):
     fields = {name: v for name, v in report("x").items() if name.strip() != missing}
     answer = api.post("/probe", fields)
     assert (answer.http, answer.status) == (400, "InvalidInput")
@@ -190,7 +190,7 @@ def test_mandatory_fields(api, missing):
         ("authenticationMode", "x" * 17),
     ],
 )
-def test_wrong_fields(api, field, value):
+def test_a_wrong_field_is_refused_and_named(api, field, value):
     answer = api.post("/probe", report("x") | {field: value})
     assert (answer.http, answer.status) == (400, "InvalidInput")
     assert answer.description.startswith(field)
@@ -244,20 +244,20 @@ def test_changed_syslogs_are_read_by_a_job(api, backend_id, fleet, jobs):
     read_syslogs("unknown")
 
 
-def test_both_changes_at_once(api, backend_id, jobs):
+def test_two_reported_changes_start_two_jobs(api, backend_id, jobs):
     api.post("/probe", report(backend_id, changes=Changes.PORTALS | Changes.SYSLOGS))
     assert jobs() == ["inventory.jobs.refresh_backend", "inventory.jobs.read_syslogs"]
 
 
 def test_probe_costs_two_statements(django_assert_num_queries, backend_id, monkeypatch):
-    """Runs the whole request in this thread, to count its statements. Values that a process reads
-    once a second are cached.
+    """The whole request runs in this thread, so that its statements can be counted. Values that a
+    process reads once a second are cached.
     """
     monkeypatch.setattr(generations, "STALE_SECONDS", 3600)
     monkeypatch.setattr(authorization_server, "CACHE_SECONDS", 3600)
     monkeypatch.setattr(writes, "STALE_SECONDS", 3600)
     monkeypatch.setattr(generations, "_lately", [(0, 0.0)])
-    generations.generation_lately()
+    generations.generation_cached()
     token, _ = token_issue(
         name="n", roles={Role.NODE}, node_id=backend_id, lifetime=dt.timedelta(hours=1)
     )

@@ -57,7 +57,9 @@ def test_publishing_exports_each_replica_under_a_namespace_id_of_its_own(
     assert audit() == []
 
 
-def test_publishing_again_repairs(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_publishing_again_creates_missing_exports(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     pool(2)
     probe_host(api)
     uuid = created(api, "a", storageClass={"numReplicas": 2})
@@ -97,7 +99,7 @@ def test_two_hosts_may_have_one_volume(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_publish_refused(api: Api, pool: Pool) -> None:
+def test_publish_is_refused_for_unknown_hosts_volumes_and_tenants(api: Api, pool: Pool) -> None:
     pool(1)
     uuid = created(api, "a")
     assert api.post("/publish", {"volId": uuid, "hostId": HOST}).status == "HostNotFound"
@@ -109,7 +111,9 @@ def test_publish_refused(api: Api, pool: Pool) -> None:
     assert api.post("/publish", {"hostId": HOST}).http == 400
 
 
-def test_local_volume(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_a_local_volume_is_published_only_to_the_host_of_its_node(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     [node] = pool(1)
     probe_host(api)
     probe_host(api, OTHER_HOST)
@@ -130,7 +134,9 @@ def test_local_volume(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     assert api.delete(f"/volumes/{uuid}").status == "Success"
 
 
-def test_no_node_answers(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_publish_fails_without_effect_if_no_node_answers(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     pool(1)
     probe_host(api)
     uuid = created(api, "a")
@@ -141,7 +147,9 @@ def test_no_node_answers(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     assert volume(api, uuid)["inUse"] is False
 
 
-def test_unpublishing(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_unpublishing_removes_the_exports_from_all_nodes(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     pool(2)
     probe_host(api)
     uuid = created(api, "a", storageClass={"numReplicas": 2})
@@ -158,7 +166,7 @@ def test_unpublishing(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     assert audit() == []
 
 
-def test_forced_detach_from_all_hosts(api: Api, pool: Pool) -> None:
+def test_unpublish_without_host_id_detaches_all_hosts(api: Api, pool: Pool) -> None:
     pool(1)
     uuid = created(api, "a")
     published(api, uuid, probe_host(api))
@@ -178,7 +186,7 @@ def test_unpublishing_aborts_the_volumes_migration(api: Api, pool: Pool) -> None
     assert shown["state"] == "ABORTED"
 
 
-def test_unpublish_of_a_node_that_is_up_and_does_not_confirm(
+def test_unpublish_fails_if_an_available_node_does_not_confirm(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     pool(1)
@@ -208,7 +216,9 @@ def test_removing_a_host_unpublishes_its_volumes(
     assert volume(api, uuid)["inUse"] is False
 
 
-def test_removing_a_backend_with_volumes(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_a_backend_with_volumes_is_removed_only_by_force_while_unavailable(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     nodes = pool(2)
     uuid = created(api, "a", storageClass={"numReplicas": 2})
     published(api, uuid, probe_host(api))
@@ -228,7 +238,7 @@ def test_removing_a_backend_with_volumes(api: Api, pool: Pool, fleet: SimulatedF
     assert audit() == []
 
 
-def test_removing_an_empty_backend(api: Api, pool: Pool) -> None:
+def test_an_empty_backend_can_be_removed(api: Api, pool: Pool) -> None:
     nodes = pool(2)
     uuid = created(api, "a")
     api.delete(f"/volumes/{uuid}")

@@ -23,13 +23,15 @@ Count = Callable[..., list[str]]
 
 @pytest.fixture
 def statements(api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Count:
-    """The statements of a call in this thread, with nodes, a published and another volume."""
+    """Return the statements of a call in this thread. The pool has nodes, a published volume and
+    another volume.
+    """
     monkeypatch.setattr(authorization_server, "CACHE_SECONDS", 3600)
     monkeypatch.setattr(writes, "STALE_SECONDS", 3600)
     monkeypatch.setattr(health_selectors, "HEALTH_SECONDS", 0)
-    health_selectors.pool_numbers_cache.forget()
+    health_selectors.pool_counts_cache.forget()
     pool(4)
-    writes.writes_forget()  # the next create asks, for all that follow
+    writes.writes_clear_cache()  # the next create asks, for all that follow
     published(api, created(api, "first", storageClass={"numReplicas": 2}), probe_host(api))
     created(api, "second")
     # with a key, as the load balancer gives each request one
@@ -61,7 +63,7 @@ def test_create_needs_a_fixed_number_of_statements(
     assert len(found) == number, "\n".join(found)
 
 
-def test_create_with_a_uuid_looks_for_what_is_left_of_a_former_volume(statements: Count) -> None:
+def test_create_with_a_uuid_looks_for_rows_of_a_deleted_volume(statements: Count) -> None:
     body = {"alias": "v", "capacity": 1, "uuid": "chosen"}
     found = statements("POST", "/volumes", body)
     assert len(found) == 16, "\n".join(found)
@@ -96,7 +98,7 @@ def test_reads_need_a_fixed_number_of_statements(
     assert len(statements("GET", path)) == number
 
 
-def test_host_probe(statements: Count) -> None:
+def test_a_host_probe_needs_two_statements(statements: Count) -> None:
     body = {
         "hostId": HOST,
         "hostNqn": f"nqn.2014-08.org.nvmexpress:uuid:{HOST}",

@@ -1,4 +1,4 @@
-"""What the agent of release 3.22 reports when a migration fails, in its own format."""
+"""The reports of the agent of release 3.22 when a migration fails, in its own format."""
 
 from collections.abc import Callable
 
@@ -24,7 +24,7 @@ def agent(api: Api, pool: Pool) -> ReleasedClient:
 
 
 def begun(api: Api) -> tuple[str, str, dict[str, object]]:
-    """A volume, its outgoing replica, and the task."""
+    """Return a volume, its outgoing replica, and the task."""
     uuid = replicated(api, "vol")
     published(api, uuid, HOST)
     outgoing, _ = all_available(api, uuid)
@@ -34,16 +34,18 @@ def begun(api: Api) -> tuple[str, str, dict[str, object]]:
 
 
 def said(task: dict[str, object], **changes: object) -> dict[str, object]:
-    """All that the agent knows of a task; it shows absent fields as ``N/A``."""
+    """Return all fields that the agent sends for a task. It sends ``N/A`` for absent fields."""
     names = ("taskId", "hostId", "progress", "taskConfiguration")
     known = {name: task[name] for name in names}
     return known | {"statusDescription": "N/A"} | changes
 
 
-def test_an_agent_that_reaches_no_new_replica_takes_the_old_one_away(
+def test_the_new_replica_stays_if_the_agent_removed_the_old_one(
     api: Api, agent: ReleasedClient
 ) -> None:
-    """It means the new replica but names the old one: that is gone, so the new one stays."""
+    """The agent means the new replica, but names the old one. That does not exist any more, so the
+    new one stays.
+    """
     uuid, outgoing, task = begun(api)
     before = set(places(api, uuid))
     agent.done("POST", f"replica/{uuid}", ANYWHERE)
@@ -60,7 +62,9 @@ def test_an_agent_that_reaches_no_new_replica_takes_the_old_one_away(
     assert audit() == []
 
 
-def test_an_agent_that_does_not_have_the_volume(api: Api, agent: ReleasedClient) -> None:
+def test_a_migration_of_a_volume_that_the_agent_does_not_have_fails(
+    api: Api, agent: ReleasedClient
+) -> None:
     uuid, outgoing, task = begun(api)
     failed = {"state": "FAILED", "taskStatus": "VolumeNotFound"}
     agent.done("PUT", "tasks", said(task, **failed, statusDescription="Could not find volume: vol"))
@@ -69,7 +73,7 @@ def test_an_agent_that_does_not_have_the_volume(api: Api, agent: ReleasedClient)
     assert outgoing in places(api, uuid)
 
 
-def test_a_tag_without_a_value(api: Api, agent: ReleasedClient) -> None:
+def test_a_tag_without_a_value_is_stored_as_empty(api: Api, agent: ReleasedClient) -> None:
     _, _, task = begun(api)
     tags = [{"name": "path", "value": None}]
     agent.done("PUT", "tasks", said(task, state="RUNNING", taskConfiguration=tags))

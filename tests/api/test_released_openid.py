@@ -24,7 +24,7 @@ def openid(api: Api, token_server: TokenServer, monkeypatch: pytest.MonkeyPatch)
 
 
 def token_of_agent(server: TokenServer) -> str:
-    """Get a token with the form that the agent posts."""
+    """Get a token with the form that the agent sends."""
     form = {"grant_type": "client_credentials", "client_id": AGENTS}
     fields = urlencode(form | {"client_secret": SECRETS[AGENTS]})
     typed = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -34,7 +34,7 @@ def token_of_agent(server: TokenServer) -> str:
     return str(token["access_token"])
 
 
-def test_its_calls(api: Api, openid: TokenServer) -> None:
+def test_the_agents_token_of_the_server_may_make_its_calls(api: Api, openid: TokenServer) -> None:
     agent = ReleasedClient(api.url, f"Bearer {token_of_agent(openid)}")
     agent.probe(AGENT)
     assert agent.get(f"targets?hostId={HOST}") == []
@@ -44,10 +44,12 @@ def test_its_calls(api: Api, openid: TokenServer) -> None:
     assert agent.call("POST", "volumes", {"alias": "a", "capacity": 1}).http == 403
 
 
-def test_it_starts_without_a_token_and_is_told_when_one_is_over(
+def test_the_agent_starts_without_a_token_and_notices_an_expired_one(
     api: Api, openid: TokenServer
 ) -> None:
-    """It searches the text for ``Status 401``; its first call reads the version, with any token."""
+    """The agent searches the text for ``Status 401``. Its first call reads the version, which works
+    with any token.
+    """
     unknown = ReleasedClient(api.url, "Bearer Unknown")
     assert unknown.get("info")["version"] == "1.1"
     openid.claims[AGENTS] = {"resource_access": ROLES, "host": HOST, "exp": int(time.time()) - 600}

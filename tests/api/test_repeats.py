@@ -1,4 +1,4 @@
-"""Repeats with the same ``Idempotency-Key`` get the first answer, and have no second effect."""
+"""Retries with the same ``Idempotency-Key`` get the first answer, and have no second effect."""
 
 from collections.abc import Callable
 from typing import Any
@@ -69,7 +69,9 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any], dict[str, Any], str]] = {
 
 @pytest.fixture
 def things(api: Api, pool: Pool) -> None:
-    """Nodes, one of which runs in a host; volumes ``v`` and ``l``, and a snapshot ``s``."""
+    """Create nodes, one of which runs on a host, the volumes ``v`` and ``l``, and the snapshot
+    ``s``.
+    """
     node, *_ = pool(3)
     probe_host(api)
     assert api.put(f"/backends/{node}", {"hostId": HOST}).status == "Success"
@@ -83,7 +85,7 @@ def rows() -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_the_same_request_is_answered_as_before(api: Api, things: None, name: str) -> None:
+def test_a_repeated_request_gets_the_first_answer(api: Api, things: None, name: str) -> None:
     method, path, body, *_ = REQUESTS[name]
     first = api.keyed("k").call(method, path, body)
     assert first.status == "Success"
@@ -96,9 +98,7 @@ def test_the_same_request_is_answered_as_before(api: Api, things: None, name: st
 
 
 @pytest.mark.parametrize("name", ["create", "snapshot", "publish", "publish of a Local volume"])
-def test_what_was_made_is_the_answer_while_no_node_is_there(
-    api: Api, things: None, name: str
-) -> None:
+def test_a_repeat_is_answered_while_no_node_answers(api: Api, things: None, name: str) -> None:
     method, path, body, *_ = REQUESTS[name]
     first = api.keyed("k").call(method, path, body)
     assert first.status == "Success"
@@ -109,7 +109,9 @@ def test_what_was_made_is_the_answer_while_no_node_is_there(
 
 @pytest.mark.parametrize("key", ["", "other"])
 @pytest.mark.parametrize("name", REQUESTS)
-def test_another_request_is_not_its_repeat(api: Api, things: None, name: str, key: str) -> None:
+def test_a_request_that_differs_is_not_a_repeat(
+    api: Api, things: None, name: str, key: str
+) -> None:
     method, path, body, change, refusal = REQUESTS[name]
     assert api.keyed("k").call(method, path, body).status == "Success"
     assert api.keyed(key).call(method, path, body).status == (refusal or "AlreadyPublished")
@@ -119,13 +121,13 @@ def test_another_request_is_not_its_repeat(api: Api, things: None, name: str, ke
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_without_a_key_nothing_is_a_repeat(api: Api, things: None, name: str) -> None:
+def test_a_request_without_a_key_is_never_a_repeat(api: Api, things: None, name: str) -> None:
     method, path, body, _, refusal = REQUESTS[name]
     assert api.call(method, path, body).status == "Success"
     assert api.keyed("").call(method, path, body).status == (refusal or "AlreadyPublished")
 
 
-def test_any_text_is_a_key(api: Api, pool: Pool) -> None:
+def test_any_text_may_be_a_key(api: Api, pool: Pool) -> None:
     pool(1)
     for number, key in enumerate(["8e03978e-40d5-43dd-bc93-6894a57f9324", '"quoted"', "x" * 255]):
         body = {"alias": f"v{number}", "capacity": 1}
@@ -141,7 +143,7 @@ def test_a_key_that_is_too_long_is_refused(api: Api, pool: Pool) -> None:
     assert api.get("/volumes").body == []
 
 
-def test_a_key_lives_as_long_as_what_was_made(api: Api, pool: Pool) -> None:
+def test_a_key_is_forgotten_with_its_object(api: Api, pool: Pool) -> None:
     pool(1)
     keyed = api.keyed("k")
     assert keyed.delete(f"/volumes/{created(keyed, 'v', uuid='u')}").status == "Success"
@@ -149,7 +151,7 @@ def test_a_key_lives_as_long_as_what_was_made(api: Api, pool: Pool) -> None:
     assert volume(api, "u")["alias"] == "v"
 
 
-def test_another_tenant_s_volume_is_nobody_s_repeat(api: Api, pool: Pool) -> None:
+def test_a_key_of_another_tenant_is_not_a_repeat(api: Api, pool: Pool) -> None:
     pool(1)
     tenant(api, "t1")
     bound = [api.as_role("ADMIN", tenant=name).keyed("k") for name in ("0", "t1")]
@@ -157,8 +159,8 @@ def test_another_tenant_s_volume_is_nobody_s_repeat(api: Api, pool: Pool) -> Non
     assert [answer.status for answer in answers] == ["Success", "AlreadyExists"]
 
 
-def test_a_repeat_after_a_later_change(api: Api, things: None) -> None:
-    """An object that was expanded or published again since belongs to another request."""
+def test_a_repeat_after_a_later_change_is_a_new_request(api: Api, things: None) -> None:
+    """If the object was expanded or published again in between, it belongs to another request."""
     keyed = api.keyed("k")
     assert keyed.patch("/volumes/v", {"newCapacity": 15}).status == "Success"
     assert api.patch("/volumes/v", {"newCapacity": 20}).status == "Success"
@@ -180,7 +182,7 @@ def test_a_refusal_is_not_remembered(api: Api, pool: Pool) -> None:
     assert clone(keyed, "u", "c").status == "Success"
 
 
-def test_the_description_names_the_header_where_it_counts() -> None:
+def test_the_openapi_description_names_the_header_of_each_repeatable_operation() -> None:
     named = {
         (method.upper(), path)
         for path, methods in description()["paths"].items()

@@ -1,5 +1,5 @@
 """Placement of replicas that the agent of release 3.22 requests: its lists are empty, and it never
-allows one rack twice (contract, section 6).
+allows one rack twice.
 """
 
 from collections.abc import Callable
@@ -67,7 +67,9 @@ def test_a_lost_replica_is_replaced_within_its_rack(api: Api, agent: ReleasedCli
     assert audit() == []
 
 
-def test_a_migration_goes_on_within_the_rack_it_leaves(api: Api, agent: ReleasedClient) -> None:
+def test_a_migration_may_stay_in_the_rack_of_the_outgoing_replica(
+    api: Api, agent: ReleasedClient
+) -> None:
     uuid = attached(api)
     outgoing, _ = places(api, uuid)
     ReleasedClient.of(api, "STORAGE").done(
@@ -78,22 +80,22 @@ def test_a_migration_goes_on_within_the_rack_it_leaves(api: Api, agent: Released
     assert audit() == []
 
 
-def test_what_the_volume_is_bound_to_holds(api: Api, agent: ReleasedClient) -> None:
+def test_the_constraints_of_the_volume_apply_to_an_added_replica(
+    api: Api, agent: ReleasedClient
+) -> None:
     uuid = attached(api, zones=["zone-a"], sameRackAllowed=True)
     refused = add(agent, uuid)
     assert refused.status == "TopologyConstraints"
     assert {rack_of(api, uuid, replica) for replica in places(api, uuid)} == {"rack-a"}
 
 
-def test_a_volume_that_may_have_a_rack_twice_may_have_it_now(
-    api: Api, agent: ReleasedClient
-) -> None:
+def test_a_volume_that_allows_one_rack_twice_may_use_it(api: Api, agent: ReleasedClient) -> None:
     uuid = attached(api, sameRackAllowed=True)
     added(api, agent, uuid)
     assert len(places(api, uuid)) == 3
 
 
-def test_a_wish_replaces_what_the_volume_lists(api: Api, agent: ReleasedClient) -> None:
+def test_a_requested_list_replaces_the_list_of_the_volume(api: Api, agent: ReleasedClient) -> None:
     uuid = attached(api, zones=["zone-a"], sameRackAllowed=True)
     wish = ANYWHERE | {"zones": ["zone-b"]}
     agent.done("POST", f"replica/{uuid}", wish)

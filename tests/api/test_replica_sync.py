@@ -1,4 +1,4 @@
-"""Copies from node to node over HTTP: what clients see, and what ends them."""
+"""Copies from node to node over HTTP: their visible state, and the events that end them."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -63,7 +63,7 @@ def test_progress_is_shown_to_clients(world: World) -> None:
     world.expect(3)
 
 
-def test_stopped_tasks_leave_nothing_on_the_node(world: World) -> None:
+def test_a_stopped_task_leaves_nothing_on_the_node(world: World) -> None:
     task_id = add(world)
     place = world.node(world.new())
     stop(world.api, task_id)
@@ -74,7 +74,7 @@ def test_stopped_tasks_leave_nothing_on_the_node(world: World) -> None:
 
 
 @pytest.mark.parametrize("end", ["source", "destination"])
-def test_a_node_restarts(world: World, end: str) -> None:
+def test_a_copy_starts_again_after_a_restart_of_either_node(world: World, end: str) -> None:
     task_id = add(world)
     source, new = world.rows()[0], world.new()
     world.node(source if end == "source" else new).restart()
@@ -87,10 +87,8 @@ def test_a_node_restarts(world: World, end: str) -> None:
 
 
 @pytest.mark.parametrize("end", ["source", "destination"])
-def test_a_copy_begins_anew_when_the_target_of_the_one_before_is_gone(
-    world: World, end: str
-) -> None:
-    """Until then a failed or forgotten copy may still be written."""
+def test_a_copy_restarts_only_after_the_previous_target_is_removed(world: World, end: str) -> None:
+    """Until then, a failed or forgotten copy may still write."""
     task_id = add(world)
     source, new = world.rows()[0], world.new()
     first = Export.objects.get(for_copy=True)
@@ -116,7 +114,7 @@ def test_a_copy_begins_anew_when_the_target_of_the_one_before_is_gone(
     world.expect(3)
 
 
-def test_a_publish_between_two_tries_withdraws_the_copy(world: World) -> None:
+def test_a_publish_between_two_attempts_cancels_the_copy(world: World) -> None:
     task_id = add(world)
     new = world.new()
     world.node(world.rows()[0]).restart()
@@ -134,7 +132,7 @@ def test_a_publish_between_two_tries_withdraws_the_copy(world: World) -> None:
     assert world.is_reached(new)
 
 
-def test_a_copy_that_always_fails_ends(world: World) -> None:
+def test_a_copy_that_always_fails_ends_the_task(world: World) -> None:
     task_id = add(world)
     for _ in range(10):
         world.node(world.new()).restart()
@@ -145,7 +143,7 @@ def test_a_copy_that_always_fails_ends(world: World) -> None:
     world.expect(2)
 
 
-def test_a_node_that_stays_away_ends_it(world: World) -> None:
+def test_a_source_node_that_does_not_return_fails_the_task(world: World) -> None:
     task_id = add(world)
     world.node(world.rows()[0]).faults.go_down()
     assert "waitsFor" in shown(world.api, advance(task_id))
@@ -161,9 +159,9 @@ def test_a_node_that_stays_away_ends_it(world: World) -> None:
 
 
 def test_a_copy_may_take_longer_than_a_day(world: World) -> None:
-    """A copy of a large volume may take that long, and another attempt would not be faster."""
+    """The copy of a large volume may take that long, and another attempt would not be faster."""
     task_id = add(world)
-    grow_old()
+    make_the_task_a_day_old()
     world.fleet.set_copy_rate(1)
     advance(task_id)
     faults = world.node(world.rows()[0]).faults
@@ -177,11 +175,11 @@ def test_a_copy_may_take_longer_than_a_day(world: World) -> None:
     world.expect(3)
 
 
-def grow_old() -> None:
+def make_the_task_a_day_old() -> None:
     Task.objects.update(created_at=timezone.now() - dt.timedelta(hours=24))
 
 
-def test_a_node_that_cannot_make_it_is_replaced(world: World) -> None:
+def test_a_node_that_cannot_create_the_replica_is_replaced(world: World) -> None:
     assert world.api.post(f"/replica/{world.uuid}", {}).status == "Success"
     refuses = world.node(world.new())
     refuses.faults.refuse(RefusalCode.NO_SPACE, method="PUT", path="/v1/volumes", times=0)
@@ -193,7 +191,7 @@ def test_a_node_that_cannot_make_it_is_replaced(world: World) -> None:
     world.expect(3)
 
 
-def test_not_while_a_host_may_still_write(world: World) -> None:
+def test_no_copy_starts_while_a_host_may_still_write(world: World) -> None:
     """The volume is unpublished, but the source's node has not confirmed it."""
     published(world.api, world.uuid, probe_host(world.api))
     first, second = world.rows()
@@ -218,7 +216,7 @@ def test_not_while_a_host_may_still_write(world: World) -> None:
     assert world.node(world.new()).read(world.new().uuid) == "late"
 
 
-class TestLeaving:
+class TestOutgoingReplica:
     """An outgoing replica of a published volume, which the host must release."""
 
     @pytest.fixture
@@ -234,7 +232,7 @@ class TestLeaving:
         assert world.rows()[0].replica_state == "Terminating"
         return task_id
 
-    def test_a_host_that_does_not_confirm(self, online: World) -> None:
+    def test_the_outgoing_replica_goes_if_its_host_does_not_confirm(self, online: World) -> None:
         task_id = self.marked(online)
         old = online.rows()[0]
         let_wait(601)
@@ -243,15 +241,19 @@ class TestLeaving:
         assert old not in online.rows()
         online.expect(2)
 
-    def test_stopped_when_the_host_was_told(self, online: World) -> None:
-        """The host may have written only to the new replica: the old one is removed anyway."""
+    def test_a_task_stopped_after_the_mark_removes_the_outgoing_replica(
+        self, online: World
+    ) -> None:
+        """The host may have written only to the new replica, so the old one is removed in any
+        case.
+        """
         task_id = self.marked(online)
         old = online.rows()[0]
         stop(online.api, task_id)
         assert old not in online.rows()
         online.expect(2)
 
-    def test_the_new_one_is_lost_then(self, online: World) -> None:
+    def test_the_outgoing_replica_is_missing_if_the_new_one_is_lost(self, online: World) -> None:
         task_id = self.marked(online)
         old, staying, new = online.rows()
         online.report(new.uuid, "Missing")
@@ -259,7 +261,7 @@ class TestLeaving:
         states = {row.pk: row.replica_state for row in online.rows()}
         assert states == {old.pk: "Missing", staying.pk: "Available"}
 
-    def test_another_one_was_marked(self, online: World) -> None:
+    def test_the_task_fails_if_another_replica_is_terminating(self, online: World) -> None:
         task_id = move(online)
         online.host_works("")
         old, staying, _ = online.rows()
@@ -270,16 +272,16 @@ class TestLeaving:
         states = {row.pk: row.replica_state for row in online.rows()}
         assert states == {old.pk: "Available", staying.pk: "Terminating"}
 
-    def test_a_host_that_does_not_fill_it_in_a_day(self, online: World) -> None:
+    def test_the_task_fails_if_the_host_needs_more_than_a_day(self, online: World) -> None:
         task_id = move(online)
         online.report(online.new().uuid, "Synchronizing")
-        grow_old()
+        make_the_task_a_day_old()
         advance(task_id)
         description = shown(online.api, task_id)["statusDescription"]
         assert description.startswith("not done after 86400 s, waiting for its host to")
         online.expect(2)
 
-    def test_a_host_that_never_fills_it(self, online: World) -> None:
+    def test_the_task_fails_if_the_host_makes_no_progress(self, online: World) -> None:
         task_id = move(online)
         let_wait(601)
         advance(task_id)
@@ -288,7 +290,7 @@ class TestLeaving:
         online.expect(2)
 
 
-def test_refused_for_what_cannot_be_replaced(world: World, api: Api) -> None:
+def test_a_replica_that_cannot_be_replaced_is_refused(world: World, api: Api) -> None:
     def refusal(**fields: Any) -> str:
         with pytest.raises(ProvisionerError) as caught:
             replica_sync_submit(**{"volume_uuid": world.uuid, "outgoing_uuid": None} | fields)

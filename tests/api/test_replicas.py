@@ -51,7 +51,7 @@ def test_a_published_volume_exports_the_new_replica_at_once(
     assert audit() == []
 
 
-def test_adding_refused(api: Api, pool: Pool) -> None:
+def test_adding_is_refused_with_the_reason(api: Api, pool: Pool) -> None:
     pool(6)
     single = created(api, "single")
     assert api.post(f"/replica/{single}", {}).status == "NotReplicated"
@@ -74,7 +74,7 @@ def test_adding_refused(api: Api, pool: Pool) -> None:
     assert full.description == f"volume '{uuid}' has 4 replicas: the limit is 4"
 
 
-def test_adding_while_one_is_terminating(api: Api, pool: Pool) -> None:
+def test_adding_is_refused_while_a_replica_is_terminating(api: Api, pool: Pool) -> None:
     pool(3)
     uuid = replicated(api)
     published(api, uuid, probe_host(api))
@@ -83,7 +83,7 @@ def test_adding_while_one_is_terminating(api: Api, pool: Pool) -> None:
     assert api.post(f"/replica/{uuid}", {}).status == "ReplicaTerminating"
 
 
-def test_every_node_has_a_replica_already(api: Api, pool: Pool) -> None:
+def test_adding_is_refused_if_every_node_has_a_replica(api: Api, pool: Pool) -> None:
     pool(2)
     uuid = replicated(api)
     assert api.post(f"/replica/{uuid}", {}).status == "NotEnoughMatchingBackends"
@@ -108,7 +108,7 @@ def test_no_node_for_another_replica_says_why(api: Api, pool: Pool) -> None:
     assert api.post(f"/replica/{uuid}", {}).status == "NotAvailable"
 
 
-def test_no_space_for_another_replica(api: Api, pool: Pool) -> None:
+def test_adding_is_refused_if_no_node_has_the_space(api: Api, pool: Pool) -> None:
     pool(3)
     uuid = replicated(api)
     holders = {p["backend"]["persistentID"] for p in volume(api, uuid)["location"]}
@@ -119,7 +119,7 @@ def test_no_space_for_another_replica(api: Api, pool: Pool) -> None:
     assert "1 node with less than 10 GiB free on one SSD" in answer.description
 
 
-def test_no_node_with_the_desired_performance(api: Api, pool: Pool) -> None:
+def test_adding_is_refused_if_no_node_has_the_performance(api: Api, pool: Pool) -> None:
     pool(3)
     uuid = replicated(api, desiredIOPSPerGB=1)
     Backend.objects.filter(used_iops=0).update(used_iops=F("total_iops"))
@@ -153,7 +153,7 @@ def test_a_node_that_fails_is_replaced(api: Api, pool: Pool, fleet: SimulatedFle
     assert audit() == []
 
 
-def test_two_phase_removal_of_a_published_volumes_replica(
+def test_a_replica_of_a_published_volume_is_removed_when_its_host_confirms(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     pool(2)
@@ -177,7 +177,7 @@ def test_two_phase_removal_of_a_published_volumes_replica(
     assert audit() == []
 
 
-def test_an_offline_volume_needs_no_confirmation(
+def test_a_replica_of_an_unpublished_volume_is_removed_at_once(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     pool(2)
@@ -191,7 +191,7 @@ def test_an_offline_volume_needs_no_confirmation(
 
 
 @pytest.mark.parametrize("gone", ["unpublished", "removed"])
-def test_a_host_that_goes_need_not_confirm(api: Api, pool: Pool, gone: str) -> None:
+def test_a_marked_replica_is_removed_when_its_host_goes(api: Api, pool: Pool, gone: str) -> None:
     pool(2)
     uuid = replicated(api)
     published(api, uuid, probe_host(api))
@@ -207,8 +207,8 @@ def test_a_host_that_goes_need_not_confirm(api: Api, pool: Pool, gone: str) -> N
     assert audit() == []
 
 
-def test_the_last_good_replica_waits_for_a_better_one(api: Api, pool: Pool) -> None:
-    """The host lost the other replica after the mark, and goes away."""
+def test_a_marked_replica_stays_while_it_is_the_last_good_one(api: Api, pool: Pool) -> None:
+    """After the mark, the host loses the other replica and stops."""
     pool(2)
     uuid = replicated(api)
     published(api, uuid, probe_host(api))
@@ -219,7 +219,7 @@ def test_the_last_good_replica_waits_for_a_better_one(api: Api, pool: Pool) -> N
     assert places(api, uuid)[marked]["replicaState"] == "Terminating"
 
 
-def test_the_last_good_replica_stays(api: Api, pool: Pool) -> None:
+def test_the_last_good_replica_cannot_be_marked(api: Api, pool: Pool) -> None:
     pool(2)
     uuid = replicated(api)
     first, second = all_available(api, uuid)
@@ -231,7 +231,7 @@ def test_the_last_good_replica_stays(api: Api, pool: Pool) -> None:
     assert api.patch(f"/replica/{uuid}/{first}").status == "AllReplicasDown"
 
 
-def test_marking_refused(api: Api, pool: Pool) -> None:
+def test_marking_an_unknown_or_only_replica_is_refused(api: Api, pool: Pool) -> None:
     pool(2)
     single = created(api, "single")
     assert api.patch(f"/replica/{single}/{single}").status == "NotReplicated"
@@ -244,7 +244,7 @@ def test_marking_refused(api: Api, pool: Pool) -> None:
     assert api.delete(f"/replica/{uuid}/none").status == "NotExists"
 
 
-def test_reported_states(api: Api, pool: Pool) -> None:
+def test_reported_states_are_stored_and_others_refused(api: Api, pool: Pool) -> None:
     pool(2)
     uuid = replicated(api)
     first, _ = places(api, uuid)
@@ -268,7 +268,7 @@ def test_reported_states(api: Api, pool: Pool) -> None:
     assert tenant.status == "TenantNotFound"
 
 
-def test_states_survive_unpublishing(api: Api, pool: Pool) -> None:
+def test_replica_states_survive_unpublishing(api: Api, pool: Pool) -> None:
     pool(2)
     uuid = replicated(api)
     published(api, uuid, probe_host(api))
@@ -277,7 +277,9 @@ def test_states_survive_unpublishing(api: Api, pool: Pool) -> None:
     assert {p["replicaState"] for p in volume(api, uuid)["location"]} == {"Available"}
 
 
-def test_confirming_on_a_dead_node(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_a_removal_can_be_confirmed_while_its_node_is_dead(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     nodes = pool(2)
     uuid = replicated(api)
     published(api, uuid, probe_host(api))

@@ -14,7 +14,7 @@ from provisioner.access import revocation
 from provisioner.access.authorization_server import CACHE_SECONDS
 from provisioner.access.models import RevokedToken, UserTenant
 from provisioner.access.principals import Role
-from provisioner.access.revocation import revocations_forget
+from provisioner.access.revocation import revocations_clear_cache
 from provisioner.access.tokens import token_issue
 from tests.api.server_steps import PROXY, Server
 from tests.api.wire import bearer, refused, send
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def _read_anew():
-    revocations_forget()
+    revocations_clear_cache()
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def revoke(monkeypatch):
     return revoke
 
 
-def test_one_token_is_taken_back(get, revoke):
+def test_a_revoked_token_is_refused_and_others_are_not(get, revoke):
     token, other = issued(), issued()
     assert get(token).http == 200
     revoke(token)
@@ -54,7 +54,7 @@ def test_one_token_is_taken_back(get, revoke):
     assert get(other).http == 200
 
 
-def test_by_its_id(get, revoke):
+def test_a_token_is_revoked_by_its_id(get, revoke):
     token = issued()
     token_id = jwt.decode(token, options={"verify_signature": False})["jti"]
     revoke("", f"--id={token_id}")
@@ -62,7 +62,7 @@ def test_by_its_id(get, revoke):
 
 
 @pytest.mark.parametrize("by", ["token", "id"])
-def test_by_the_api(live_server, get, by):
+def test_a_token_is_revoked_over_the_api(live_server, get, by):
     token, admin = issued(), bearer(issued())
     token_id = jwt.decode(token, options={"verify_signature": False})["jti"]
     body = json.dumps({"token": token if by == "token" else token_id})
@@ -72,7 +72,7 @@ def test_by_the_api(live_server, get, by):
     assert row["tokenId"] == token_id
 
 
-def test_what_is_no_token_is_refused_by_the_api_and_not_repeated(live_server):
+def test_the_api_refuses_a_text_that_is_no_token_and_does_not_repeat_it(live_server):
     body = json.dumps({"token": "secret.secret.secret"})
     answer = send(live_server.url, "POST", "/revoked_tokens", body, bearer(issued()))
     assert answer.body["status"] == "InvalidInput"
@@ -92,15 +92,15 @@ def test_users_are_listed_with_their_roles_and_tenants(live_server, make_user):
 
 
 @pytest.mark.parametrize("text", ["", "x", "a.b.c"])
-def test_what_is_no_token(revoke, text):
+def test_the_command_refuses_a_text_that_is_no_token(revoke, text):
     with pytest.raises(CommandError, match="not valid"):
         revoke(text)
     with pytest.raises(CommandError, match="an id is"):
         revoke("", "--id=" + 65 * "x")
 
 
-def test_other_processes_see_it_in_time(get, monkeypatch):
-    """Simulates another process: a cached answer is read again when it is old."""
+def test_other_processes_see_a_revocation_in_time(get, monkeypatch):
+    """The test simulates another process: its cached answer is read again when it is old."""
     token = issued()
     assert get(token).http == 200
     token_id = jwt.decode(token, options={"verify_signature": False})["jti"]
@@ -114,7 +114,7 @@ def test_other_processes_see_it_in_time(get, monkeypatch):
     refused(get(token), 401, "Unauthorized")
 
 
-def test_what_expired_is_forgotten(revoke):
+def test_rows_of_expired_tokens_are_deleted(revoke):
     past = timezone.now() - dt.timedelta(seconds=1)
     RevokedToken.objects.create(token_id="old", expires_at=past)
     revoke(issued())
@@ -122,25 +122,25 @@ def test_what_expired_is_forgotten(revoke):
 
 
 @pytest.mark.parametrize("end", ["deactivated", "deleted"])
-def test_tokens_of_a_user_who_is_no_more_active(get, live_server, make_user, end):
+def test_tokens_of_an_inactive_user_are_refused(get, live_server, make_user, end):
     user = make_user("op", "right password", "ADMIN")
     answer = send(live_server.url, "POST", "/token", json.dumps({"name": "ci"}), user)
     token = answer.body["token"]
     assert get(token).http == 200
     rows = get_user_model().objects.filter(username="op")
     rows.update(is_active=False) if end == "deactivated" else rows.delete()
-    revocations_forget()
+    revocations_clear_cache()
     assert "user 'op', who is not active" in refused(get(token), 401, "Unauthorized")
 
 
-def test_a_token_of_a_user_who_is_new_counts_at_once(get, live_server, make_user):
+def test_a_token_of_a_new_user_is_valid_at_once(get, live_server, make_user):
     assert get(issued()).http == 200, "who is active was read"
     user = make_user("new", "right password", "ADMIN")
     answer = send(live_server.url, "POST", "/token", "{}", user)
     assert get(answer.body["token"]).http == 200
 
 
-def test_administration_pages_run_nothing_that_is_not_ours(client):
+def test_the_pages_run_only_scripts_of_this_server(client):
     answer = client.get("/admin/login/", secure=True)
     assert answer.status_code == 200
     policy = answer.headers["Content-Security-Policy"]
@@ -152,8 +152,8 @@ def test_administration_pages_run_nothing_that_is_not_ours(client):
     assert b" style=" not in answer.content
 
 
-def test_nobody_moves_the_api_by_a_header(django_db_setup, tmp_path):
-    """Not even through a proxy that passes on headers of callers."""
+def test_no_header_changes_the_paths_of_the_api(django_db_setup, tmp_path):
+    """A proxy that forwards headers of callers cannot change them either."""
     server = Server(tmp_path, TRUSTED_PROXIES=PROXY)
     try:
         for header in ("SCRIPT_NAME", "PATH_INFO", "Script-Name"):

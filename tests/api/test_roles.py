@@ -1,4 +1,4 @@
-"""Every role against every operation (contract, section 2)."""
+"""Every role against every operation."""
 
 import datetime as dt
 import json
@@ -14,7 +14,7 @@ from tests.api.wire import bearer, send
 from tests.worker import running_worker
 
 
-def test_every_path_is_a_view_of_ours():
+def test_every_path_leads_to_an_api_view():
     for path, pattern in routes():
         view = getattr(pattern.callback, "cls", None)
         assert view is not None, path
@@ -25,12 +25,12 @@ def test_every_operation_has_its_line_in_the_table():
     assert {line for *_, line in guarded()} == set(ALLOWED)
 
 
-def test_what_is_open_to_all():
+def test_only_these_paths_are_open_to_all():
     open_paths = {path for _, path, view, _ in operations() if view.open_to_all}
     assert open_paths == {"healthz", "readyz", "info", "openapi.json", "docs", "redoc"}
 
 
-def test_a_path_exists_once():
+def test_each_method_and_path_exists_once():
     paths = [(method, path) for method, path, *_ in operations()]
     assert len(paths) == len(set(paths))
 
@@ -64,7 +64,7 @@ READ_BY_HOSTS = {
 REPLICA_CALLS = {"replicas.create", "replicas.mark", "replicas.confirm", "replicas.report"}
 
 
-def test_what_a_host_may_do():
+def test_a_host_may_call_exactly_these_operations():
     given = {line for line, roles in ALLOWED.items() if Role.HOST in roles}
     assert given == READ_BY_HOSTS | REPLICA_CALLS | {
         "host_probe.create",
@@ -80,7 +80,7 @@ def test_what_a_host_may_do():
     }
 
 
-def test_what_a_storage_client_may_do():
+def test_a_storage_client_may_call_exactly_these_operations():
     given = {line for line, roles in ALLOWED.items() if Role.STORAGE in roles}
     assert given == READ_BY_HOSTS | REPLICA_CALLS | {
         "migrate_volume.create",
@@ -110,8 +110,8 @@ def test_what_a_storage_client_may_do():
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("role", [*Role, None])
-def test_every_role_at_every_operation(live_server, base_rows, make_user, role):
-    """The answer is 403 exactly where the table says so; the named objects do not exist."""
+def test_each_role_is_refused_exactly_what_the_table_says(live_server, base_rows, make_user, role):
+    """The answer is 403 exactly if the table says so. The objects in the requests do not exist."""
     host = ANY if role is Role.HOST else None
     token, _ = token_issue(
         name="x", roles={role} - {None}, host_id=host, lifetime=dt.timedelta(hours=1)

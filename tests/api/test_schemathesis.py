@@ -76,7 +76,7 @@ def known(api: Api, pool: Any) -> dict[str, list[str]]:
 
 
 def steered(schema: Any, known: dict[str, list[str]]) -> Any:
-    """The description with these values for fields and parameters."""
+    """Return the description with these values for fields and parameters."""
     if isinstance(schema, list):
         return [steered(item, known) for item in schema]
     if not isinstance(schema, dict):
@@ -96,7 +96,7 @@ def _values(name: str, schema: Any, known: dict[str, list[str]]) -> Any:
 
 
 def run(api: Api, schema: Path, *options: str) -> str:
-    """The report of a run."""
+    """Return the report of a run."""
     command = [
         str(Path(sys.executable).with_name("schemathesis")),
         *("run", str(schema), "--url", api.url, "-H", f"Authorization: {api.authorization}"),
@@ -118,9 +118,9 @@ RANDOM = ("--phases", "fuzzing")
 
 @pytest.mark.timeout(1500)
 @pytest.mark.django_db(transaction=True)
-def test_every_operation(api, known, tmp_path, settings):
-    """Removals come last, so that objects exist until then. Each operation is also called with
-    wrong credentials, so the limit of failed logins is raised.
+def test_no_generated_request_breaks_an_operation(api, known, tmp_path, settings):
+    """Removals come last, so that objects exist until then. The limit of failed logins is raised,
+    because each operation is also called with wrong credentials.
     """
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"login_attempts": 1_000_000})
     schema = tmp_path / "openapi.json"

@@ -1,4 +1,4 @@
-"""What only the real server shows: gunicorn with TLS, as in the embedded form."""
+"""Behaviour that only the real server shows: gunicorn with TLS, as in the embedded form."""
 
 import base64
 import contextlib
@@ -61,7 +61,7 @@ def chunked(*pieces: bytes, authorization: str) -> bytes:
 
 
 class TestConnections:
-    def test_who_stays_after_an_error_holds_up_nobody(self, server):
+    def test_a_client_that_stays_after_an_error_delays_nobody(self, server):
         with contextlib.ExitStack() as stay:
             for _ in range(8):
                 stay.enter_context(server.connect()).sendall(b"nonsense\r\n\r\n")
@@ -75,7 +75,7 @@ class TestRequests:
         answer = server.request("POST", "/token", body, headers=JSON | admin_header)
         assert json.loads(answer.data)["description"].startswith("expiration = 7: ")
 
-    def test_a_chunked_body_that_is_too_large(self, server, admin_header):
+    def test_a_chunked_body_that_is_too_large_is_refused(self, server, admin_header):
         body = (b" " * 65536 for _ in range(32))
         answer = server.request("POST", "/token", body, headers=JSON | admin_header)
         assert (answer.status, json.loads(answer.data)["status"]) == (413, "PayloadTooLarge")
@@ -88,20 +88,20 @@ class TestRequests:
             (b"0\r\n\r\n", b"0\r\n" + b"a: b\r\n" * 200 + b"\r\n"),
         ],
     )
-    def test_a_broken_chunk(self, server, admin_header, right, wrong):
+    def test_a_broken_chunk_is_refused(self, server, admin_header, right, wrong):
         sent = chunked(b"{}", authorization=admin_header["Authorization"])
         assert (answer := server.raw(sent.replace(right, wrong))).startswith(b"HTTP/1.1 400 ")
         assert set(json.loads(answer.partition(b"\r\n\r\n")[2])) == {"status", "description"}
 
     @pytest.mark.parametrize("body", UNFINISHED)
-    def test_of_who_is_unknown_no_body_is_waited_for(self, server, strict_server, body):
+    def test_the_body_of_an_unknown_caller_is_not_awaited(self, server, strict_server, body):
         for asked, certificate, http in ((server, True, b"401"), (strict_server, False, b"403")):
             sent = b"POST /token HTTP/1.1\r\nHost: x\r\n" + body
             with asked.connect(certificate=certificate) as client:
                 client.sendall(sent)
                 assert client.recv(100).startswith(b"HTTP/1.1 " + http)
 
-    def test_a_connection_is_kept_whose_bodies_were_read(self, server, admin_header):
+    def test_a_connection_is_kept_if_its_bodies_were_read(self, server, admin_header):
         with urllib3.PoolManager(ssl_context=server.context(certificate=True)) as http:
             url = f"https://127.0.0.1:{server.port}/token"
             for body in (b"{}", iter([b"{", b"}"]), b"", iter([])):
@@ -109,7 +109,7 @@ class TestRequests:
             assert http.connection_from_url(url).num_connections == 1
 
     @pytest.mark.parametrize("length", [b"-1", b"x", b"1e3", b""])
-    def test_a_length_that_is_none(self, server, length):
+    def test_an_invalid_content_length_is_refused(self, server, length):
         head = b"POST /token HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: "
         answer = server.raw(head + length + b"\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 400 ")
@@ -129,13 +129,13 @@ class TestRequests:
 
 
 class TestClientCertificates:
-    def test_are_not_needed_unless_demanded(self, server):
+    def test_no_certificate_is_needed_unless_required(self, server):
         assert server.request("GET", "/info", certificate=False).status == 200
 
-    def test_one_that_this_connection_verified_is_believed(self, strict_server):
+    def test_a_certificate_verified_on_this_connection_is_accepted(self, strict_server):
         assert strict_server.request("GET", "/info", certificate=True).status == 200
 
-    def test_none_is_refused_in_a_sentence(self, strict_server):
+    def test_a_caller_without_a_certificate_is_refused_with_the_reason(self, strict_server):
         answer = strict_server.request("GET", "/info", certificate=False)
         assert answer.status == 403
         assert json.loads(answer.data) == {
@@ -144,7 +144,7 @@ class TestClientCertificates:
             "verified",
         }
 
-    def test_one_of_another_ca_is_refused(self, strict_server, tmp_path):
+    def test_a_certificate_of_another_ca_is_refused(self, strict_server, tmp_path):
         context = strict_server.context(certificate=False)
         context.load_cert_chain(Authority.of(tmp_path).client("stranger"))
         with (
@@ -154,7 +154,7 @@ class TestClientCertificates:
             http.request("GET", f"https://127.0.0.1:{strict_server.port}/info")
 
     @pytest.mark.parametrize("role", [*CertificateRole, None])
-    def test_one_of_another_role_is_no_clients(self, strict_server, tmp_path, role):
+    def test_a_certificate_of_another_role_is_refused(self, strict_server, tmp_path, role):
         pair = strict_server.signed(tmp_path, role)
         context = strict_server.context(certificate=False)
         context.load_cert_chain(pair.certificate, pair.key)
@@ -168,7 +168,9 @@ class TestClientCertificates:
             )
 
     @pytest.mark.parametrize("role", [*CertificateRole, None])
-    def test_the_proxy_s_word_is_checked_for_the_role(self, strict_server, tmp_path, role):
+    def test_a_certificate_reported_by_the_proxy_needs_the_client_role(
+        self, strict_server, tmp_path, role
+    ):
         certificate = x509.load_pem_x509_certificate(
             strict_server.signed(tmp_path, role).certificate.read_bytes()
         )
@@ -180,7 +182,7 @@ class TestClientCertificates:
         assert answer.status == (200 if role is CertificateRole.CLIENT else 403)
 
     @pytest.mark.parametrize("encoded", ["", "x", "AAAA", "===="])
-    def test_what_is_no_certificate(self, strict_server, encoded):
+    def test_a_malformed_certificate_header_is_refused(self, strict_server, encoded):
         headers = {"X-SSL-Client-Verify": "SUCCESS", "X-SSL-Client-Cert": encoded}
         answer = strict_server.request(
             "GET", "/info", headers=headers, certificate=False, source=PROXY
@@ -197,7 +199,7 @@ class TestClientCertificates:
             (None, "SUCCESS", 403),
         ],
     )
-    def test_the_header_is_believed_of_the_proxy_alone(self, strict_server, source, verify, http):
+    def test_only_the_proxy_may_report_a_certificate(self, strict_server, source, verify, http):
         headers = {"X-SSL-Client-Verify": verify} if verify else {}
         answer = strict_server.request(
             "GET", "/info", headers=headers, certificate=False, source=source
@@ -205,17 +207,17 @@ class TestClientCertificates:
         assert answer.status == http
 
     @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/healthz/"])
-    def test_health_checks_need_none(self, strict_server, path):
+    def test_health_checks_need_no_certificate(self, strict_server, path):
         assert strict_server.request("GET", path, certificate=False).status == 200
 
     @pytest.mark.parametrize("path", ["/probe", "/metrics", "/probe/"])
-    def test_who_has_a_token_of_its_own_needs_none(self, strict_server, path):
+    def test_probe_and_metrics_need_no_certificate(self, strict_server, path):
         method = "GET" if path == "/metrics" else "POST"
         headers = {"Authorization": "Bearer none"}
         answer = strict_server.request(method, path, headers=headers, certificate=False)
         assert answer.status == 401
 
-    def test_passwords_are_not_tried_without_one(self, strict_server):
+    def test_passwords_are_not_checked_without_a_certificate(self, strict_server):
         headers = {"Authorization": "Basic eDp5"}
         answer = strict_server.request("POST", "/probe", headers=headers, certificate=False)
         assert answer.status == 403
@@ -247,7 +249,7 @@ class TestLog:
         )
 
     @pytest.mark.parametrize("given", [None, "", "a b", "x" * 65, '"}', "ä"])
-    def test_an_id_that_is_none_is_replaced(self, server, given):
+    def test_a_malformed_request_id_is_replaced(self, server, given):
         headers = {"X-Request-ID": given} if given is not None else {}
         made = server.request("GET", "/info", headers=headers).headers["X-Request-ID"]
         assert re.fullmatch("[0-9a-f]{32}", made)
@@ -259,7 +261,7 @@ class TestLog:
             [line] = _lines_of(server, f"next-{number}", logger="provisioner.request")
             assert line["caller"] == ("admin" if number % 2 else "")
 
-    def test_the_client_is_who_the_proxy_says(self, strict_server):
+    def test_the_log_has_the_client_address_from_the_proxy(self, strict_server):
         headers = {"X-SSL-Client-Verify": "SUCCESS", "X-Request-ID": "via"}
         for hops, client in [
             ("10.0.0.1", "10.0.0.1"),

@@ -8,8 +8,8 @@ import pytest
 from inventory.models import Backend, Ssd
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tests.api.snapshot_steps import (
-    assigned,
     consumed,
+    created_snapshot_volume,
     snap,
     snapped,
     snapshot,
@@ -67,7 +67,7 @@ def test_a_snapshot_is_on_its_node_and_shown_as_the_reference_says(
         (30, 90, 90, 27),
     ],
 )
-def test_reserved_space(
+def test_a_snapshot_reserves_the_requested_share_within_its_limits(
     api: Api, pool: Pool, capacity: int, given: int | None, percent: int, reserved: int
 ) -> None:
     pool(1)
@@ -92,7 +92,7 @@ def test_a_snapshot_of_a_volume_that_spans_ssds(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_bad_input(api: Api, pool: Pool) -> None:
+def test_wrong_fields_are_refused(api: Api, pool: Pool) -> None:
     pool(1)
     uuid = created(api, "v")
     for fields, words in (
@@ -123,18 +123,18 @@ def test_uuid_and_alias_are_taken_once(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_of_no_volume(api: Api, pool: Pool) -> None:
+def test_a_snapshot_of_an_unknown_volume_is_refused(api: Api, pool: Pool) -> None:
     pool(1)
     assert snap(api, "none", "s").status == "NotExists"
 
 
-def test_of_a_replicated_volume(api: Api, pool: Pool) -> None:
+def test_a_snapshot_of_a_replicated_volume_is_refused(api: Api, pool: Pool) -> None:
     pool(2)
     answer = snap(api, created(api, "v", storageClass={"numReplicas": 2}), "s")
     assert (answer.http, answer.status) == (200, "Replicated")
 
 
-def test_of_a_volume_in_use_and_of_a_thin_one(api: Api, pool: Pool) -> None:
+def test_a_snapshot_of_a_published_thin_volume_can_be_taken(api: Api, pool: Pool) -> None:
     pool(1)
     uuid = created(api, "v", provisioningType="THIN")
     published(api, uuid, probe_host(api))
@@ -142,7 +142,7 @@ def test_of_a_volume_in_use_and_of_a_thin_one(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_no_room(api: Api, pool: Pool) -> None:
+def test_a_snapshot_is_refused_if_its_ssd_is_full(api: Api, pool: Pool) -> None:
     pool(1)
     uuid = created(api, "v")
     for ssd in Ssd.objects.all():
@@ -152,14 +152,16 @@ def test_no_room(api: Api, pool: Pool) -> None:
     assert consumed(api) == 10
 
 
-def test_no_room_on_the_node(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_a_snapshot_is_refused_if_the_node_reports_no_space(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     pool(1)
     uuid = created(api, "v")
     fleet.nodes[0].faults.fill_up()
     assert snap(api, uuid, "s").status == "NoFreeSpace"
 
 
-def test_node_is_not_available(api: Api, pool: Pool) -> None:
+def test_a_snapshot_is_refused_while_its_node_is_unavailable(api: Api, pool: Pool) -> None:
     [node] = pool(1)
     uuid = created(api, "v")
     Backend.objects.filter(pk=node).update(available_until="2000-01-01T00:00:00Z")
@@ -167,7 +169,7 @@ def test_node_is_not_available(api: Api, pool: Pool) -> None:
     assert Snapshot.objects.count() == 0
 
 
-def test_budget_is_hard(api: Api, pool: Pool) -> None:
+def test_a_snapshot_beyond_the_budget_is_refused(api: Api, pool: Pool) -> None:
     pool(1)
     tenant(api, "t1", 25)
     uuid = created(api, "v", "/t1/volumes")
@@ -202,7 +204,7 @@ def test_tenants_see_only_their_snapshots(api: Api, pool: Pool) -> None:
     assert bound.delete(f"/snapshots/{first}").status == "NotExists"
 
 
-def test_unknown_tenant(api: Api, pool: Pool) -> None:
+def test_an_unknown_tenant_is_refused_by_each_operation(api: Api, pool: Pool) -> None:
     pool(1)
     uuid = created(api, "v")
     made = snapped(api, uuid, "s")
@@ -218,7 +220,7 @@ def test_unknown_tenant(api: Api, pool: Pool) -> None:
         assert (answer.http, answer.status) == (200, "TenantNotFound"), answer
 
 
-def test_listing_and_pages(api: Api, pool: Pool) -> None:
+def test_snapshots_are_listed_by_volume_and_alias_page_by_page(api: Api, pool: Pool) -> None:
     pool(1)
     one, two = created(api, "v1"), created(api, "v2")
     uuids = sorted(snapped(api, one, f"s{n}") for n in range(4))
@@ -253,11 +255,13 @@ def test_deleting_a_snapshot_frees_its_space(api: Api, pool: Pool, fleet: Simula
     assert audit() == []
 
 
-def test_order_of_deletion(api: Api, pool: Pool) -> None:
+def test_a_snapshot_volume_its_snapshot_and_volume_are_deleted_in_order(
+    api: Api, pool: Pool
+) -> None:
     pool(1)
     uuid = created(api, "v")
     made = snapped(api, uuid, "s")
-    shown = assigned(api, made, "sv")
+    shown = created_snapshot_volume(api, made, "sv")
     refused = api.delete(f"/volumes/{uuid}")
     assert (refused.status, refused.description) == (
         "VolumeIsInUse",
@@ -274,31 +278,31 @@ def test_order_of_deletion(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_the_volume_grows_and_its_snapshot_stays(api: Api, pool: Pool) -> None:
+def test_a_snapshot_stays_as_it_was_when_its_volume_is_expanded(api: Api, pool: Pool) -> None:
     pool(1)
     uuid = created(api, "v")
     made = snapped(api, uuid, "s")
     assert api.patch(f"/volumes/{uuid}", {"newCapacity": 30}).status == "Success"
     assert (volume(api, uuid)["capacity"], snapshot(api, made)["capacity"]) == (30 * GIB, 10 * GIB)
-    assert volume(api, assigned(api, made, "sv"))["capacity"] == 10 * GIB
+    assert volume(api, created_snapshot_volume(api, made, "sv"))["capacity"] == 10 * GIB
     assert snapshot(api, snapped(api, uuid, "s2"))["capacity"] == 30 * GIB
     assert audit() == []
 
 
-def test_a_replica_cannot_be_added_beside_a_snapshot(api: Api, pool: Pool) -> None:
+def test_no_replica_is_added_to_a_volume_with_a_snapshot(api: Api, pool: Pool) -> None:
     pool(2)
     uuid = created(api, "v")
     snapped(api, uuid, "s")
     assert api.post(f"/replica/{uuid}", {}).status == "NotReplicated"
 
 
-def test_a_node_removed_by_force_takes_the_contents_along(
+def test_snapshots_of_a_node_removed_by_force_can_be_deleted(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     [node] = pool(1)
     uuid = created(api, "v")
     made = snapped(api, uuid, "s")
-    shown = assigned(api, made, "sv")
+    shown = created_snapshot_volume(api, made, "sv")
     fleet.nodes[0].faults.go_down()
     Backend.objects.filter(pk=node).update(available_until="2000-01-01T00:00:00Z")
     assert api.delete(f"/backends/{node}", force=True).status == "Success"

@@ -1,5 +1,5 @@
-"""``/syslog`` and ``/forward_log``, and where their settings come from (contract, sections 3 and
-10). A real rsyslog receives the records.
+"""``/syslog`` and ``/forward_log``, and the source of their settings. A real rsyslog receives the
+records.
 """
 
 import datetime as dt
@@ -31,7 +31,7 @@ FORGED = "\n<14>1 2026-01-01T00:00:00Z forged forged - - - forged"
 # the settings
 
 
-def test_syslogs_as_the_reference_lists_them(api, configured):
+def test_syslog_servers_are_listed_as_in_the_reference(api, configured):
     assert api.get("/syslog").body == []
     fields = {"name": "TestSyslog", "use_tls": True, "cert_file_name": "syslog_cert.crt"}
     configured(server("tcp://192.0.2.1:6514", 3889, **fields, certificate="PEM"))
@@ -39,20 +39,20 @@ def test_syslogs_as_the_reference_lists_them(api, configured):
     assert (answer.http, answer.body) == (200, [REFERENCE_SERVER])
 
 
-def test_without_a_certificate_file_there_is_no_name(api, configured):
+def test_a_server_without_a_certificate_file_shows_no_file_name(api, configured):
     configured(server("udp://192.0.2.1", state=False))
     [shown] = api.get("/syslog").body
     assert set(shown) == set(REFERENCE_SERVER) - {"certFileName"}
     assert shown["state"] is False
 
 
-def test_info_names_the_node_they_came_from(api, configured):
+def test_info_names_the_node_that_the_settings_come_from(api, configured):
     assert "syslogsBackend" not in api.get("/info").body
     persistent_id = configured(server("udp://192.0.2.1"))
     assert api.get("/info").body["syslogsBackend"] == persistent_id
 
 
-def test_a_node_without_any_is_not_where_they_came_from(api, fleet, pool, work):
+def test_settings_come_from_a_node_that_has_some(api, fleet, pool, work):
     fleet.nodes[1].set_syslogs([server("udp://192.0.2.1")])
     fleet.nodes[2].set_syslogs([server("udp://192.0.2.2")])
     ids = pool(3)
@@ -61,7 +61,7 @@ def test_a_node_without_any_is_not_where_they_came_from(api, fleet, pool, work):
     assert not Backend.objects.filter(syslogs_wanted_at__isnull=False).exists()
 
 
-def test_a_later_node_is_not_read_where_settings_are_known(api, fleet, configured, work):
+def test_a_later_node_is_not_read_if_settings_are_known(api, fleet, configured, work):
     first = configured(server("udp://192.0.2.1"))
     fleet.nodes[1].set_syslogs([server("udp://192.0.2.2")])
     node = fleet.nodes[1]
@@ -70,8 +70,8 @@ def test_a_later_node_is_not_read_where_settings_are_known(api, fleet, configure
     assert api.get("/info").body["syslogsBackend"] == first
 
 
-def test_no_other_node_has_the_logs_sent_elsewhere(api, fleet, pool, work):
-    """Whatever the other node reports, and however often."""
+def test_another_node_cannot_redirect_the_logs(api, fleet, pool, work):
+    """This is so whatever the other node reports, and however often."""
     fleet.nodes[0].set_syslogs([server("udp://192.0.2.1")])
     first, second = pool(2)
     work()
@@ -85,7 +85,7 @@ def test_no_other_node_has_the_logs_sent_elsewhere(api, fleet, pool, work):
     assert api.get("/info").body["syslogsBackend"] == first
 
 
-def test_a_change_on_the_chosen_node_is_taken(api, fleet, pool, work):
+def test_a_change_on_the_chosen_node_is_stored(api, fleet, pool, work):
     fleet.nodes[0].set_syslogs([server("udp://192.0.2.1"), server("udp://192.0.2.9", 2)])
     first, second = pool(2)
     work()
@@ -101,7 +101,7 @@ def test_a_change_on_the_chosen_node_is_taken(api, fleet, pool, work):
     assert SyslogServer.objects.get(url="udp://192.0.2.1").pk == kept.pk
 
 
-def test_a_node_takes_away_its_own_settings_only(api, fleet, pool, work):
+def test_only_the_source_node_can_remove_the_settings(api, fleet, pool, work):
     fleet.nodes[0].set_syslogs([server("udp://192.0.2.1")])
     first, second = pool(2)
     work()
@@ -131,7 +131,7 @@ def test_a_node_that_does_not_answer_is_read_by_a_later_poll(api, fleet, configu
     assert len(api.get("/syslog").body) == 1
 
 
-def test_another_node_is_taken_when_theirs_leaves(api, fleet, pool, work):
+def test_another_node_becomes_the_source_when_the_source_is_removed(api, fleet, pool, work):
     fleet.nodes[0].set_syslogs([server("udp://192.0.2.1")])
     first, _, third = pool(3)
     work()
@@ -144,7 +144,7 @@ def test_another_node_is_taken_when_theirs_leaves(api, fleet, pool, work):
     assert [s["url"] for s in api.get("/syslog").body] == ["udp://192.0.2.3"]
 
 
-def test_they_go_when_no_node_has_any(api, fleet, pool, work):
+def test_the_settings_are_deleted_when_no_node_has_any(api, fleet, pool, work):
     fleet.nodes[0].set_syslogs([server("udp://192.0.2.1")])
     first, second = pool(2)
     work()
@@ -162,7 +162,7 @@ def test_they_go_when_no_node_has_any(api, fleet, pool, work):
 # forwarding
 
 
-def test_every_field_arrives(api, receiver, work):
+def test_every_field_arrives_at_the_receiver(api, receiver, work):
     rsyslog = receiver("udp", "tcp", "tls")
     before = timezone.now()
     answer = api.as_role("HOST", host="TestHost").post("/forward_log", request())
@@ -189,7 +189,9 @@ def test_every_field_arrives(api, receiver, work):
 @pytest.mark.parametrize(
     ("level", "severity"), [("FATAL", 2), ("ERROR", 3), ("WARN", 4), ("INFO", 6)]
 )
-def test_levels_and_settings(api, receiver, work, settings, level, severity):
+def test_level_facility_and_enterprise_number_are_in_the_record(
+    api, receiver, work, settings, level, severity
+):
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(
         update={"syslog_facility": 13, "syslog_enterprise_number": 4711}
     )
@@ -246,7 +248,7 @@ def test_no_value_forges_a_line(api, receiver, work, transport):
     assert len(rsyslog.records(2)) == 2
 
 
-def test_parameters_as_a_list(api, receiver, work):
+def test_parameters_may_be_a_list(api, receiver, work):
     rsyslog = receiver("tcp")
     pairs = [{"name": "a", "value": "1"}, {"Name": "a", " value ": 2}, {"name": "b", "value": ""}]
     for given in (pairs, None, {}, [], {"a": None}):
@@ -290,7 +292,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("fields", "description"), WRONG, ids=range(len(WRONG)))
-def test_wrong_fields(api, configured, fields, description):
+def test_a_wrong_field_is_refused_and_named(api, configured, fields, description):
     configured(server("udp://127.0.0.1:1"))
     answer = api.post("/forward_log", request(**fields))
     assert answer.http == 400, answer
@@ -307,7 +309,7 @@ def test_wrong_fields(api, configured, fields, description):
         ([server("udp://h", use_tls=True)], "'udp://h' cannot be used with TLS"),
     ],
 )
-def test_no_server(api, configured, servers, reason):
+def test_forwarding_is_refused_without_a_usable_server(api, configured, servers, reason):
     configured(*servers)
     answer = api.post("/forward_log", request())
     assert (answer.http, answer.status) == (200, "SyslogNotAvailable")
@@ -315,7 +317,7 @@ def test_no_server(api, configured, servers, reason):
     assert SyslogRecord.objects.count() == 0
 
 
-def test_only_servers_in_state_true(api, rsyslog, configured, work):
+def test_records_go_only_to_servers_in_state_true(api, rsyslog, configured, work):
     rsyslog.forget()
     configured(server(rsyslog.url("tcp")), server(rsyslog.url("udp"), 2, state=False))
     api.post("/forward_log", request())
@@ -323,7 +325,7 @@ def test_only_servers_in_state_true(api, rsyslog, configured, work):
     assert [record["transport"] for record in rsyslog.records(1)] == ["tcp"]
 
 
-def test_what_waits_is_bounded_and_what_is_dropped_counted(api, configured, work, settings):
+def test_waiting_records_are_bounded_and_dropped_ones_counted(api, configured, work, settings):
     """The server does not answer, so the records wait."""
     configured(server("udp://127.0.0.1:9"))
     most = {"syslog_most_records": 3, "syslog_most_bytes": 2**17}

@@ -21,12 +21,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def again():
-    """Try again as if the pause after a failure were over."""
+    """Retry as if the pause after a failure were over."""
     SyslogServer.objects.update(next_try_at=timezone.now())
 
 
 @pytest.mark.parametrize("transport", ["tcp", "tls"])
-def test_what_a_server_missed_arrives_once_it_is_up(api, receiver, work, transport):
+def test_records_arrive_once_their_server_is_up(api, receiver, work, transport):
     rsyslog = receiver(transport)
     rsyslog.stop()
     try:
@@ -49,7 +49,7 @@ def test_what_a_server_missed_arrives_once_it_is_up(api, receiver, work, transpo
     assert SyslogServer.objects.get().failures == 0
 
 
-def test_over_udp_a_refusal_is_noticed_where_the_network_tells_it(api, receiver, work):
+def test_a_refusal_over_udp_is_noticed_if_the_network_reports_it(api, receiver, work):
     """A closed port on this machine answers at once; a lost datagram goes unnoticed."""
     rsyslog = receiver("udp")
     rsyslog.stop()
@@ -66,7 +66,7 @@ def test_over_udp_a_refusal_is_noticed_where_the_network_tells_it(api, receiver,
     assert SyslogRecord.objects.count() == 0
 
 
-def test_one_server_down_does_not_hold_up_the_other(api, rsyslog, configured, work):
+def test_a_server_that_is_down_does_not_delay_another(api, rsyslog, configured, work):
     rsyslog.forget()
     configured(server("tcp://127.0.0.1:1"), server(rsyslog.url("tcp"), 2))
     api.post("/forward_log", request())
@@ -75,7 +75,7 @@ def test_one_server_down_does_not_hold_up_the_other(api, rsyslog, configured, wo
     assert SyslogRecord.objects.get().server.url == "tcp://127.0.0.1:1"
 
 
-def test_lost_message_is_found_again(api, receiver, work):
+def test_a_record_whose_job_was_lost_is_sent_by_the_poll(api, receiver, work):
     rsyslog = receiver("tcp")
     api.post("/forward_log", request())
     app.control.purge()
@@ -84,7 +84,7 @@ def test_lost_message_is_found_again(api, receiver, work):
     assert len(rsyslog.records(1)) == 1
 
 
-def test_message_that_comes_twice_and_worker_that_died(api, receiver, work):
+def test_a_job_waits_for_another_one_until_it_counts_as_dead(api, receiver, work):
     rsyslog = receiver("tcp")
     api.post("/forward_log", request())
     app.control.purge()
@@ -100,7 +100,7 @@ def test_message_that_comes_twice_and_worker_that_died(api, receiver, work):
     assert SyslogRecord.objects.count() == 0
 
 
-def test_given_up_after_the_time_set(api, configured, work, settings):
+def test_a_record_is_dropped_after_the_configured_time(api, configured, work, settings):
     configured(server("tcp://127.0.0.1:1"))
     api.post("/forward_log", request())
     api.post("/forward_log", request())
@@ -124,7 +124,7 @@ def test_pauses_grow_to_five_minutes(api, configured):
     assert pauses == [5, 10, 20, 40, 80, 160, 300, 300]
 
 
-def test_records_of_a_server_that_goes_go_with_it(api, fleet, configured):
+def test_records_are_deleted_with_their_server(api, fleet, configured):
     persistent_id = configured(server("tcp://127.0.0.1:1"), server("tcp://127.0.0.1:2", 2))
     api.post("/forward_log", request())
     fleet.nodes[0].set_syslogs([server("tcp://127.0.0.1:2", 2)])
@@ -167,7 +167,7 @@ def test_tls_trusts_a_server_s_own_certificate_and_needs_its_name(
     assert SyslogRecord.objects.get().server.url == other_name
 
 
-def test_a_server_that_resets_the_connection_has_not_got_it(api, configured, work):
+def test_records_are_sent_again_after_a_reset_connection(api, configured, work):
     """The server buffers the bytes and closes without reading: nothing may be lost."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         configured(server(f"tcp://127.0.0.1:{listener.getsockname()[1]}"))

@@ -1,5 +1,5 @@
-"""``GET /targets`` in the form that its clients need (contract, section 7): one entry for a host's
-agent, one path for each node for Cinder's driver.
+"""``GET /targets`` in the form that its clients need: one entry for the agent of a host, one entry
+for each node for Cinder's driver.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,9 @@ NQN = f"nqn.2022-08.com.kioxia:{HOST}"
 
 @pytest.fixture
 def one(api: Api, pool: Pool) -> str:
-    """A volume of two replicas that is published to the host, as another one is."""
+    """Create a volume with two replicas that is published to the host. Another volume is published,
+    too.
+    """
     pool(3)
     ReleasedClient.of(api, "ADMIN").probe(AGENT)
     uuid = created(api, "v", storageClass={"numReplicas": 2})
@@ -30,7 +32,7 @@ def nodes(api: Api, uuid: str) -> list[str]:
     return sorted(place["backend"]["persistentID"] for place in volume(api, uuid)["location"])
 
 
-def test_the_agent_gets_one_entry(api: Api, one: str) -> None:
+def test_a_hosts_agent_gets_one_entry(api: Api, one: str) -> None:
     for role in ("HOST", "ADMIN", "STORAGE"):
         client = ReleasedClient.of(api, role)
         [target] = client.get(f"targets?hostId={HOST}&volId={one}")
@@ -54,7 +56,7 @@ def test_the_driver_of_cinder_gets_an_entry_for_each_node(api: Api, one: str) ->
     assert len(driver.get(f"targets?hostId={HOST}&volId={one}")) == 1, "by the last probe"
 
 
-def test_what_the_host_does_not_have_has_no_target_of_it(api: Api, one: str) -> None:
+def test_a_host_has_no_target_for_a_volume_that_it_does_not_use(api: Api, one: str) -> None:
     client = ReleasedClient.of(api, "HOST")
     absent = created(api, "absent")
     assert client.get(f"targets?hostId={HOST}&volId={absent}") == []

@@ -1,4 +1,4 @@
-"""``/tasks`` (contract, section 9)."""
+"""``/tasks``."""
 
 import datetime as dt
 
@@ -17,7 +17,9 @@ SUCCESS = {"status": "Success", "description": "Success"}
 
 
 def make(state=TaskState.IDLE, *, ended_ago=0.0, **fields):
-    """Create a task of host h1 as a service does, in ``state``; ``ended_ago``: minutes."""
+    """Create a task of the host h1, as a service does, and set its ``state``. ``ended_ago``: in
+    minutes.
+    """
     task = task_create(**{"type": MIGRATION, "host_id": "h1"} | fields)
     ended_at = timezone.now() - dt.timedelta(minutes=ended_ago) if state in ENDED else None
     Task.objects.filter(pk=task.pk).update(state=state, ended_at=ended_at)
@@ -38,7 +40,7 @@ def only(api):
     return task
 
 
-def test_idle_task(api):
+def test_a_new_task_is_listed_as_idle(api):
     task = task_create(
         type=MIGRATION, host_id="h1", volume_id="v1", params={"volId": "v1", "replicaId": "r1"}
     )
@@ -57,7 +59,7 @@ def test_idle_task(api):
     }
 
 
-def test_host_reports_a_task_to_its_end(api):
+def test_a_host_reports_its_task_until_the_end(api):
     host = api.as_role(Role.HOST, host="h1")
     task_id = make(stoppable=True)
     assert put(host, task_id, state="RUNNING", progress=12.5).body == SUCCESS
@@ -94,7 +96,7 @@ def test_host_reports_a_task_to_its_end(api):
     }
 
 
-def test_idle_task_shows_no_status(api):
+def test_an_idle_task_has_no_task_status(api):
     task_id = make()
     put(api, task_id, taskStatus="Success", statusDescription="seen")
     assert "taskStatus" not in only(api)
@@ -110,7 +112,7 @@ def test_progress_never_falls(api):
         assert only(api)["progress"] == shown
 
 
-def test_failed_task_keeps_its_progress(api):
+def test_a_failed_task_keeps_its_progress(api):
     task_id = make(TaskState.RUNNING)
     put(api, task_id, progress=40)
     assert put(api, task_id, state="FAILED", taskStatus="NoFreeSpace").status == "Success"
@@ -119,7 +121,7 @@ def test_failed_task_keeps_its_progress(api):
 
 @pytest.mark.parametrize("start", sorted(TRANSITIONS))
 @pytest.mark.parametrize("end", sorted(TRANSITIONS))
-def test_moves(api, start, end):
+def test_a_task_changes_its_state_only_by_the_table_of_transitions(api, start, end):
     task_id = make(start, stoppable=True)
     answer = put(api, task_id, state=end.value)
     if start in ENDED:
@@ -137,7 +139,7 @@ def test_moves(api, start, end):
 
 
 @pytest.mark.parametrize("state", [TaskState.IDLE, TaskState.RUNNING])
-def test_abort_of_what_cannot_be_stopped(api, state):
+def test_a_task_that_is_not_stoppable_cannot_be_aborted(api, state):
     task_id = make(state)
     answer = put(api, task_id, state="ABORTED")
     assert (answer.http, answer.status) == (200, "UpdateTaskFailed")
@@ -155,8 +157,10 @@ def test_abort_of_what_cannot_be_stopped(api, state):
         ({"taskConfiguration": []}, "otherwise configured"),
     ],
 )
-def test_what_a_worker_works_off_is_not_the_clients(api, said, become):
-    """Otherwise a host could end a task that cannot be stopped, or take it for its own."""
+def test_a_client_cannot_end_a_task_that_a_worker_carries_out(api, said, become):
+    """Otherwise a host could end a task that cannot be stopped, or take over a task that is not its
+    own.
+    """
     task_id = Task.objects.create(type=TaskType.INSTALL_LICENSE, state=TaskState.RUNNING).pk
     answer = api.as_role(Role.STORAGE).put("/tasks", {"taskId": task_id, "hostId": ""} | said)
     assert answer.status == "UpdateTaskFailed"
@@ -166,19 +170,19 @@ def test_what_a_worker_works_off_is_not_the_clients(api, said, become):
     assert Task.objects.get().state == "RUNNING"
 
 
-def test_type_cannot_change(api):
+def test_the_type_of_a_task_cannot_change(api):
     task_id = make()
     answer = put(api, task_id, type="InstallLicense", progress=5)
     assert answer.status == "UpdateTaskFailed"
     assert (only(api)["type"], only(api)["progress"]) == ("RemoteMigration", 0.0)
 
 
-def test_update_that_gives_nothing(api):
+def test_an_update_without_values_changes_nothing(api):
     assert put(api, make()).status == "Success"
     assert put(api, "unknown").status == "TaskNotFound"
 
 
-def test_update_of_unknown_task_or_of_another_hosts(api):
+def test_a_task_that_is_unknown_or_of_another_host_is_not_found(api):
     answer = put(api, "unknown", progress=1)
     assert (answer.http, answer.status) == (200, "TaskNotFound")
     assert answer.description == "host 'h1' has no task 'unknown'"
@@ -203,7 +207,7 @@ def test_update_of_unknown_task_or_of_another_hosts(api):
         ("hostId", "a b"),
     ],
 )
-def test_wrong_fields(api, field, value):
+def test_a_wrong_field_is_refused_and_named(api, field, value):
     task_id = make()
     answer = put(api, task_id, **{field: value})
     assert (answer.http, answer.status) == (400, "InvalidInput")
@@ -212,7 +216,7 @@ def test_wrong_fields(api, field, value):
 
 
 @pytest.mark.parametrize("missing", ["taskId", "hostId"])
-def test_mandatory_fields(api, missing):
+def test_a_missing_mandatory_field_is_named(api, missing):
     fields = {"taskId": make(), "hostId": "h1", "progress": 5}
     del fields[missing]
     answer = api.put("/tasks", fields)
@@ -220,7 +224,7 @@ def test_mandatory_fields(api, missing):
     assert answer.description == f"{missing} = None: This field is required."
 
 
-def test_list_by_task_or_host(api):
+def test_tasks_are_listed_by_id_or_host(api):
     first, second, other = make(), make(), make(host_id="h2")
     assert listed(api.get("/tasks")) == {first, second, other}
     assert listed(api.get("/tasks", hostId="h1")) == {first, second}
@@ -232,13 +236,13 @@ def test_list_by_task_or_host(api):
     assert ids == sorted(ids)
 
 
-def test_list_by_both_is_refused(api):
+def test_a_list_by_id_and_host_is_refused(api):
     answer = api.get("/tasks", taskId=make(), hostId="h1")
     assert (answer.http, answer.status) == (400, "InvalidInput")
     assert answer.description == "hostId = 'h1': only one of taskId and hostId may be given"
 
 
-def test_ended_tasks_leave_the_list(api):
+def test_ended_tasks_are_not_listed_after_their_retention(api):
     inventory = make(TaskState.FINISHED, type=INVENTORY, ended_ago=29)
     of_host = {make(TaskState.FAILED, ended_ago=23 * 60 + 59), make(TaskState.IDLE)}
     make(TaskState.FINISHED, type=INVENTORY, ended_ago=30)
@@ -251,7 +255,7 @@ def test_ended_tasks_leave_the_list(api):
 
 
 @pytest.mark.parametrize("state", sorted(ENDED))
-def test_delete_an_ended_task(api, state):
+def test_an_ended_task_can_be_deleted(api, state):
     gone, kept = make(state), make(state)
     assert api.delete("/tasks", taskId=gone).body == SUCCESS
     assert listed(api.get("/tasks")) == {kept}
@@ -260,7 +264,7 @@ def test_delete_an_ended_task(api, state):
 
 
 @pytest.mark.parametrize("state", [TaskState.IDLE, TaskState.RUNNING])
-def test_delete_an_ongoing_task(api, state):
+def test_an_active_task_cannot_be_deleted(api, state):
     task_id = make(state)
     answer = api.delete("/tasks", taskId=task_id)
     assert (answer.http, answer.status) == (200, "OngoingTask")
@@ -270,14 +274,14 @@ def test_delete_an_ongoing_task(api, state):
     assert listed(api.get("/tasks")) == {task_id}
 
 
-def test_delete_an_unknown_task(api):
+def test_deleting_an_unknown_task_is_refused(api):
     answer = api.delete("/tasks", taskId="unknown")
     assert (answer.http, answer.status) == (200, "NoTask")
     assert answer.description == "there is no task 'unknown'"
 
 
 @pytest.mark.parametrize("state", sorted(TRANSITIONS))
-def test_delete_of_another_hosts_task(api, state):
+def test_the_task_of_another_host_cannot_be_deleted(api, state):
     task_id = make(state)
     answer = api.delete("/tasks", taskId=task_id, hostId="h2")
     assert (answer.http, answer.status) == (200, "TaskBelongsToOtherHost")
@@ -285,12 +289,12 @@ def test_delete_of_another_hosts_task(api, state):
     assert listed(api.get("/tasks")) == {task_id}
 
 
-def test_delete_without_task_id(api):
+def test_a_delete_without_task_id_is_refused(api):
     answer = api.delete("/tasks", hostId="h1")
     assert (answer.http, answer.status) == (400, "InvalidInput")
 
 
-def test_tenant_bound_caller_sees_only_its_tenant(api):
+def test_a_caller_of_a_tenant_sees_only_its_tasks(api):
     mine = make(TaskState.FINISHED, tenant_id="t1")
     other = make(TaskState.FINISHED, tenant_id="t2")
     make(TaskState.FINISHED, type=INVENTORY)

@@ -220,7 +220,7 @@ def theirs(api: Api, pool: Pool) -> dict[str, str]:
     }
 
 
-def test_the_table_has_no_hole() -> None:
+def test_the_table_covers_every_operation_of_tenants() -> None:
     assert set(CALLS) | set(NOT_A_TENANTS) == OF_TENANTS
     assert set(ALLOWED) > OF_TENANTS
     rows = {line: [request for request, _ in calls] for line, calls in CALLS.items()}
@@ -257,8 +257,10 @@ def _timeless(value: Any) -> Any:
     return [_timeless(v) for v in value] if isinstance(value, list) else value
 
 
-def test_what_concerns_all_tenants_is_refused(api: Api) -> None:
-    """Operations that are not listed for tenants are refused to them, so new ones are, too."""
+def test_operations_on_the_whole_pool_are_refused(api: Api) -> None:
+    """Operations that are not listed for tenants are refused to them. So new operations are
+    refused, too.
+    """
     for role in Role:
         bound = api.as_role(role, tenant="t1")
         for method, path, line in guarded():
@@ -267,7 +269,7 @@ def test_what_concerns_all_tenants_is_refused(api: Api) -> None:
                 assert answer.http == 403, (role, method, path, answer)
 
 
-def test_a_tenant_does_not_lift_its_own_budget_nor_speak_for_nodes(
+def test_a_tenant_cannot_raise_its_budget_or_probe_for_nodes(
     api: Api, theirs: dict[str, str]
 ) -> None:
     bound = api.as_role("ADMIN", tenant="t2")
@@ -280,7 +282,7 @@ def test_a_tenant_does_not_lift_its_own_budget_nor_speak_for_nodes(
     assert bound.post("/forward_log", log).http == 403
 
 
-def test_a_host_that_a_tenant_s_caller_makes_is_its_tenant_s(
+def test_a_host_added_by_a_tenants_caller_belongs_to_the_tenant(
     api: Api, theirs: dict[str, str]
 ) -> None:
     ours = api.as_role("ADMIN", tenant="t1")
@@ -296,7 +298,7 @@ def test_a_host_that_a_tenant_s_caller_makes_is_its_tenant_s(
     )
 
 
-def test_a_tenant_s_caller_changes_no_nqn_of_a_host_that_serves_all(
+def test_a_tenants_caller_cannot_change_the_nqn_of_a_shared_host(
     api: Api, theirs: dict[str, str]
 ) -> None:
     """Otherwise volumes of other tenants would be exported to the new NQN."""
@@ -312,7 +314,7 @@ def test_a_tenant_s_caller_changes_no_nqn_of_a_host_that_serves_all(
     assert Host.objects.get(pk=HOST).tenant_id == ""
 
 
-def test_a_host_is_given_to_a_tenant_by_command(api: Api, theirs: dict[str, str]) -> None:
+def test_the_command_host_assign_gives_a_host_to_a_tenant(api: Api, theirs: dict[str, str]) -> None:
     for wrong in (["their-host", "--tenant", "none"], ["none"]):
         with pytest.raises(CommandError, match="There is no"):
             call_command("host_assign", *wrong)

@@ -37,7 +37,7 @@ def test_the_default_tenant_follows_the_pool_until_it_has_a_budget(api: Api, poo
     assert (default["capacity"], default["totalIOPS"], default["totalBW"]) == (7, 8, 9)
 
 
-def test_creating_and_what_is_consumed(api: Api, pool: Pool) -> None:
+def test_a_new_tenant_is_listed_with_its_budget_and_use(api: Api, pool: Pool) -> None:
     pool(2)
     answer = api.post("/tenants/", BUDGET)
     assert (answer.http, answer.status) == (200, "Success")
@@ -60,7 +60,7 @@ def test_name_and_id_are_taken_once(api: Api, pool: Pool) -> None:
         assert api.post("/tenants", BUDGET | other).status == "TenantAlreadyExists"
 
 
-def test_an_empty_pool_has_no_tenants_to_manage(api: Api) -> None:
+def test_tenants_cannot_be_managed_in_an_empty_pool(api: Api) -> None:
     assert api.post("/tenants", BUDGET).status == "NoBackends"
     budget = {"capacity": 1, "totalIOPS": 1, "totalBW": 1}
     assert api.put("/tenants/0", budget).status == "NoBackends"
@@ -68,7 +68,7 @@ def test_an_empty_pool_has_no_tenants_to_manage(api: Api) -> None:
 
 
 @pytest.mark.parametrize("field", ["name", "capacity", "totalIOPS", "totalBW"])
-def test_missing_fields(api: Api, pool: Pool, field: str) -> None:
+def test_a_missing_field_is_named(api: Api, pool: Pool, field: str) -> None:
     pool(1)
     answer = api.post("/tenants", {k: v for k, v in BUDGET.items() if k != field})
     assert (answer.http, answer.status) == (400, "InvalidInput")

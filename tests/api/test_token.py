@@ -1,4 +1,4 @@
-"""``POST /token`` and ``manage.py token_create`` (contract, section 2)."""
+"""``POST /token`` and ``manage.py token_create``."""
 
 import datetime as dt
 import json
@@ -32,12 +32,12 @@ def get_tasks(live_server):
 
 
 def lifetime(answer):
-    """Seconds from now until the date in the answer."""
+    """Return the seconds from now until the date in the answer."""
     at = dt.datetime.strptime(answer.body["expirationDate"], "%Y-%m-%dT%H:%M:%S.%f%z")
     return (at - dt.datetime.now(dt.UTC)).total_seconds()
 
 
-def test_one_hour_and_all_roles_by_default(post, make_user):
+def test_a_token_has_one_hour_and_all_roles_of_the_user_by_default(post, make_user):
     answer = post(make_user("u", "pw", "STORAGE", "MONITOR"))
     assert set(answer.body) == {"status", "description", "token", "expirationDate"}
     assert (answer.http, answer.status) == (200, "Success")
@@ -47,42 +47,42 @@ def test_one_hour_and_all_roles_by_default(post, make_user):
     )
 
 
-def test_the_token_works(post, live_server, admin_header):
+def test_an_issued_token_is_accepted(post, live_server, admin_header):
     token = post(admin_header).body["token"]
     assert send(live_server.url, "GET", "/tasks", headers=bearer(token)).http == 200
 
 
 @pytest.mark.parametrize("expiration", [HOUR, MONTH, str(MONTH)])
-def test_a_lifetime_within_bounds(post, admin_header, expiration):
+def test_a_lifetime_within_bounds_is_used(post, admin_header, expiration):
     answer = post(admin_header, expiration=expiration)
     assert int(expiration) - 5 < lifetime(answer) <= int(expiration)
 
 
 @pytest.mark.parametrize("expiration", [HOUR - 1, MONTH + 1, 0, -1, "x", True, 1e9, 10**30])
-def test_a_lifetime_out_of_bounds(post, admin_header, expiration):
+def test_a_lifetime_out_of_bounds_is_refused(post, admin_header, expiration):
     answer = post(admin_header, expiration=expiration)
     assert (answer.http, answer.status) == (400, "InvalidInput")
     assert answer.description.startswith("expiration = ")
 
 
-def test_narrowed(post, make_user):
+def test_a_token_may_have_fewer_roles_and_a_tenant(post, make_user):
     user = make_user("u", "pw", "STORAGE", "MONITOR")
     token = post(user, roles=["MONITOR"], tenant="t1", name="grafana").body["token"]
     assert token_verify(token) == Caller("u/grafana", frozenset({Role.MONITOR}), "t1")
 
 
-def test_never_widened(post, make_user):
+def test_a_token_cannot_have_a_role_that_its_user_lacks(post, make_user):
     description = refused(post(make_user("u", "pw", "STORAGE"), roles=["ADMIN"]), 403, "Forbidden")
     assert description == "HTTP Status 403 - u may not issue a token of role ADMIN"
 
 
 @pytest.mark.parametrize("role", sorted(set(Role) - {Role.NODE, Role.HOST}))
-def test_an_admin_gives_any_role(post, admin_header, role):
+def test_an_admin_may_grant_any_role(post, admin_header, role):
     token = post(admin_header, roles=[role]).body["token"]
     assert token_verify(token).roles == {role}
 
 
-def test_a_node_s_token_names_its_node(post, admin_header):
+def test_a_node_token_must_name_its_node(post, admin_header):
     token = post(admin_header, roles=["NODE"], node="n1").body["token"]
     assert token_verify(token) == Caller("admin", frozenset({Role.NODE}), None, "n1")
     for fields in ({"roles": ["NODE"]}, {"node": "n1"}):
@@ -91,7 +91,7 @@ def test_a_node_s_token_names_its_node(post, admin_header):
         assert answer.description.startswith("node = ")
 
 
-def test_a_host_s_token_names_its_host_and_has_no_other_role(post, admin_header):
+def test_a_host_token_must_name_its_host_and_has_no_other_role(post, admin_header):
     token = post(admin_header, roles=["HOST"], host="h1", tenant="t1").body["token"]
     assert token_verify(token) == Caller("admin", frozenset({Role.HOST}), "t1", None, "h1")
     both = {"roles": ["HOST", "STORAGE"], "host": "h1"}
@@ -102,12 +102,12 @@ def test_a_host_s_token_names_its_host_and_has_no_other_role(post, admin_header)
 
 
 @pytest.mark.parametrize(("role", "binding"), [("NODE", "node"), ("HOST", "host")])
-def test_a_node_s_or_host_s_token_only_an_admin_gives(post, make_user, role, binding):
+def test_only_an_admin_may_issue_node_and_host_tokens(post, make_user, role, binding):
     user = make_user("u", "pw", role, "STORAGE")
     refused(post(user, roles=[role], **{binding: "n1"}), 403, "Forbidden")
 
 
-def test_a_user_of_role_host_is_bound_to_no_host_and_so_acts_as_none(post, get_tasks, make_user):
+def test_a_user_with_the_role_host_has_no_rights_without_a_host(post, get_tasks, make_user):
     user = make_user("u", "pw", "HOST")
     refused(get_tasks(user), 403, "Forbidden")
     refused(post(user), 403, "Forbidden")
@@ -116,23 +116,23 @@ def test_a_user_of_role_host_is_bound_to_no_host_and_so_acts_as_none(post, get_t
 @pytest.mark.parametrize(
     "fields", [{"roles": []}, {"roles": ["X"]}, {"tenant": "a b"}, {"name": ""}]
 )
-def test_wrong_fields(post, admin_header, fields):
+def test_wrong_fields_are_refused(post, admin_header, fields):
     answer = post(admin_header, **fields)
     assert (answer.http, answer.status) == (400, "InvalidInput")
 
 
-def test_a_token_gives_no_further_tokens(post, admin_header):
+def test_a_token_cannot_be_used_to_get_another_token(post, admin_header):
     token = post(admin_header).body["token"]
     refused(post(bearer(token)), 401, "Unauthorized")
     refused(post({}), 401, "Unauthorized")
 
 
-def test_a_user_without_roles_gets_none(post, make_user):
+def test_a_user_without_roles_gets_no_token(post, make_user):
     refused(post(make_user("u", "pw")), 403, "Forbidden")
 
 
 class TestCommand:
-    def test_prints_the_token_and_nothing_else(self, capsys):
+    def test_the_command_prints_only_the_token(self, capsys):
         arguments = "--name ci --role STORAGE --role MONITOR --tenant t1 --expiration 3600"
         call_command("token_create", *arguments.split())
         printed, complaints = capsys.readouterr()
@@ -141,12 +141,12 @@ class TestCommand:
         assert token_verify(token) == Caller("ci", roles, "t1")
         assert complaints == ""
 
-    def test_of_a_node(self, capsys):
+    def test_the_command_issues_a_node_token(self, capsys):
         arguments = "--name n --role NODE --node n1 --expiration 2592000"
         call_command("token_create", *arguments.split())
         assert token_verify(capsys.readouterr().out.strip()).node_id == "n1"
 
-    def test_of_a_host(self, capsys):
+    def test_the_command_issues_a_host_token(self, capsys):
         arguments = "--name h --role HOST --host h1 --expiration 2592000"
         call_command("token_create", *arguments.split())
         assert token_verify(capsys.readouterr().out.strip()).host_id == "h1"
@@ -168,7 +168,7 @@ class TestCommand:
             "--name n --role ADMIN",
         ],
     )
-    def test_wrong_arguments(self, arguments, capsys):
+    def test_the_command_refuses_wrong_arguments(self, arguments, capsys):
         with pytest.raises(CommandError):
             call_command("token_create", *arguments.split())
         assert capsys.readouterr().out == ""

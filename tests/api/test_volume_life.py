@@ -13,7 +13,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
 
 
-def test_growing(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_an_expansion_enlarges_all_replicas_and_their_limits(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     pool(2)
     uuid = created(api, "v", storageClass={"numReplicas": 2, "maxIOPSPerGB": 3})
     assert api.patch(f"/volumes/{uuid}", {"newCapacity": "25"}).status == "Success"
@@ -24,7 +26,7 @@ def test_growing(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     assert audit() == []
 
 
-def test_growing_refused(api: Api, pool: Pool) -> None:
+def test_an_impossible_expansion_is_refused_and_changes_nothing(api: Api, pool: Pool) -> None:
     pool(1)
     uuid = created(api, "v")
     same = api.patch(f"/volumes/{uuid}", {"newCapacity": 10})
@@ -37,7 +39,7 @@ def test_growing_refused(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_thin_volume_grows_with_its_reserved_space(api: Api, pool: Pool) -> None:
+def test_a_thin_volume_is_expanded_with_its_reserved_space(api: Api, pool: Pool) -> None:
     pool(1)
     uuid = created(api, "v", capacity=100, provisioningType="THIN")
     assert volume(api, uuid)["reservedSpace"] == 20 * GIB
@@ -46,7 +48,9 @@ def test_thin_volume_grows_with_its_reserved_space(api: Api, pool: Pool) -> None
     assert audit() == []
 
 
-def test_deleting(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_a_deleted_volume_is_removed_from_nodes_and_its_names_are_free(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     pool(2)
     uuid = created(api, "v", storageClass={"numReplicas": 2})
     assert api.delete(f"/volumes/{uuid}/").status == "Success"
@@ -57,7 +61,7 @@ def test_deleting(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     assert audit() == []
 
 
-def test_deleting_a_published_volume(api: Api, pool: Pool) -> None:
+def test_a_published_volume_cannot_be_deleted(api: Api, pool: Pool) -> None:
     pool(1)
     uuid = created(api, "v")
     published(api, uuid, probe_host(api))
@@ -65,7 +69,7 @@ def test_deleting_a_published_volume(api: Api, pool: Pool) -> None:
     assert volume(api, uuid)["inUse"] is True
 
 
-def test_listing_pages_and_filters(api: Api, pool: Pool) -> None:
+def test_volumes_are_filtered_and_listed_page_by_page(api: Api, pool: Pool) -> None:
     nodes = pool(3)
     uuids = sorted(created(api, f"v{n}") for n in range(5))
     assert [row["uuid"] for row in api.get("/volumes").body] == uuids

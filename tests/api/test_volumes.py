@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
 
 
-def test_thick_volume_is_on_its_node_and_shown_as_the_reference_says(
+def test_a_thick_volume_is_on_its_node_and_shown_as_the_reference_says(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     [node] = pool(1)
@@ -59,7 +59,7 @@ def test_thick_volume_is_on_its_node_and_shown_as_the_reference_says(
     assert audit() == []
 
 
-def test_thin_volume_with_three_replicas_reserves_space_on_three_nodes(
+def test_a_thin_volume_of_three_replicas_reserves_space_on_three_nodes(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     nodes = pool(3)
@@ -163,7 +163,7 @@ def test_alias_is_free_for_another_tenant(api: Api, pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("replicas", [0, 4])
-def test_number_of_replicas(api: Api, pool: Pool, replicas: int) -> None:
+def test_a_number_of_replicas_beyond_1_to_3_is_refused(api: Api, pool: Pool, replicas: int) -> None:
     pool(1)
     answer = create(api, "v", storageClass={"numReplicas": replicas})
     assert (answer.http, answer.status) == (200, "InvalidReplicas")
@@ -180,7 +180,7 @@ def test_number_of_replicas(api: Api, pool: Pool, replicas: int) -> None:
         ({"numReplicas": 1, "replicable": False}, False),
     ],
 )
-def test_replicable_reads_back_as_asked(
+def test_replicable_is_shown_as_requested(
     api: Api, pool: Pool, asked: dict[str, object], shown: bool
 ) -> None:
     pool(2)
@@ -198,7 +198,7 @@ def test_several_replicas_are_replicable(api: Api, pool: Pool) -> None:
     )
 
 
-def test_no_matching_backend_says_why(api: Api, pool: Pool) -> None:
+def test_a_create_that_fits_no_node_says_why(api: Api, pool: Pool) -> None:
     nodes = pool(3)
     assert api.put(f"/backends/{nodes[0]}", {"inUse": False}).status == "Success"
     answer = create(api, "v", storageClass={"zones": ["nowhere"]})
@@ -208,7 +208,7 @@ def test_no_matching_backend_says_why(api: Api, pool: Pool) -> None:
     )
 
 
-def test_not_enough_matching_backends(api: Api, pool: Pool) -> None:
+def test_a_create_that_fits_too_few_nodes_says_why(api: Api, pool: Pool) -> None:
     pool(2)
     answer = create(api, "v", storageClass={"numReplicas": 3})
     assert answer.status == "NotEnoughMatchingBackends"
@@ -217,7 +217,7 @@ def test_not_enough_matching_backends(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_no_backend_with_host_id(api: Api, pool: Pool) -> None:
+def test_a_create_for_a_host_without_backend_says_so(api: Api, pool: Pool) -> None:
     nodes = pool(2)
     answer = create(api, "v", storageClass={"hostId": "h1"})
     assert (answer.status, answer.description) == (
@@ -236,7 +236,9 @@ def test_local_volume_needs_a_node_inside_a_host(api: Api, pool: Pool) -> None:
     assert "2 nodes without a hostId, which a Local volume needs" in answer.description
 
 
-def test_span_over_ssds(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_a_volume_spans_ssds_only_if_that_is_allowed(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     pool(1)
     [backend] = api.get("/backends").body
     per_ssd = backend["totalCapacity"] // backend["numberOfSSDs"] // GIB
@@ -250,7 +252,7 @@ def test_span_over_ssds(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     assert audit() == []
 
 
-def test_volumes_of_a_class_that_must_not_share_an_ssd(api: Api, pool: Pool) -> None:
+def test_volumes_of_an_exclusive_class_have_an_ssd_each(api: Api, pool: Pool) -> None:
     pool(1)
     ssds = api.get("/backends").body[0]["numberOfSSDs"]
     alone = {"name": "gold", "shareSSDBetweenVolumes": False}
@@ -267,7 +269,7 @@ def test_volumes_of_a_class_that_must_not_share_an_ssd(api: Api, pool: Pool) -> 
     )
 
 
-def test_desired_performance_is_claimed_and_given_back(api: Api, pool: Pool) -> None:
+def test_desired_performance_is_claimed_and_released(api: Api, pool: Pool) -> None:
     pool(1)
     before = api.get("/backends").body[0]["availableIOPS"]
     share = before // 10
@@ -279,7 +281,7 @@ def test_desired_performance_is_claimed_and_given_back(api: Api, pool: Pool) -> 
     assert api.get("/backends").body[0]["availableIOPS"] == before
 
 
-def test_dry_run_changes_nothing_and_explains(api: Api, pool: Pool) -> None:
+def test_a_dry_run_changes_nothing_and_explains_its_choice(api: Api, pool: Pool) -> None:
     nodes = pool(3)
     answer = create(api, "v", "/volumes?dryRun=true", storageClass={"zones": ["z2"]})
     assert answer.status == "Success"
@@ -295,7 +297,7 @@ def test_dry_run_changes_nothing_and_explains(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_tenant_budget_is_hard(api: Api, pool: Pool) -> None:
+def test_a_volume_beyond_the_budget_is_refused(api: Api, pool: Pool) -> None:
     pool(2)
     budget = {"name": "t", "capacity": 30, "totalIOPS": 0, "totalBW": 0, "tenantId": "t1"}
     assert api.post("/tenants", budget).status == "Success"
@@ -311,7 +313,7 @@ def test_tenant_budget_is_hard(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_unknown_tenant(api: Api, pool: Pool) -> None:
+def test_an_unknown_tenant_is_refused_by_each_operation(api: Api, pool: Pool) -> None:
     pool(1)
     uuid = created(api, "a")
     for answer in (

@@ -1,5 +1,5 @@
-"""What figures are compared with: a bare DRF view with one SELECT by primary key, under the same
-gunicorn settings, on the same database. No middleware, no credentials, no log.
+"""The view that figures are compared with: a bare DRF view with one SELECT by primary key, with the
+same gunicorn settings and the same database, but without middleware, credentials and log.
 """
 
 import os

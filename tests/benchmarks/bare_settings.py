@@ -1,4 +1,6 @@
-"""Our settings without what the API adds to a request: the least that Django and DRF do."""
+"""Our settings without the parts that the API adds to a request, so that only the minimum of Django
+and DRF is left.
+"""
 
 from provisioner.settings import *  # noqa: F403
 

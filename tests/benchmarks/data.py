@@ -1,7 +1,9 @@
-"""Many rows at once: copies, by SQL, of rows that the API made, so that they are whole.
+"""Inserts many rows at once. They are copied by SQL from rows that the API created, so they are
+complete.
 
-Nodes and volumes made here are in the database alone. Volumes have one replica each; every second
-one is published, to one of HOSTS hosts. Sub-volumes, which no measured call reads, are left out.
+Nodes and volumes that are created here exist in the database only. Volumes have one replica each.
+Every second volume is published to one of HOSTS hosts. Sub-volumes are omitted, because no measured
+call reads them.
 """
 
 import json
@@ -27,7 +29,7 @@ PROBE = json.dumps(
 
 
 def hosts(system: System, number: int = HOSTS) -> None:
-    """``number`` hosts, each tenth with a migration."""
+    """Insert ``number`` hosts, every tenth with a migration."""
     system.call("POST", "/host_probe", json.loads(PROBE.replace("<n>", "0")))
     name = "'host-' || g"
     nqn = "'nqn.2014-08.org.nvmexpress:uuid:host-' || g"
@@ -41,7 +43,7 @@ def hosts(system: System, number: int = HOSTS) -> None:
 
 
 def nodes(system: System) -> None:
-    """NODES nodes more, each with four SSDs; nothing is placed on them."""
+    """Insert NODES more nodes, each with four SSDs. Nothing is placed on them."""
     template = "(SELECT min(persistent_id) FROM inventory_backend)"
     node = "'node-' || g"
     columns = {"persistent_id": node, "name": node, "in_use": "false"}
@@ -52,7 +54,7 @@ def nodes(system: System) -> None:
 
 
 def volumes(system: System, number: int) -> None:
-    """There are ``number`` volumes now, and no other."""
+    """Insert or delete volumes so that there are exactly ``number``."""
     clear(system)
     answer = system.call("POST", "/volumes", {"alias": "v0", "capacity": 1})
     system.call("POST", "/publish", {"volId": answer["uuid"], "hostId": "host-0"})
@@ -71,7 +73,9 @@ def volumes(system: System, number: int) -> None:
 
 
 def more(system: System, *, tenants: int, snapshots: int, tasks: int) -> None:
-    """So many tenants, snapshots of the volume v0, and ended tasks, beside what is there."""
+    """Insert tenants, snapshots of the volume v0, and ended tasks, in addition to the existing
+    ones.
+    """
     uuid = system.call("GET", "/volumes_by_alias/v0")[0]["uuid"]
     system.call(
         "POST", "/snapshots", {"alias": "s0", "volumeID": uuid, "reservedSpacePercentage": 1}
@@ -88,7 +92,9 @@ def more(system: System, *, tenants: int, snapshots: int, tasks: int) -> None:
 
 
 def clear(system: System) -> None:
-    """No volume, and nothing of one, but what nodes have of volumes that were not published."""
+    """Delete all volumes and their rows. Nodes keep what they have of volumes that were not
+    published.
+    """
     made = (
         "SELECT v.uuid FROM volumes_publication p JOIN volumes_volume v ON v.id = volume_id"
         " WHERE p.id < %s"
@@ -102,7 +108,9 @@ def clear(system: System) -> None:
 
 
 def _settle(system: System) -> None:
-    """PostgreSQL has no work left from so many new rows: none of it falls on what is measured."""
+    """Let PostgreSQL finish its work for the new rows, so that it does not disturb the
+    measurement.
+    """
     working = "SELECT 1 FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'"
     with system.connect() as database:
         database.execute("VACUUM ANALYZE")
@@ -112,7 +120,9 @@ def _settle(system: System) -> None:
 
 
 def _copies(system: System, table: str, template: str, number: int, **columns: str) -> None:
-    """``columns``: SQL of what differs, ``g`` being 1 to ``number``. Those that are there stay."""
+    """Insert copies of a row. ``columns``: SQL for values that differ, where ``g`` is 1 to
+    ``number``. Existing rows stay.
+    """
     names = "SELECT column_name FROM information_schema.columns WHERE table_name = %s"
     with system.connect() as database:
         there = [name for (name,) in database.execute(names, [table]).fetchall()]

@@ -1,4 +1,4 @@
-"""What is measured, part by part."""
+"""The measured figures, part by part."""
 
 import json
 import time
@@ -14,7 +14,7 @@ SUCCESS = '"Success"'
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of all; the smoke test takes less."""
+    """The numbers of objects. The smoke test uses smaller ones."""
 
     concurrencies: tuple[int, ...] = (1, 8, 32)
     few_volumes: int = 1_000
@@ -37,13 +37,15 @@ class Results:
     notes: list[str] = field(default_factory=list)
 
     def add(self, figure: Figure) -> None:
-        """Shown at once: a run takes minutes."""
+        """Add a figure, and show it at once, because a run takes minutes."""
         self.figures.append(figure)
         print(f"  {figure.name}, {figure.concurrency}: {figure.per_second:.0f}/s", flush=True)
 
 
 def creates(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
-    """One replica and three, at each concurrency; on an empty pool of real simulated nodes."""
+    """Measure creates with one and with three replicas, at each concurrency, on an empty pool of
+    real simulated nodes.
+    """
     pgbench.recordable_keys(system)
     for replicas in (1, 3):
         numbers = range(sizes.recordings)
@@ -83,7 +85,7 @@ def hosts(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
 
 
 def pages(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
-    """Pages of 100 from anywhere: a marker is the beginning of a uuid."""
+    """Measure pages of 100 volumes at random positions. A marker is the beginning of a uuid."""
     data.nodes(system)
     for number in (sizes.few_volumes, sizes.many_volumes):
         data.volumes(system, number)
@@ -96,7 +98,7 @@ def pages(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
 
 
 def metrics(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
-    """And the memory that API processes take for it."""
+    """Measure scrapes, and the memory that API processes use for them."""
     data.nodes(system)
     data.volumes(system, sizes.metrics_volumes)
     scripts = [pgbench.read_script(system, "/metrics")]
@@ -113,7 +115,7 @@ def metrics(system: System, meter: Meter, sizes: Sizes, results: Results) -> Non
 
 
 def scale(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
-    """One call at a time, with the largest pool."""
+    """Measure one call at a time with the largest pool."""
     data.hosts(system, sizes.scale_hosts)
     data.nodes(system)
     data.volumes(system, sizes.scale_volumes)
@@ -131,7 +133,9 @@ def scale(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
 
 
 def _scraped(system: System, scrapes: int) -> tuple[float, float, float]:
-    """Median seconds, and MiB of all API processes together: before, and their peaks."""
+    """Return the median seconds, and the MiB of all API processes together: before, and at the
+    peak.
+    """
     workers = list(processes.children(system.services["API"].running.pid))
     for worker in workers:
         processes.forget_peak(worker)
@@ -145,7 +149,7 @@ def _scraped(system: System, scrapes: int) -> tuple[float, float, float]:
 
 
 def lists(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
-    """A list of all volumes, and what others notice of many."""
+    """Measure a list of all volumes, and the effect of many lists on other callers."""
     data.nodes(system)
     data.volumes(system, sizes.many_volumes)
     for _ in range(2):  # what a process takes once is there then
@@ -163,7 +167,7 @@ def lists(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
 
 
 def limits_cost(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
-    """In one thread, in turns."""
+    """Measure the cost of the limits in one thread, alternating with and without them."""
     with_turns, without = limits.cost(system)
     results.notes.append(
         f"a poll takes {with_turns:.2f} ms of CPU in Django with turns of callers, "
@@ -188,7 +192,9 @@ UNASKED = [name for name in PARTS if name != "scale"]
 def run(
     parts: Sequence[str], system: System, seconds: float, sizes: Sizes, results: Results
 ) -> None:
-    """In the order of PARTS: creates need nodes that answer, and those added for others do not."""
+    """Measure the parts in the order of PARTS, because creates need nodes that answer, and the
+    nodes that other parts insert do not.
+    """
     meter = Meter(system, seconds, sizes.rounds)
     data.hosts(system)
     for name, part in PARTS.items():

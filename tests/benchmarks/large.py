@@ -1,4 +1,4 @@
-"""Calls to a pool of the size that docs/reference/tested-limits.md promises."""
+"""Calls to a pool of the size in docs/reference/tested-limits.md."""
 
 import time
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ SLOW = ("GET /metrics", "a page of 100 volumes of a health that none has")
 
 
 class Called(NamedTuple):
-    """Milliseconds of a kind of calls, and MiB of all API processes together."""
+    """Milliseconds of a kind of call, and MiB of all API processes together."""
 
     name: str
     p50: float
@@ -35,7 +35,7 @@ class Called(NamedTuple):
 
 
 def calls(system: System, number: int) -> Iterator[Called]:
-    """Each kind of READS ``number`` times, and as many creates, one after the other."""
+    """Make each kind of READS ``number`` times, and as many creates, one after the other."""
     workers = list(processes.children(system.services["API"].running.pid))
     numbers = count(1)
 

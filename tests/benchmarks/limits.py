@@ -1,4 +1,6 @@
-"""What the limits of callers cost those who keep to them, and what they are worth to the others."""
+"""The cost of the limits for callers who do not exceed them, and their benefit for other
+callers.
+"""
 
 import http.client
 import json
@@ -22,7 +24,7 @@ LISTED_CALLERS = 4
 
 @dataclass(frozen=True)
 class Listed:
-    """One list of all volumes. MiB are of all API processes together."""
+    """One list of all volumes. MiB are those of all API processes together."""
 
     volumes: int
     first_byte_ms: float
@@ -32,7 +34,7 @@ class Listed:
 
 
 def cost(system: System) -> tuple[float, float]:
-    """CPU milliseconds of a poll: with the turns of callers, and without."""
+    """Return the CPU milliseconds of a poll, with the turns of callers and without."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.poll_cost", system.token, str(data.HOSTS)],
         env=system.environment | {"LOG_LEVEL": "WARNING"},
@@ -46,7 +48,7 @@ def cost(system: System) -> tuple[float, float]:
 
 
 def listed(system: System) -> Listed:
-    """One list of all volumes, alone."""
+    """Make one list of all volumes while nothing else runs."""
     workers = list(processes.children(system.services["API"].running.pid))
     for worker in workers:
         processes.forget_peak(worker)
@@ -68,9 +70,11 @@ def listed(system: System) -> Listed:
 
 
 def others_p95(system: System, meter: Meter, rounds: int) -> tuple[float, float]:
-    """Milliseconds of another tenant's polls: while nobody lists, and while one caller has LISTS
-    lists of all volumes under way. In turns; the middle ones. Each poll asks for one task, because
-    those for the tasks of a host are answered from memory.
+    """Return the milliseconds of polls of another tenant: while nobody lists, and while one caller
+    has LISTS lists of all volumes in progress.
+
+    Both are measured alternately, and the medians are returned. Each poll asks for one task,
+    because polls for the tasks of a host are answered from memory.
     """
     token = system.token_of("other", "STORAGE", "t2")
     poll = meter.load(
@@ -92,7 +96,7 @@ def others_p95(system: System, meter: Meter, rounds: int) -> tuple[float, float]
 
 @contextmanager
 def running(wanted: Load) -> Iterator[None]:
-    """The load is there meanwhile; what it finds is not asked for."""
+    """A context in which the load runs. Its results are ignored."""
     process = load.begin(wanted)
     try:
         time.sleep(2)  # its connections are made, and its first calls wait for their answers

@@ -1,7 +1,7 @@
-"""A load of one kind of call, made by a process of its own: ``python -m tests.benchmarks.load``.
+"""Generates a load of one kind of call in a separate process: ``python -m tests.benchmarks.load``.
 
-Light on purpose: blocking sockets, requests made in advance but for a number, answers read by
-httptools; about 0.1 ms of CPU per call. Without Django.
+It uses little CPU on purpose, about 0.1 ms per call: blocking sockets, requests that are prepared
+except for a number, and answers that httptools reads. It does not use Django.
 """
 
 import json
@@ -27,11 +27,13 @@ SHOWN_FAILURES = 3
 
 @dataclass(frozen=True)
 class Load:
-    """``concurrency`` keep-alive connections, each with one call after the other for ``seconds``.
+    """A load with ``concurrency`` keep-alive connections. Each makes one call after the other for
+    ``seconds``.
 
-    ``<n>`` in path and body is a number from ``first`` on, which no other call of the load has; it
-    begins anew after ``numbers``, if that is not 0. ``expect``: what a good answer holds.
-    ``may_refuse``: an answer 429 is none; the caller tries again a second later, as it says.
+    ``<n>`` in path and body is replaced by a number from ``first`` on that no other call of the
+    load has. It starts again after ``numbers`` calls, if that is not 0. ``expect``: text that a
+    good answer contains. ``may_refuse``: an answer 429 is allowed; the caller tries again a second
+    later, as the answer says.
     """
 
     port: int
@@ -50,7 +52,9 @@ class Load:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of the calls that began after WARM_SECONDS. Latencies in milliseconds, ascending."""
+    """The result of the calls that began after WARM_SECONDS. Latencies are in milliseconds,
+    ascending.
+    """
 
     seconds: float
     latencies: tuple[float, ...]
@@ -63,14 +67,15 @@ class Outcome:
         return len(self.latencies) / self.seconds
 
     def percentile(self, percent: int) -> float:
-        """Milliseconds within which so many percent of the calls were answered."""
+        """Return the milliseconds within which this percentage of calls was answered."""
         return quantiles(self.latencies, n=100, method="inclusive")[percent - 1]
 
 
 def run(load: Load) -> Outcome:
-    """Make the load in a process of its own.
+    """Run the load in a separate process.
 
-    :raises AssertionError: an answer was not what the load expects; a figure of failures is none.
+    :raises AssertionError: an answer was not the expected one, because figures of failed calls have
+        no meaning.
     """
     process = begin(load)
     out, errors = process.communicate()
@@ -83,7 +88,7 @@ def run(load: Load) -> Outcome:
 
 
 def begin(load: Load) -> subprocess.Popen[str]:
-    """Its outcome comes on its standard output."""
+    """Start the load in a separate process. It writes its outcome to its standard output."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.benchmarks.load"],
         stdin=subprocess.PIPE,
@@ -99,7 +104,7 @@ def begin(load: Load) -> subprocess.Popen[str]:
 
 
 class _Connection:
-    """One caller. An answer is whole once httptools says so."""
+    """The connection of one caller."""
 
     def __init__(self, load: Load, context: ssl.SSLContext) -> None:
         plain = socket.create_connection(("127.0.0.1", load.port), timeout=CALL_SECONDS)
@@ -128,7 +133,7 @@ class _Connection:
 
 
 def _requests(load: Load) -> Iterator[bytes]:
-    """Endless; thread-safe, since ``count`` is."""
+    """Yield requests without end. It is thread-safe, because ``count`` is."""
     for n in count():
         number = str(load.first + (n % load.numbers if load.numbers else n))
         body = load.body.replace("<n>", number)

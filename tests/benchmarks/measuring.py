@@ -1,5 +1,5 @@
-"""One figure: a load on the API, beside the same load on a bare view and the same statements by
-pgbench, in turns, so that what else the machine does falls on all of them.
+"""Measures one figure: a load on the API, the same load on a bare view, and the same statements by
+pgbench. They alternate, so that other load of the machine affects all of them.
 """
 
 from dataclasses import dataclass, replace
@@ -13,8 +13,8 @@ SHOWN_CPU = ("API", "PostgreSQL", "nodes")
 
 @dataclass(frozen=True)
 class Figure:
-    """Calls per second, of the bare view and pgbench too (None: not here); milliseconds.
-    ``cpu``: milliseconds for each call, by process.
+    """Calls per second of the API, the bare view and pgbench (None: not measured), and latencies in
+    milliseconds. ``cpu``: milliseconds for each call, by process.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Figure:
 
 
 class Meter:
-    """``seconds`` of each load and each round."""
+    """Measures figures. ``seconds``: the duration of each load in each round."""
 
     def __init__(self, system: System, seconds: float, rounds: int) -> None:
         self.system = system
@@ -75,7 +75,7 @@ class Meter:
         )
 
     def load(self, method: str, path: str, body: str = "", **options: object) -> Load:
-        """Of the API, as ADMIN."""
+        """Return a load on the API, called as ADMIN."""
         usual = {"token": self.system.token, "seconds": self.seconds}
         values = {"port": self.system.port, "ca": self.system.ca} | usual | options
         return Load(method=method, path=path, body=body, **values)  # type: ignore[arg-type]
@@ -92,7 +92,9 @@ class Meter:
         )
 
     def _first(self, wanted: Load) -> int:
-        """Where numbers are not to come again: those that no load before had."""
+        """Return the first number of a load whose numbers must not repeat those of earlier
+        loads.
+        """
         if wanted.numbers:
             return wanted.first
         self._numbers += 10**7

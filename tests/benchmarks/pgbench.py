@@ -1,4 +1,6 @@
-"""The same statements without us: those of real calls, as PostgreSQL logged them, by pgbench."""
+"""The same statements without our code: pgbench runs the statements of real calls, which PostgreSQL
+logged.
+"""
 
 import re
 import shutil
@@ -24,13 +26,15 @@ OF_NO_CALL = ("authorizationserver", "SELECT DISTINCT")
 
 
 def program() -> str | None:
-    """None: there is no pgbench here (Debian has it in the package postgresql)."""
+    """Return the path of pgbench. None: it is not installed (Debian has it in the package
+    postgresql).
+    """
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pgbench"))
     return str(found[-1]) if found else installed("pgbench")
 
 
 def statements(system: System, call: Callable[[], Any]) -> list[str]:
-    """What the API said to the database for this call."""
+    """Return the statements that the API executed for this call."""
     with system.connect() as database:
         database.execute("ALTER SYSTEM SET log_statement = 'all'")
         database.execute("SELECT pg_reload_conf()")
@@ -46,7 +50,7 @@ def statements(system: System, call: Callable[[], Any]) -> list[str]:
 
 
 def recordable_keys(system: System) -> None:
-    """From now on keys of volumes and replicas are numbers that mean nothing else."""
+    """Make the keys of volumes and replicas numbers that appear nowhere else in statements."""
     with system.connect() as database:
         database.execute(f"SELECT setval('volumes_volume_id_seq', {FIRST_VOLUME})")
         # Newer than the nodes' pool, and older than all other generations from now on: a node must
@@ -59,7 +63,9 @@ def recordable_keys(system: System) -> None:
 
 
 def create_script(system: System, number: int, replicas: int) -> str:
-    """A script that makes volumes as the API made one, which must have recordable keys."""
+    """Return a script that creates volumes with the statements that the API used. That volume must
+    have recordable keys.
+    """
     name = f"recorded-{replicas}-{number}"
     body = {"alias": name, "uuid": name, "capacity": 1}
     storage_class = {"storageClass": {"numReplicas": replicas}}
@@ -80,7 +86,7 @@ def create_script(system: System, number: int, replicas: int) -> str:
 
 
 def _ended(line: str) -> str:
-    """With what ends a statement, and keeps the keys that it answers."""
+    """Return the statement with its end, and with commands that keep the keys it returns."""
     if line.startswith('INSERT INTO "volumes_volume"'):
         return f"{line} \\gset volume_"
     if line.startswith('INSERT INTO "volumes_replica"'):
@@ -90,7 +96,9 @@ def _ended(line: str) -> str:
 
 
 def read_script(system: System, path: str) -> str:
-    """Without writes: those are of nodes that probe meanwhile."""
+    """Return a script of the reads. Writes are omitted, because they belong to nodes that send
+    probes at the same time.
+    """
     said = statements(system, lambda: system.call("GET", path))
     return _script([text for text in said if not text.startswith(("INSERT", "UPDATE"))])
 
@@ -105,7 +113,8 @@ def _script(said: list[str]) -> str:
 
 
 def per_second(system: System, scripts: list[str], *, clients: int, seconds: float) -> float | None:
-    """Transactions; which of the scripts comes next is left to chance. None: no pgbench.
+    """Return transactions per second. The scripts run in random order. None: pgbench is not
+    installed.
 
     :raises AssertionError: a statement failed.
     """
@@ -135,6 +144,8 @@ def _until_logged(system: System) -> None:
 
 
 def _logged(system: System) -> list[str]:
-    """Of both protocols: cursors are declared by the extended one, without parameters."""
+    """Return the logged statements of both protocols. Cursors are declared by the extended
+    protocol, without parameters.
+    """
     said = rf"(?m)^{application_name('API')} LOG:  (?:statement|execute <unnamed>): (.*)$"
     return re.findall(said, system.postgres.log.read_text(errors="replace"))

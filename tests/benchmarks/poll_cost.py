@@ -1,7 +1,8 @@
-"""What the turns of callers cost a poll: ``python -m tests.benchmarks.poll_cost TOKEN HOSTS``.
+"""Measures how much CPU time the turns of callers cost a poll: ``python -m
+tests.benchmarks.poll_cost TOKEN HOSTS``.
 
-The same polls in one thread, with turns and without, in rounds that take turns. CPU time of the
-thread, and of all rounds the cheapest: what else the machine does falls on neither.
+The same polls run in one thread, with turns and without, in alternating rounds. The result is the
+CPU time of the thread in the cheapest round, so that other load of the machine has no effect.
 """
 
 import os
@@ -31,7 +32,7 @@ class NoTurn:
 
 
 def polls(client: Client, hosts: int) -> float:
-    """CPU milliseconds of a poll."""
+    """Return the CPU milliseconds of a poll."""
     began = time.thread_time()
     for number in range(POLLS):
         answer = client.get(f"/tasks?hostId=host-{number % hosts}")
@@ -40,7 +41,7 @@ def polls(client: Client, hosts: int) -> float:
 
 
 def main(token: str, hosts: int) -> None:
-    """Prints both: with turns, without."""
+    """Print both figures: with turns, and without."""
     client = Client(headers={"Authorization": f"Bearer {token}", "X-SSL-Client-Verify": "x"})
     taken: dict[type, list[float]] = {concurrency.RequestTurn: [], NoTurn: []}
     polls(client, hosts)

@@ -1,4 +1,4 @@
-"""CPU time and memory of processes, from /proc."""
+"""Reads the CPU time and the memory of processes from /proc."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ PROC = Path("/proc")
 
 
 def cpu_seconds(pid: int) -> float:
-    """Of a process and its children, those that ended among them."""
+    """Return the CPU time of a process and its children, including children that have ended."""
     own = _fields(pid)
     ended = own[13:15] if own else []
     ticks = sum(map(int, [*own[11:13], *ended]))
@@ -25,12 +25,12 @@ def children(pid: int) -> Iterator[int]:
 
 
 def forget_peak(pid: int) -> None:
-    """The peak of its memory is what it uses now."""
+    """Reset the peak of the memory of a process to its present use."""
     (PROC / str(pid) / "clear_refs").write_text("5")
 
 
 def peak_mib(pid: int) -> float:
-    """The most memory that it used at once."""
+    """Return the peak of the memory of a process."""
     for line in (PROC / str(pid) / "status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
@@ -38,7 +38,7 @@ def peak_mib(pid: int) -> float:
 
 
 def _fields(pid: int) -> list[str]:
-    """From the state on (proc(5), stat); empty: it ended."""
+    """Return the fields from the state on (proc(5), stat). Empty: the process has ended."""
     try:
         return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,4 +1,4 @@
-"""The figures as docs/reference/performance.md shows them."""
+"""Formats the figures for docs/reference/performance.md."""
 
 import os
 import platform
@@ -23,7 +23,7 @@ NONE = "no pgbench"
 
 
 def text(results: Results, system: System) -> str:
-    """Markdown: a table, notes, and where it was measured."""
+    """Return Markdown: a table, notes, and a description of the machine."""
     rows = [HEAD, tuple("---" for _ in HEAD), *map(_row, results.figures)]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     notes = "\n".join(f"* {note}" for note in [*results.notes, *_ratios(results), _place(system)])
@@ -50,7 +50,7 @@ def _number(value: float) -> str:
 
 
 def _ratios(results: Results) -> list[str]:
-    """How much slower a page is of many volumes than of few."""
+    """Return how much slower a page of many volumes is than a page of few."""
     pages = [figure for figure in results.figures if figure.name.startswith("page of")]
     if len(pages) != 2:
         return []

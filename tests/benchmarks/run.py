@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks.run``: print the table of docs/reference/performance.md."""
+"""``python -m tests.benchmarks.run`` prints the table of docs/reference/performance.md."""
 
 import argparse
 import shutil
@@ -18,11 +18,13 @@ SCALE_BOUND_SECONDS = 3600
 
 
 class OutOfTime(Exception):
-    """The bound is reached."""
+    """The time limit of the run is reached."""
 
 
 def run(parts: list[str], seconds: float, sizes: Sizes, folder: Path) -> str:
-    """Start all of it in ``folder``, measure, stop it; Markdown of what was measured in time."""
+    """Start the system in ``folder``, measure, and stop it. Returns Markdown with the figures that
+    were measured in time.
+    """
     if pgbench.program() is None:
         print("NO PGBENCH: nothing is compared with it; Debian has it in postgresql", flush=True)
     system, results = System(folder), Results()

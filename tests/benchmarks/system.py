@@ -1,8 +1,8 @@
-"""What is measured: the production form on this machine, with one API behind HAProxy.
+"""The measured system: the production form on this machine, with one API behind HAProxy.
 
-HAProxy ends TLS by deploy/haproxy.cfg, and gives each request a connection of its own to gunicorn,
-by deploy/gunicorn.conf.py; PostgreSQL commits to the disk; the nodes are
-simulated, in a process of their own.
+HAProxy ends TLS according to deploy/haproxy.cfg, and opens a separate connection to gunicorn for
+each request (deploy/gunicorn.conf.py). PostgreSQL commits to the disk. The nodes are simulated in a
+separate process.
 """
 
 import json
@@ -33,7 +33,9 @@ SETTINGS = {
 
 
 class System:
-    """``api`` and ``bare`` are the two servers; ``services`` all processes, by name."""
+    """The running system. ``api`` and ``bare`` are the two servers. ``services``: all processes, by
+    name.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -90,7 +92,9 @@ class System:
         self._add(name, Service(command, self.environment | environment, log))
 
     def _balanced(self, name: str, *application: str) -> int:
-        """The port of HAProxy before an API, with wide limits: one client makes all of the load."""
+        """Start an API behind HAProxy, with wide limits because one client generates all load.
+        Returns the port of HAProxy.
+        """
         program = installed("haproxy")
         if not program:
             raise servers.NoServer("no HAProxy here: make test-tools")
@@ -125,9 +129,9 @@ class System:
         until(asked, self.services[name].log)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """What the API answers.
+        """Return the answer of the API.
 
-        :raises AssertionError: no success.
+        :raises AssertionError: the call failed.
         """
         headers = {"Authorization": f"Bearer {self.token}"}
         url = f"https://127.0.0.1:{self.port}{path}"
@@ -140,7 +144,9 @@ class System:
         return value
 
     def token_of(self, name: str, role: str, tenant: str = "") -> str:
-        """Of a caller of this name; ``tenant``: bound to it."""
+        """Return the token of a caller with this name. ``tenant``: the tenant that it is bound
+        to.
+        """
         options = [f"--name={name}", f"--role={role}", "--expiration=7200"]
         bound = [f"--tenant={tenant}"] if tenant else []
         return manage(self.environment, "token_create", *options, *bound).strip()
@@ -160,5 +166,5 @@ class System:
 
 
 def application_name(service: str) -> str:
-    """Of its sessions with PostgreSQL."""
+    """Return the application name of a service's sessions with PostgreSQL."""
     return service.replace(" ", "-")

@@ -1,4 +1,4 @@
-"""A run of the benchmarks, as short as can be: that they measure, not what."""
+"""A very short run of the benchmarks. It checks that figures are measured, not their values."""
 
 import shutil
 import tempfile
@@ -30,7 +30,7 @@ TINY = Sizes(
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Where PostgreSQL's account can reach it."""
+    """A folder that PostgreSQL's account can reach."""
     made = Path(tempfile.mkdtemp(prefix="provisioner-benchmarks-"))
     yield made
     shutil.rmtree(made, ignore_errors=True)
@@ -38,7 +38,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.mark.timeout(900)  # it starts all of the production form
 def test_figures_come_out(folder: Path) -> None:
-    """Of parts that use what the others use."""
+    """It measures the parts that use the code of the other parts."""
     tool("haproxy")
     lines = run(["creates", "metrics", "lists", "limits", "scale"], 0.2, TINY, folder).splitlines()
     rows = [line.split(" | ") for line in lines if line.startswith("| ")]

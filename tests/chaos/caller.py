@@ -1,4 +1,4 @@
-"""Calls of the API through the load balancer, and what may be concluded from their answers."""
+"""Calls the API through the load balancer, and interprets the answers."""
 
 import itertools
 import re
@@ -10,7 +10,7 @@ from typing import Any
 
 import urllib3
 
-from tests.chaos.oracle import Thing
+from tests.chaos.oracle import ExpectedObject
 from tests.chaos.system import System
 
 SECONDS = 40.0
@@ -19,9 +19,10 @@ LOG_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Said:
-    """``code``: the result code, or "" where it is unknown whether anything was done. ``why``: what
-    came instead of an answer. ``call``: the query that marks it in the log of HAProxy.
+class CallResult:
+    """The result of a call. ``code``: the result code, or "" if it is unknown whether the call had
+    an effect. ``why``: what happened instead of an answer. ``call``: the query that identifies the
+    call in the log of HAProxy.
     """
 
     code: str
@@ -39,7 +40,7 @@ class Said:
 
 
 class Caller:
-    """Counts by operation; may be used by several threads."""
+    """Makes calls, and counts them by operation. Several threads may use it."""
 
     def __init__(self, system: System) -> None:
         self._url = system.stack.url
@@ -51,8 +52,8 @@ class Caller:
         self.counts: dict[str, Counter[str]] = {}
         self.errors: list[str] = []
 
-    def call(self, operation: str, method: str, path: str, body: Any = None) -> Said:
-        """A call that changes something."""
+    def call(self, operation: str, method: str, path: str, body: Any = None) -> CallResult:
+        """Make a call that changes something."""
         call = f"?call={next(self._numbers)}"
         said = replace(self._send(method, path + call, body), call=call)
         with self._lock:
@@ -61,15 +62,19 @@ class Caller:
                 self.errors.append(f"{method} {path} {body}: {said.why}")
         return said
 
-    def ask(self, operation: str, thing: Thing, method: str, path: str, body: Any = None) -> Said:
-        """A call that changes a thing, kept with it."""
+    def ask(
+        self, operation: str, thing: ExpectedObject, method: str, path: str, body: Any = None
+    ) -> CallResult:
+        """Make a call that changes an object, and add it to the history of the object."""
         thing.note(f"{method} {path} {body or ''}")
         said = self.call(operation, method, path, body)
         thing.note(f"  {said.code or 'unknown'} {said.why or said.body}")
         return said
 
-    def was_repeated(self, said: Said) -> bool:
-        """HAProxy sent it again after a process died: another try may have done what was asked."""
+    def was_repeated(self, said: CallResult) -> bool:
+        """Whether HAProxy sent the call again after a process died. Then an earlier attempt may
+        have had the effect.
+        """
         line = re.compile(rf"/\+?([0-9]+) [0-9]+/[0-9]+ .*{re.escape(said.call)} HTTP")
         end = time.monotonic() + LOG_SECONDS
         while (found := line.search(self._log.read_text(errors="replace"))) is None:
@@ -79,7 +84,9 @@ class Caller:
         return found[1] != "0"
 
     def read(self, path: str, *, seconds: float = 0) -> Any:
-        """The body of a GET; None where it fails, tried again for so long."""
+        """Return the body of a GET. A failed call is repeated for ``seconds``. None: it still
+        fails.
+        """
         end = time.monotonic() + seconds
         while True:
             said = self._send("GET", path, None)
@@ -89,7 +96,7 @@ class Caller:
                 return None
             time.sleep(0.3)
 
-    def _send(self, method: str, path: str, body: Any) -> Said:
+    def _send(self, method: str, path: str, body: Any) -> CallResult:
         try:
             answer = self._http.request(
                 method,
@@ -100,9 +107,9 @@ class Caller:
             )
             content = answer.json()
         except (urllib3.exceptions.HTTPError, ValueError) as error:
-            return Said("", None, f"{type(error).__name__}: {error}")
+            return CallResult("", None, f"{type(error).__name__}: {error}")
         if answer.status >= 500:
-            return Said("", content, f"HTTP {answer.status}: {content}")
+            return CallResult("", content, f"HTTP {answer.status}: {content}")
         if isinstance(content, dict) and "status" in content:
-            return Said(str(content["status"]), content)
-        return Said("Success", content)
+            return CallResult(str(content["status"]), content)
+        return CallResult("Success", content)

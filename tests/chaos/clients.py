@@ -1,4 +1,4 @@
-"""Clients that make, change and remove things of their own; what they do is drawn from the seed."""
+"""Clients that create, change and remove objects of their own. The seed decides what they do."""
 
 import threading
 import time
@@ -6,8 +6,8 @@ import time
 from tests.chaos.caller import Caller
 from tests.chaos.contents import Contents
 from tests.chaos.hosts import HostAgent, Need
-from tests.chaos.oracle import Oracle, Thing
-from tests.chaos.things import LOST, Place, Things
+from tests.chaos.oracle import ExpectedObject, Oracle
+from tests.chaos.things import LOST, ClientObjects, Place
 
 MOST_THINGS = 7
 FINISH_SECONDS = 100.0
@@ -35,14 +35,16 @@ WEIGHTS = {
 }
 
 
-class Client(Things, threading.Thread):
-    """After ``stop`` it sees that each of its volumes gets the replicas that it should have."""
+class Client(ClientObjects, threading.Thread):
+    """A client. After ``stop``, it waits until each of its volumes has the replicas that it should
+    have.
+    """
 
     def __init__(
         self, caller: Caller, oracle: Oracle, contents: Contents, place: Place, seed: int
     ) -> None:
         threading.Thread.__init__(self, name=f"client-{place.number}", daemon=True)
-        Things.__init__(self, caller, oracle, place, seed)
+        ClientObjects.__init__(self, caller, oracle, place, seed)
         self._over = threading.Event()
         self._written = 0
         self._agent = HostAgent(caller, oracle, contents, place.host)
@@ -63,18 +65,20 @@ class Client(Things, threading.Thread):
         left = [thing for thing in self._mine if thing.replicas > 1 and self._is_there(thing)]
         while left and time.monotonic() < until:
             self._agent.work_off(self._mine)
-            left = [thing for thing in left if self._care(thing) is not Need.NOTHING]
+            left = [thing for thing in left if self._ensure_replicas(thing) is not Need.NOTHING]
             time.sleep(0.3)
 
-    def _care(self, thing: Thing) -> Need:
-        """As an operator would: a volume that only a host can make whole is published."""
+    def _ensure_replicas(self, thing: ExpectedObject) -> Need:
+        """Ensure that the volume gets its replicas, as an operator would: a volume that only a host
+        can repair is published.
+        """
         need = self._agent.step(thing)
         if need is Need.HOST:
             self._publish_to_host(thing)
         return need
 
-    def _is_there(self, thing: Thing) -> bool:
-        """Also of those of which no answer told it."""
+    def _is_there(self, thing: ExpectedObject) -> bool:
+        """Whether the object exists. If no answer has told this, it is read."""
         if thing.there is None and self._caller.read(thing.path, seconds=30):
             thing.there = True
         return thing.there is True
@@ -142,7 +146,7 @@ class Client(Things, threading.Thread):
         if thing is not None:
             self._publish_to_host(thing)
 
-    def _publish_to_host(self, thing: Thing) -> None:
+    def _publish_to_host(self, thing: ExpectedObject) -> None:
         body = {"hostId": self._place.host, "volId": thing.uuid}
         said = self._call("publish", thing, "POST", f"/{thing.tenant}/publish", body)
         if said.done or said.code == "AlreadyPublished":
@@ -157,7 +161,7 @@ class Client(Things, threading.Thread):
         if thing is not None:
             self._unpublish_from_host(thing)
 
-    def _unpublish_from_host(self, thing: Thing) -> None:
+    def _unpublish_from_host(self, thing: ExpectedObject) -> None:
         was = thing.published
         body = {"hostId": self._place.host, "volId": thing.uuid}
         said = self._call("unpublish", thing, "POST", f"/{thing.tenant}/unpublish", body)
@@ -174,7 +178,7 @@ class Client(Things, threading.Thread):
         if thing is not None:
             self._write_to(thing)
 
-    def _write_to(self, thing: Thing) -> None:
+    def _write_to(self, thing: ExpectedObject) -> None:
         self._written += 1
         self._agent.write(thing, f"{self._place.host} {self._written}")
 
@@ -190,7 +194,7 @@ class Client(Things, threading.Thread):
             self._agent.replace(thing, self._chance)
 
     def _migrate(self) -> None:
-        """By the provisioner; ``tend`` does the host's part."""
+        """Start a migration by the provisioner. ``_tend`` does the part of the host."""
         thing = self._one(lambda t: t.replicas > 1 and t.published is True)
         rows = self._caller.read(thing.path) if thing else None
         if thing is not None and rows:
@@ -198,21 +202,21 @@ class Client(Things, threading.Thread):
             self._agent.migrate(thing, old, migrationHandler="PROVISIONER")
 
     def _add_offline(self) -> None:
-        """From node to node, where a host wrote before."""
+        """Add a replica by a copy between nodes, to a volume that a host wrote to before."""
         thing = self._one(lambda t: t.replicas > 1 and t.published is False and bool(t.mark))
         if thing is not None:
             self._agent.add(thing)
 
     def _meet_copy(self) -> None:
-        """A host comes, writes and goes; and does so again while the volume is being copied."""
+        """Let a host use the volume, and use it again while the volume is being copied."""
         thing = self._one(lambda t: t.replicas > 1)
         if thing is None or not self._visit(thing) or not self._agent.add(thing).done:
             return
         if self._agent.is_copied(thing):
             self._visit(thing)
 
-    def _visit(self, thing: Thing) -> bool:
-        """Whether the host was there, and is gone."""
+    def _visit(self, thing: ExpectedObject) -> bool:
+        """Let a host use the volume. Returns whether the host was there and has left."""
         if thing.published is not True:
             self._publish_to_host(thing)
         if thing.published is not True:
@@ -222,7 +226,9 @@ class Client(Things, threading.Thread):
         return thing.published is False
 
     def _lose_and_leave(self) -> None:
-        """A host loses a replica, goes, and leaves it to the provisioner."""
+        """Let a host lose a replica and stop using the volume, so that the provisioner must replace
+        the replica.
+        """
         thing = self._one(lambda t: t.replicas > 1 and t.published is True)
         if thing is not None and self._agent.lose_one(thing, self._chance):
             self._unpublish_from_host(thing)

@@ -10,7 +10,7 @@ from tests.programs import tool
 
 @pytest.fixture
 def folder(request: pytest.FixtureRequest) -> Iterator[Path]:
-    """Where PostgreSQL's account can reach it; its logs stay after a failure."""
+    """A folder that PostgreSQL's account can reach. Its logs are kept after a failure."""
     tool("haproxy")
     made = Path(tempfile.mkdtemp(prefix="provisioner-chaos-"))
     failed = request.session.testsfailed

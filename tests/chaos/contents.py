@@ -1,6 +1,6 @@
-"""What the volumes of the simulated nodes hold: a mark stands for all of it.
+"""The contents of volumes on the simulated nodes. A mark represents the whole content.
 
-Hosts read and write over a network of their own, which no fault strikes.
+Hosts read and write directly. Faults of the network do not affect this.
 """
 
 import sqlite3
@@ -18,14 +18,14 @@ class Contents:
         self._store = store
 
     def read(self, place: Place) -> str | None:
-        """None: the node does not hold it."""
+        """Return the mark of a replica. None: the node does not have it."""
         with closing(self._connect()) as nodes:
             sql = "SELECT mark FROM simulated_mark WHERE kind = 'volume' AND node = ? AND uuid = ?"
             row = nodes.execute(sql, _key(place)).fetchone()
             return str(row[0]) if row else None
 
     def write(self, places: Sequence[Place], mark: str) -> None:
-        """The same into all of them that their nodes hold."""
+        """Write the same mark into all of these replicas that their nodes have."""
         with closing(self._connect()) as nodes, nodes:
             sql = (
                 "UPDATE simulated_mark SET mark = ? WHERE kind = 'volume' AND node = ? AND uuid = ?"

@@ -1,4 +1,6 @@
-"""Strikes and ends faults. For the main thread: processes end with the thread that started them."""
+"""Causes and ends faults. Only the main thread may use it, because processes end with the thread
+that started them.
+"""
 
 import contextlib
 import signal
@@ -12,7 +14,7 @@ from typing import Any
 import psycopg
 import urllib3
 
-from tests.chaos.caller import Caller, Said
+from tests.chaos.caller import Caller, CallResult
 from tests.chaos.losses import UNREACHABLE, Losses
 from tests.chaos.schedule import Fault, Kind
 from tests.chaos.settling import unfinished
@@ -23,6 +25,7 @@ RECOVERED_SECONDS = 90.0
 found by a beat that may have to take over first (15 s); and faults overlap."""
 FINISHED_SECONDS = 150.0
 """Of tasks that other faults hit, too."""
+CANNOT_START = "provisioner: cannot start: the database cannot be used"
 LOOK_SECONDS = 0.3
 LATE_SECONDS = 5.0
 SLOW_MS = 1500
@@ -38,8 +41,10 @@ answered."""
 
 
 class Faults:
-    """From the end of each fault of a kind, in seconds: ``recoveries`` until the API, a task or the
-    node went on, ``settlings`` until what was unfinished then was finished.
+    """Causes and ends faults, and measures the time in seconds from the end of each fault, by kind.
+
+    ``recoveries``: until the API, a task or the node worked again. ``settlings``: until everything
+    that was unfinished at that time was finished.
     """
 
     def __init__(self, system: System, caller: Caller) -> None:
@@ -89,7 +94,9 @@ class Faults:
                 self._try(fault, lambda: self._system.node_faults(fault.victim, call))
 
     def _lose(self, fault: Fault) -> None:
-        """Only where enough others have it; by whom is seen now."""
+        """Cause a loss of data if enough other nodes have it. Which node loses data is decided only
+        now.
+        """
         lose = {
             Kind.LOSE_VOLUME: self._losses.lose_volume,
             Kind.EMPTY_NODE: self._losses.come_back_empty,
@@ -112,14 +119,19 @@ class Faults:
         self._watching.append(self._begin(self._watch, fault))
 
     def supervise(self) -> None:
-        """As systemd would: what ended by itself is started again."""
+        """Start processes again that have ended by themselves, as systemd would. A beat may end: it
+        does so when its lock in Redis is lost. Others may only refuse to start, without a database.
+        """
         for service in self._system.services:
             if id(service) not in self._down and service.running.poll() is not None:
                 self.restarts += 1
+                refused = CANNOT_START in service.log.read_text(errors="replace")[-1000:]
+                if service not in self._stack.beats and not refused:
+                    self.findings.append(f"{service.log.stem} ended by itself")
                 service.start()
 
     def wait(self) -> None:
-        """Until every fault is recovered from."""
+        """Wait until the system has recovered from every fault."""
         for watcher in self._watching:
             while watcher.is_alive():
                 self.supervise()
@@ -134,13 +146,15 @@ class Faults:
         return group[fault.victim]
 
     def _begin(self, work: Callable[..., object], *arguments: object) -> threading.Thread:
-        """Nobody but the main thread ends faults: it must not wait for an answer."""
+        """Run the work in a thread. The main thread must not wait for an answer, because only the
+        main thread ends faults.
+        """
         thread = threading.Thread(target=work, args=arguments, daemon=True)
         thread.start()
         return thread
 
     def _try(self, fault: Fault, action: Callable[[], object]) -> None:
-        """A node's partition that began late ends late."""
+        """Start or end a fault. A partition of a node that began late also ends late."""
         end = time.monotonic() + LATE_SECONDS
         while True:
             try:
@@ -152,7 +166,7 @@ class Faults:
                     return
                 time.sleep(0.1)
 
-    def _drain(self, fault: Fault, method: str) -> Said:
+    def _drain(self, fault: Fault, method: str) -> CallResult:
         node = self._system.nodes[fault.victim][0]
         operation = "drain" if method == "POST" else "stop a drain"
         return self._caller.call(operation, method, f"/backends/{node}/drain")
@@ -185,8 +199,8 @@ class Faults:
         return not left & self._unfinished()
 
     def _unfinished(self) -> set[str]:
-        """All watchers share a look: there are dozens, and the system is to be slowed by its faults
-        alone.
+        """Return what is unfinished. All watchers share one query: there are dozens, and only
+        faults should slow down the system.
         """
         with self._look:
             while time.monotonic() - self._seen_at > LOOK_SECONDS:

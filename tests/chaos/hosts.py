@@ -1,8 +1,8 @@
-"""The agent of a client's host: it writes, reports replicas, and moves them as an agent does.
+"""The agent of a client's host. It writes, reports replicas, and moves them, as a real agent does.
 
-A volume of several replicas is an array: all that are Available hold what was written last. A host
-writes to those alone, and first says Missing of one that it cannot reach. What it says is Available
-it has brought up to date before.
+A volume with several replicas is an array: all Available replicas hold the data that was written
+last. A host writes only to these, and first reports a replica Missing if it cannot reach it. Before
+it reports a replica Available, it has synchronized it.
 """
 
 import random
@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from enum import Enum, auto
 from typing import Any
 
-from tests.chaos.caller import Caller, Said
+from tests.chaos.caller import Caller, CallResult
 from tests.chaos.contents import Contents, Place
-from tests.chaos.oracle import Oracle, Thing
+from tests.chaos.oracle import ExpectedObject, Oracle
 
 ANSWER_SECONDS = 60.0
 COPY_SECONDS = 5.0
@@ -22,7 +22,7 @@ SAME_RACK = {"sameRackAllowed": True}
 
 
 class Need(Enum):
-    """What a volume needs to have its replicas, all of them good."""
+    """What a volume needs until it has all its replicas with current data."""
 
     NOTHING = auto()
     TIME = auto()
@@ -34,9 +34,9 @@ class HostAgent:
         self._caller, self._oracle, self._contents = caller, oracle, contents
         self._host = host
 
-    def write(self, thing: Thing, mark: str) -> None:
-        """Into a published volume, and look before at what it holds. Not where the provisioner does
-        not answer.
+    def write(self, thing: ExpectedObject, mark: str) -> None:
+        """Write to a published volume, after checking its content. Does nothing if the provisioner
+        does not answer.
         """
         places = self._places(thing)
         good = [p for p in places if thing.replicas == 1 or p["replicaState"] == "Available"]
@@ -54,18 +54,18 @@ class HostAgent:
         thing.note(f"write {mark!r} to {[leg['uuid'] for leg in legs]}")
         self._contents.write(legs, mark)
 
-    def synchronize(self, thing: Thing) -> bool:
-        """Bring up to date, of a published volume, all that are not and that their nodes have;
-        whether the provisioner knows it.
+    def synchronize(self, thing: ExpectedObject) -> bool:
+        """Synchronize all outdated replicas of a published volume that their nodes have. Returns
+        whether the provisioner knows that they are current.
         """
         places = [p for p in self._places(thing) if p["inUse"] and self._is_there(p)]
         old = [p for p in places if p["replicaState"] not in {"Available", "Terminating"}]
         self._contents.write(old, thing.mark or "")
         return all(self._report(thing, place, "Available") for place in old)
 
-    def replace(self, thing: Thing, chance: random.Random) -> None:
-        """Heal, or migrate on a task of its own. What fails in between is left as it is: ``step``
-        goes on.
+    def replace(self, thing: ExpectedObject, chance: random.Random) -> None:
+        """Replace a replica, or migrate it by a task of the host. If a step fails, ``step``
+        continues later.
         """
         places = self._places(thing)
         if len(places) != thing.replicas:
@@ -78,23 +78,23 @@ class HostAgent:
         elif self._report(thing, old, "Missing"):
             self._replace(thing, old["uuid"])
 
-    def migrate(self, thing: Thing, old: str, **extensions: str) -> Said:
+    def migrate(self, thing: ExpectedObject, old: str, **extensions: str) -> CallResult:
         body = {"volId": thing.uuid, "repId": old} | extensions
         operation = "migrate by the provisioner" if extensions else "migrate"
         return self._caller.ask(operation, thing, "POST", f"/{thing.tenant}/migrate_volume", body)
 
-    def lose_one(self, thing: Thing, chance: random.Random) -> bool:
-        """One replica is Missing, and nothing is done about it."""
+    def lose_one(self, thing: ExpectedObject, chance: random.Random) -> bool:
+        """Report one replica Missing, and do nothing else."""
         places = self._places(thing)
         good = [place for place in places if place["replicaState"] == "Available"]
         return len(good) > 1 and self._report(thing, chance.choice(good), "Missing")
 
-    def add(self, thing: Thing) -> Said:
+    def add(self, thing: ExpectedObject) -> CallResult:
         return self._replica(thing, "add replica", "POST", "", SAME_RACK)
 
-    def work_off(self, things: Iterable[Thing]) -> None:
-        """The migrations that are the host's to do, also those for drains, and those that it began
-        and lost sight of.
+    def work_off(self, things: Iterable[ExpectedObject]) -> None:
+        """Carry out the migrations of this host, including those for drains, and those that it
+        began and lost track of.
         """
         known = {thing.uuid: thing for thing in things}
         for row in self._caller.read(f"/tasks?hostId={self._host}", seconds=30) or []:
@@ -106,16 +106,16 @@ class HostAgent:
                 moved = self._replace(thing, tags["replicaId"])
                 self._say(row["taskId"], "FINISHED" if moved else "FAILED")
 
-    def step(self, thing: Thing) -> Need:
-        """One step towards the right replicas."""
+    def step(self, thing: ExpectedObject) -> Need:
+        """Take one step towards the right replicas."""
         places = self._places(thing)
         attached = thing.published is True
         lost = [place for place in places if not self._is_there(place)]
         if lost and "Terminating" not in {place["replicaState"] for place in places}:
-            return self._mourn(thing, lost[0], attached=attached)
+            return self._replace_lost(thing, lost[0], attached=attached)
         return self._advance(thing, places, attached=attached)
 
-    def _advance(self, thing: Thing, places: list[Place], *, attached: bool) -> Need:
+    def _advance(self, thing: ExpectedObject, places: list[Place], *, attached: bool) -> Need:
         states = {place["replicaState"] for place in places}
         if not places:
             return Need.TIME
@@ -135,8 +135,10 @@ class HostAgent:
             return Need.NOTHING
         return Need.TIME
 
-    def _mourn(self, thing: Thing, lost: Place, *, attached: bool) -> Need:
-        """A node lost a replica: the provisioner must see that by itself; then it is replaced."""
+    def _replace_lost(self, thing: ExpectedObject, lost: Place, *, attached: bool) -> Need:
+        """Handle a replica that its node has lost: wait until the provisioner notices this by
+        itself, then replace it.
+        """
         if lost["replicaState"] != "Missing" or self.tasks([thing]):
             return Need.TIME
         if not attached:
@@ -145,14 +147,16 @@ class HostAgent:
         self._replace(thing, lost["uuid"])
         return Need.TIME
 
-    def tasks(self, things: Iterable[Thing]) -> list[Any]:
-        """Those of the volumes, anybody's, that have not ended."""
+    def tasks(self, things: Iterable[ExpectedObject]) -> list[Any]:
+        """Return the active tasks of these volumes, whoever carries them out."""
         uuids = {thing.uuid for thing in things}
         rows = self._caller.read("/tasks", seconds=30) or []
         return [r for r in rows if r["state"] in ACTIVE and tags_of(r).get("volId") in uuids]
 
-    def is_copied(self, thing: Thing) -> bool:
-        """Wait for it; False: that does not begin, or is over."""
+    def is_copied(self, thing: ExpectedObject) -> bool:
+        """Wait until the volume is being copied. Returns False if the copy does not begin, or has
+        ended.
+        """
         end = time.monotonic() + COPY_SECONDS
         while time.monotonic() < end:
             tasks = self.tasks([thing])
@@ -161,8 +165,8 @@ class HostAgent:
             time.sleep(0.1)
         return False
 
-    def _replace(self, thing: Thing, old: str) -> bool:
-        """As far as it goes; True: it is done."""
+    def _replace(self, thing: ExpectedObject, old: str) -> bool:
+        """Replace a replica as far as possible. Returns True if this is done."""
         places = self._places(thing)
         if not places or old not in {place["uuid"] for place in places}:
             return bool(places)
@@ -173,15 +177,17 @@ class HostAgent:
         self._replica(thing, "mark", "PATCH", f"/{old}")
         return self._confirm(thing, old).done
 
-    def _confirm(self, thing: Thing, uuid: str) -> Said:
+    def _confirm(self, thing: ExpectedObject, uuid: str) -> CallResult:
         return self._replica(thing, "confirm", "DELETE", f"/{uuid}")
 
-    def _report(self, thing: Thing, place: Place, state: str) -> bool:
+    def _report(self, thing: ExpectedObject, place: Place, state: str) -> bool:
         operation = "report missing" if state == "Missing" else "report"
         return self._replica(thing, operation, "PATCH", f"/{place['uuid']}/{state}").done
 
-    def _say(self, task: str, state: str) -> Said:
-        """Until it is answered, as an agent does: else the task would wait for its host."""
+    def _say(self, task: str, state: str) -> CallResult:
+        """Update the task until this is answered, as an agent does. Otherwise the task would wait
+        for its host.
+        """
         body = {"taskId": task, "hostId": self._host, "state": state}
         end = time.monotonic() + ANSWER_SECONDS
         while True:
@@ -193,13 +199,13 @@ class HostAgent:
     def _is_there(self, place: Place) -> bool:
         return self._contents.read(place) is not None
 
-    def _places(self, thing: Thing) -> list[Place]:
+    def _places(self, thing: ExpectedObject) -> list[Place]:
         rows = self._caller.read(thing.path, seconds=10)
         return list(rows[0]["location"]) if rows else []
 
     def _replica(
-        self, thing: Thing, operation: str, method: str, rest: str, body: Any = None
-    ) -> Said:
+        self, thing: ExpectedObject, operation: str, method: str, rest: str, body: Any = None
+    ) -> CallResult:
         path = f"/{thing.tenant}/replica/{thing.uuid}{rest}"
         return self._caller.ask(operation, thing, method, path, body)
 

@@ -1,4 +1,6 @@
-"""Which data a node may lose: only what two other nodes have, so that nothing is lost for good."""
+"""Decides which data a node may lose: only data that two other nodes have, so that nothing is lost
+for good.
+"""
 
 import sqlite3
 from collections import defaultdict
@@ -26,13 +28,17 @@ JOIN simulated_mark m ON m.node = v.node AND m.uuid = v.uuid AND m.kind = 'volum
 
 
 class Losses:
-    """Chooses at the moment of the fault; True: something was lost."""
+    """Causes losses. What is lost is decided at the time of the fault. The methods return whether
+    something was lost.
+    """
 
     def __init__(self, system: System) -> None:
         self._system = system
 
     def lose_volume(self, first: int) -> bool:
-        """One volume that was written, of the first node from ``first`` on that has such."""
+        """Lose one volume that was written to. The node is the first one from ``first`` on that has
+        such a volume.
+        """
         held = self._held()
         spare = self._spare(held)
         for number in self._from(first):
@@ -43,8 +49,9 @@ class Losses:
         return False
 
     def come_back_empty(self, first: int) -> bool:
-        """All that the first node has from ``first`` on that has nothing else, and something that
-        was written: it refuses where that is not so any more.
+        """Lose everything on a node. The node is the first one from ``first`` on whose data may all
+        be lost, and which has a volume that was written to. The node refuses this if it has other
+        data by then.
         """
         held = self._held()
         spare = self._spare(held)
@@ -56,7 +63,7 @@ class Losses:
         return False
 
     def _spare(self, held: Marks) -> dict[str, set[str]]:
-        """By node: the volumes on it of which OTHERS are good."""
+        """Return, by node, the volumes on it that have OTHERS good replicas on other nodes."""
         with self._system.connect() as database:
             rows = database.execute(GOOD).fetchall()
         places: dict[str, list[tuple[str, str]]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""What must be there at the end, as far as the answers tell."""
+"""Predicts, from the answers, which objects must exist at the end."""
 
 import threading
 import time
@@ -9,9 +9,9 @@ from tests.chaos.contents import Contents
 
 
 @dataclass
-class Thing:
-    """A volume or snapshot. ``there``, ``published``, ``mark``: None where nobody can know.
-    ``gib``: the sizes it may have; ``mark``: what it holds, "" is zeros.
+class ExpectedObject:
+    """A volume or snapshot. ``there``, ``published``, ``mark``: None if the answers do not
+    determine it. ``gib``: the sizes that it may have. ``mark``: its content; "" means zeros.
     """
 
     kind: str
@@ -20,7 +20,7 @@ class Thing:
     host: str = ""
     gib: set[int] = field(default_factory=set)
     replicas: int = 1
-    parent: "Thing | None" = None
+    parent: "ExpectedObject | None" = None
     there: bool | None = None
     published: bool | None = False
     mark: str | None = ""
@@ -36,31 +36,31 @@ class Thing:
 
 
 class Oracle:
-    """All things that anybody asked for, and what contradicted an earlier answer."""
+    """All objects that were requested, and all contradictions to earlier answers."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.things: dict[str, Thing] = {}
+        self.things: dict[str, ExpectedObject] = {}
         self.findings: list[str] = []
 
-    def add(self, thing: Thing) -> Thing:
+    def add(self, thing: ExpectedObject) -> ExpectedObject:
         with self._lock:
             self.things[thing.uuid] = thing
         return thing
 
-    def find(self, text: str, thing: Thing | None = None) -> None:
-        """Something is wrong."""
+    def find(self, text: str, thing: ExpectedObject | None = None) -> None:
+        """Record a contradiction."""
         lines = "".join(f"\n      {line}" for line in thing.log) if thing else ""
         with self._lock:
             self.findings.append(text + lines)
 
-    def children(self, thing: Thing) -> list[Thing]:
-        """Snapshots of a volume, volumes of a snapshot, that may be there."""
+    def children(self, thing: ExpectedObject) -> list[ExpectedObject]:
+        """Return the snapshots of a volume, or the volumes of a snapshot, that may exist."""
         with self._lock:
             return [t for t in self.things.values() if t.parent is thing and t.there is not False]
 
     def history(self) -> str:
-        """Of every thing: what was asked and what was answered."""
+        """Return the requests and answers for each object, as text."""
         lines = (f"{t.path}\n" + "".join(f"    {x}\n" for x in t.log) for t in self.things.values())
         return "".join(lines)
 
@@ -70,7 +70,9 @@ class Oracle:
         snapshots: list[dict[str, Any]],
         contents: Contents,
     ) -> None:
-        """At the end, with all that the API lists, and what the nodes hold."""
+        """Compare the predictions with the lists of the API and the contents of the nodes, at the
+        end of a run.
+        """
         shown = {v["uuid"]: v for v in volumes} | {s["snapshotID"]: s for s in snapshots}
         for uuid in sorted(shown.keys() - self.things.keys()):
             self.find(f"nobody asked for {shown[uuid]}")
@@ -84,7 +86,7 @@ class Oracle:
                 self._compare_volume(thing, row)
                 self._compare_content(thing, row["location"], contents)
 
-    def _compare_volume(self, thing: Thing, row: dict[str, Any]) -> None:
+    def _compare_volume(self, thing: ExpectedObject, row: dict[str, Any]) -> None:
         gib = row["capacity"] // 2**30
         if gib not in thing.gib:
             self.find(f"{thing.path} has {gib} GiB, should have {sorted(thing.gib)}", thing)
@@ -100,9 +102,9 @@ class Oracle:
             self.find(f"{thing.path}: not all replicas are exported: {places}", thing)
 
     def _compare_content(
-        self, thing: Thing, places: list[dict[str, Any]], contents: Contents
+        self, thing: ExpectedObject, places: list[dict[str, Any]], contents: Contents
     ) -> None:
-        """Every replica is good, and holds what was written last."""
+        """Check that every replica is good, and holds the content that was written last."""
         states = {place["replicaState"] for place in places}
         if thing.there and thing.replicas > 1 and states not in ({"Available"}, {"Unknown"}):
             self.find(f"{thing.path}: its replicas are {sorted(states)}", thing)

@@ -1,4 +1,4 @@
-"""What a run prints."""
+"""Formats the results of a run."""
 
 import math
 from collections import Counter
@@ -8,7 +8,9 @@ from typing import Any
 
 
 def table(rows: Iterable[Sequence[object]]) -> str:
-    """Columns as wide as they need be; the first to the left, the others to the right."""
+    """Format rows with columns of the necessary width. The first column is left-aligned, the others
+    are right-aligned.
+    """
     texts = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     lines = []
@@ -46,7 +48,7 @@ def recoveries(
     seconds: Mapping[Any, list[float]],
     settled: Mapping[Any, list[float]],
 ) -> str:
-    """Nearest ranks: each figure is one that was measured."""
+    """Format the times by nearest rank, so that each figure is a measured one."""
     head = ["fault", "times", "well after p50", "p95", "max", "all settled p50", "p95", "max"]
     rows: list[list[object]] = [list(head)]
     for kind, times in sorted(struck.items()):
@@ -57,7 +59,7 @@ def recoveries(
 
 
 def ranks(spans: Iterable[float] | None) -> list[str]:
-    """p50, p95 and the largest."""
+    """Return p50, p95 and the maximum."""
     ordered = sorted(spans or [])
     shown = [f"{rank(ordered, share):.1f} s" for share in (0.5, 0.95, 1)]
     return shown if ordered else ["-"] * 3

@@ -1,6 +1,6 @@
-"""``python -m tests.chaos.run``: concurrent clients while everything fails around them.
+"""``python -m tests.chaos.run``: concurrent clients use the system while faults are caused.
 
-Exit code 1 when anything is found. docs/explanation/chaos-tests.md says what that proves.
+The exit code is 1 if an error is found. docs/explanation/chaos-tests.md explains what this proves.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from tests.chaos.caller import Caller
 from tests.chaos.clients import Client
 from tests.chaos.contents import Contents
 from tests.chaos.faults import Faults
+from tests.chaos.logs import unexpected_errors
 from tests.chaos.oracle import Oracle
 from tests.chaos.sampler import Sampler
 from tests.chaos.schedule import Fault, Kind, schedule
@@ -50,9 +51,10 @@ def run(
     kinds: tuple[Kind, ...] = tuple(Kind),
     each: int = 2,
 ) -> Outcome:
-    """Start all of it, strike, settle, compare. Takes one to four minutes more than ``seconds``.
+    """Start the system, cause faults, wait until everything has settled, and compare. This takes
+    one to four minutes more than ``seconds``.
 
-    ``each``: processes of each kind; some kinds of faults need two.
+    ``each``: the number of processes of each kind. Some kinds of faults need two.
     """
     outcome = Outcome(seed, folder)
     system = System(folder, each=each, python_path=python_path)
@@ -86,6 +88,7 @@ def _run(system: System, outcome: Outcome, planned: list[Fault], seconds: float)
     sampler.stop()
     outcome.findings += [f"still unfinished: {text}" for text in left]
     outcome.findings += [*sampler.findings, *faults.findings, *check(system, caller, oracle)]
+    outcome.findings += unexpected_errors(service.log for service in system.services)
     (outcome.folder / "objects.log").write_text(oracle.history())
     (outcome.folder / "tasks.log").write_text(tasks(system))
     tables = [
@@ -118,7 +121,7 @@ def strike(faults: Faults, planned: list[Fault], seconds: float) -> None:
 
 
 def _place(caller: Caller, number: int) -> Place:
-    """The client's tenant and host, made if need be."""
+    """Return the tenant and the host of the client. They are created if they do not exist."""
     tenant, host = f"t{number % TENANTS}", f"host-{number}"
     budget = {"name": tenant, "tenantId": tenant, "capacity": BUDGET_GIB}
     if number < TENANTS:

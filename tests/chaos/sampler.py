@@ -1,10 +1,10 @@
-"""Watches, while the faults strike, that no budget is exceeded and no replica is false.
+"""Checks, while faults are caused, that no budget is exceeded and no replica has wrong data.
 
-Capacity is claimed before a node is asked, and given back after it confirmed. So what the nodes
-hold is never more than what the database says is used. The nodes are read before and after the
-database: what is held both times was held in between.
+Capacity is claimed before a node is called, and released after it has confirmed the removal. So the
+nodes never hold more than the database says is used. The nodes are read before and after the
+database: objects that exist both times also existed in between.
 
-All replicas of a volume that are Available hold the same: a host writes into all of them at one
+All Available replicas of a volume hold the same data, because a host writes to all of them at one
 moment.
 """
 
@@ -49,7 +49,9 @@ Marks = dict[tuple[str, str], str]
 
 
 class Sampler(threading.Thread):
-    """``findings`` after ``stop``; ``samples`` is how often it looked."""
+    """Takes samples until ``stop``. ``findings`` are complete then. ``samples``: the number of
+    samples.
+    """
 
     def __init__(self, system: System) -> None:
         super().__init__(name="sampler", daemon=True)
@@ -135,7 +137,7 @@ def _marks(nodes: sqlite3.Connection) -> Marks:
 
 
 def _held(nodes: sqlite3.Connection) -> Held:
-    """All that all nodes hold, at one moment."""
+    """Return all objects on all nodes at one moment."""
     rows = nodes.execute(
         "SELECT 'volume', node, uuid, spec FROM simulated_volume "
         "UNION ALL SELECT 'snapshot', node, uuid, spec FROM simulated_snapshot"

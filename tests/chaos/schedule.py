@@ -1,4 +1,6 @@
-"""Which fault, when, on whom and how long: all drawn from one seed."""
+"""The schedule of faults: the kind, time, victim and duration of each. One seed determines all of
+them.
+"""
 
 import random
 from collections.abc import Iterator
@@ -50,7 +52,7 @@ QUIET_AT_END = 5.0
 
 @dataclass(frozen=True)
 class Fault:
-    """Seconds since the start; ``victim`` is a number."""
+    """A fault. Times are in seconds since the start. ``victim`` is a number."""
 
     at: float
     kind: Kind
@@ -67,8 +69,8 @@ class Fault:
 
 
 def schedule(seed: int, *, seconds: float, nodes: int, kinds: tuple[Kind, ...]) -> list[Fault]:
-    """Faults until shortly before the end. Each kind comes once before any comes again; nobody
-    suffers two at once.
+    """Return faults until shortly before the end. Each kind comes once before any kind comes again.
+    A victim never has two faults at once.
     """
     chance = random.Random(f"schedule-{seed}")
     order = _in_turn(chance, kinds)

@@ -1,4 +1,4 @@
-"""After the faults: all that was begun must end, and all must agree."""
+"""Checks after the faults that everything that was begun has ended, and that all data agrees."""
 
 import time
 from collections import Counter
@@ -45,15 +45,15 @@ SELECT type, task_id, volume_id, state, created_at::time(1), started_at::time(1)
 
 
 def unfinished(system: System) -> list[str]:
-    """Rows in a transitional state, and tasks that have not ended. The export of a lost replica
-    waits for its host to replace that.
+    """Return rows in a transitional state, and tasks that have not ended. The export of a lost
+    replica is omitted, because it waits until its host replaces the replica.
     """
     with system.connect() as database:
         return [row[0] for row in database.execute(UNFINISHED)]
 
 
 def moves(system: System) -> dict[str, Counter[str]]:
-    """How many tasks of each kind that gives a volume a new replica ended how."""
+    """Count the results of tasks that give a volume a new replica, by type of task."""
     counts: dict[str, Counter[str]] = {}
     with system.connect() as database:
         for kind, state, number in database.execute(ENDED):
@@ -62,13 +62,13 @@ def moves(system: System) -> dict[str, Counter[str]]:
 
 
 def tasks(system: System) -> str:
-    """All of them, a line each."""
+    """Return all tasks as text, one line each."""
     with system.connect() as database:
         return "".join(f"{' '.join(map(str, row))}\n" for row in database.execute(TASKS))
 
 
 def settle(system: System, supervise: Callable[[], None]) -> list[str]:
-    """Wait until nothing is unfinished; what still is after SETTLE_SECONDS."""
+    """Wait until nothing is unfinished. Returns what is still unfinished after SETTLE_SECONDS."""
     began = time.monotonic()
     left = ["nothing was read"]
     while left and time.monotonic() - began < SETTLE_SECONDS:
@@ -83,7 +83,7 @@ def settle(system: System, supervise: Callable[[], None]) -> list[str]:
 
 
 def check(system: System, caller: Caller, oracle: Oracle) -> list[str]:
-    """What does not agree: the audit's, the nodes', the oracle's findings."""
+    """Return all contradictions: those found by the audit, on the nodes, and by the oracle."""
     found = []
     try:
         system.stack.manage("audit")

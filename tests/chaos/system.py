@@ -1,4 +1,6 @@
-"""What the faults strike: the whole production form, and a pool of simulated nodes."""
+"""The system that faults are caused in: the whole production form, and a pool of simulated
+nodes.
+"""
 
 import signal
 import sys
@@ -31,7 +33,9 @@ SPANS = {
 
 
 class System:
-    """``folder`` keeps logs and the nodes' contents; ``each``, ``python_path``: see Stack."""
+    """The running system. ``folder`` keeps logs and the contents of the nodes. ``each``,
+    ``python_path``: see Stack.
+    """
 
     def __init__(self, folder: Path, *, each: int = 2, python_path: str = "") -> None:
         self.stack = Stack(SPANS, each=each, folder=folder, python_path=python_path)
@@ -47,17 +51,20 @@ class System:
 
     @property
     def services(self) -> list[Service]:
-        """Those that a supervisor starts again when they end by themselves."""
+        """The processes that a supervisor starts again when they end by themselves."""
         stack = self.stack
         return [*stack.apis, *stack.workers, *stack.periodic, *stack.beats]
 
     def connect(self) -> psycopg.Connection[Any]:
-        """:raises psycopg.OperationalError: the database is down."""
+        """Connect to the database.
+
+        :raises psycopg.OperationalError: the database is down.
+        """
         url = self.stack.postgres.url
         return psycopg.connect(url, autocommit=True, connect_timeout=2)
 
     def node(self, number: int, method: str, path: str, body: object = None) -> Any:
-        """Call a node's own API.
+        """Call the API of a node.
 
         :raises urllib3.exceptions.HTTPError: it is down.
         """
@@ -67,7 +74,8 @@ class System:
         return answer.json() if answer.data else None
 
     def node_faults(self, number: int, *calls: Mapping[str, object], down: float = 0) -> None:
-        """These faults of calls and so many seconds down, and nothing else.
+        """Set exactly these faults of calls. ``down``: seconds for which the node refuses
+        connections.
 
         :raises urllib3.exceptions.HTTPError: it is down.
         """
@@ -75,7 +83,9 @@ class System:
         self.node(number, "PUT", "/sim/faults", body)
 
     def renew_certificates(self) -> None:
-        """Of all; HAProxy and the nodes take theirs up now, the others as they start again."""
+        """Renew all certificates. HAProxy and the nodes load theirs now, the other processes when
+        they start again.
+        """
         self.stack.renew_certificates()
         self._nodes.running.send_signal(signal.SIGHUP)
 

@@ -1,4 +1,4 @@
-"""What one client has: its volumes and snapshots, and how it asks for them."""
+"""The volumes and snapshots of one client, and its requests for them."""
 
 import random
 import time
@@ -6,50 +6,52 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.chaos.caller import Caller, Said
-from tests.chaos.oracle import Oracle, Thing
+from tests.chaos.caller import Caller, CallResult
+from tests.chaos.oracle import ExpectedObject, Oracle
 
 LOST = {"NotExists", "VolumeNotFound"}
 
 
 @dataclass(frozen=True)
 class Place:
-    """Whose client it is, and in whose host."""
+    """The tenant and the host of a client."""
 
     number: int
     tenant: str
     host: str
 
 
-class Things:
-    """Of one thread."""
+class ClientObjects:
+    """The objects of one client. Use it in one thread only."""
 
     def __init__(self, caller: Caller, oracle: Oracle, place: Place, seed: int) -> None:
         self._caller, self._oracle, self._place = caller, oracle, place
         self._chance = random.Random(f"client-{seed}-{place.number}")
-        self._mine: list[Thing] = []
+        self._mine: list[ExpectedObject] = []
         self._made = 0
 
     def _new(
-        self, kind: str, *, gib: int = 0, replicas: int = 1, parent: Thing | None = None
-    ) -> Thing:
+        self, kind: str, *, gib: int = 0, replicas: int = 1, parent: ExpectedObject | None = None
+    ) -> ExpectedObject:
         uuid = f"{self._chance.getrandbits(128):032x}"
         sizes = {gib} if gib else set()
         place = self._place
-        thing = Thing(kind, uuid, place.tenant, place.host, sizes, replicas, parent)
+        thing = ExpectedObject(kind, uuid, place.tenant, place.host, sizes, replicas, parent)
         return self._oracle.add(thing)
 
     def _alias(self) -> str:
         self._made += 1
         return f"c{self._place.number}-{self._made}"
 
-    def _one(self, fits: Callable[[Thing], bool]) -> Thing | None:
-        """That nothing is to befall for a while does not count."""
+    def _one(self, fits: Callable[[ExpectedObject], bool]) -> ExpectedObject | None:
+        """Return a random object that fits. Objects to which nothing may happen for a while are
+        omitted.
+        """
         now = time.monotonic()
         rows = [t for t in self._mine if t.there and t.rests_until <= now and fits(t)]
         return self._chance.choice(rows) if rows else None
 
-    def _make(self, operation: str, thing: Thing, path: str, body: dict[str, Any]) -> None:
+    def _make(self, operation: str, thing: ExpectedObject, path: str, body: dict[str, Any]) -> None:
         said = self._call(operation, thing, "POST", f"/{thing.tenant}/{path}", body, was=False)
         thing.there = None if said.unknown else said.done
         if said.code == "AlreadyExists":
@@ -66,13 +68,13 @@ class Things:
     def _call(
         self,
         operation: str,
-        thing: Thing,
+        thing: ExpectedObject,
         method: str,
         path: str,
         body: Any = None,
         *,
         was: bool | None = True,
-    ) -> Said:
+    ) -> CallResult:
         said = self._caller.ask(operation, thing, method, path, body)
         is_done = method == "DELETE" and said.code in LOST and self._caller.was_repeated(said)
         if was and said.code in LOST and not is_done:

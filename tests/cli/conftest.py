@@ -1,4 +1,4 @@
-"""The command line against the API of the tests: in this process, or as a process of its own."""
+"""The command line against the API of the tests, in this process or in a separate process."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ Run = Callable[..., Ran]
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
-    """What a shell has without settings of ours, and a configuration file of its own."""
+    """An environment without our settings, and with a separate configuration file."""
     for name in [name for name in os.environ if name.startswith("PROVISIONERCTL_")]:
         monkeypatch.delenv(name)
     given = {
@@ -70,7 +70,7 @@ def run(environment: dict[str, str]) -> Run:
 
 @pytest.fixture
 def ok(connected: dict[str, str], run: Run) -> Callable[..., str]:
-    """Runs a command line as ADMIN, which succeeds; answers its output."""
+    """Run a command line as ADMIN. It must succeed. Returns its output."""
 
     def ok(*words: str, text: str | None = None) -> str:
         ran = run(*words, text=text)

@@ -1,4 +1,6 @@
-"""docs/reference/cli.md, made from the commands; ``python -m tests.cli.reference`` writes it."""
+"""Generates docs/reference/cli.md from the commands. ``python -m tests.cli.reference`` writes
+it.
+"""
 
 import inspect
 from collections.abc import Iterator
@@ -124,7 +126,7 @@ def usage(command: click.Command, ctx: click.Context) -> str:
 
 
 def shown(param: click.Parameter, ctx: click.Context) -> tuple[str, str] | None:
-    """Names and text; None for what each command has."""
+    """Return names and texts. None: it belongs to the options that each command has."""
     if not isinstance(param, click.Option) or param.hidden or param.name in {"output", "help"}:
         return None
     return param.get_help_record(ctx)

@@ -11,7 +11,9 @@ import urllib3
 
 
 class Relay(ThreadingHTTPServer):
-    """``lose`` answers are lost, then ``busy`` requests are refused with 503; the rest passes."""
+    """``lose`` answers are lost, then ``busy`` requests are refused with 503. All other requests
+    are forwarded.
+    """
 
     daemon_threads = True
 
@@ -62,16 +64,16 @@ class _Handler(BaseHTTPRequestHandler):
         raise AttributeError(name)
 
     def log_message(self, *_: Any) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
-class Same(ThreadingHTTPServer):
-    """Answers every GET with the same JSON; with ``context``, over TLS."""
+class SameAnswer(ThreadingHTTPServer):
+    """Answers every GET with the same JSON. With ``context``, it uses TLS."""
 
     daemon_threads = True
 
     def __init__(self, body: bytes, context: ssl.SSLContext | None = None) -> None:
-        super().__init__(("127.0.0.1", 0), _SameHandler)
+        super().__init__(("127.0.0.1", 0), _SameAnswerHandler)
         self.body = body
         self.scheme = "https" if context else "http"
         if context:
@@ -82,8 +84,8 @@ class Same(ThreadingHTTPServer):
         return f"{self.scheme}://127.0.0.1:{self.server_port}"
 
 
-class _SameHandler(BaseHTTPRequestHandler):
-    server: Same
+class _SameAnswerHandler(BaseHTTPRequestHandler):
+    server: SameAnswer
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -92,7 +94,7 @@ class _SameHandler(BaseHTTPRequestHandler):
         self.wfile.write(self.server.body)
 
     def log_message(self, *_: Any) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 Server = TypeVar("Server", bound=ThreadingHTTPServer)
@@ -100,7 +102,7 @@ Server = TypeVar("Server", bound=ThreadingHTTPServer)
 
 @contextmanager
 def running(server: Server) -> Iterator[Server]:
-    """A server that runs."""
+    """A context in which the server runs."""
     with server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()

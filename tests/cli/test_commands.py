@@ -1,4 +1,4 @@
-"""What operators do daily, from the first node to the last volume."""
+"""The daily work of operators, from the first node to the last volume."""
 
 import csv
 import io
@@ -28,7 +28,9 @@ def rows(text: str) -> list[list[str]]:
     return [re.split(r" {2,}", line) for line in text.splitlines()]
 
 
-def test_the_daily_work(ok: Ok, fleet: SimulatedFleet) -> None:
+def test_nodes_volumes_and_hosts_are_managed_from_first_to_last_step(
+    ok: Ok, fleet: SimulatedFleet
+) -> None:
     """Nodes, a volume, a host, and back."""
     for number, node in enumerate(fleet.nodes[:2], 1):
         place = ["--rack", f"r{number}", "--zone", "z"]
@@ -51,7 +53,7 @@ def test_the_daily_work(ok: Ok, fleet: SimulatedFleet) -> None:
     assert ok("volumes") == "None found.\n"
 
 
-def test_formats(ok: Ok, api: Api, pool: Pool) -> None:
+def test_each_output_format_has_all_fields(ok: Ok, api: Api, pool: Pool) -> None:
     pool(1)
     created(api, "first", uuid="u1")
     [row] = api.get("/volumes").body
@@ -68,7 +70,7 @@ def test_formats(ok: Ok, api: Api, pool: Pool) -> None:
     assert "UUID" in rows(ok("volumes", "-o", "wide"))[0]
 
 
-def test_a_dry_run_shows_where_and_why_not(
+def test_a_dry_run_shows_the_chosen_nodes_and_why_not_the_others(
     ok: Ok, run: Run, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     pool(3)
@@ -82,7 +84,9 @@ def test_a_dry_run_shows_where_and_why_not(
     assert ok("volumes") == "None found.\n"
 
 
-def test_names_of_several_tenants(ok: Ok, run: Run, api: Api, pool: Pool) -> None:
+def test_an_alias_of_several_tenants_needs_the_tenant(
+    ok: Ok, run: Run, api: Api, pool: Pool
+) -> None:
     pool(1)
     ok("tenants", "create", "Acme", "--id", "acme", "--capacity", "1TiB")
     created(api, "same", uuid="u1")
@@ -154,7 +158,7 @@ def test_status_names_what_needs_attention(ok: Ok, pool: Pool, api: Api) -> None
     assert json.loads(ok("status", "-o", "json"))["nodes"]["available"] == 1
 
 
-def test_snapshots_and_clones(ok: Ok, api: Api, pool: Pool) -> None:
+def test_snapshots_and_clones_are_created_and_deleted(ok: Ok, api: Api, pool: Pool) -> None:
     pool(1)
     created(api, "first", uuid="u1")
     ok("snapshots", "create", "first", "before", "--id", "s1")
@@ -167,7 +171,7 @@ def test_snapshots_and_clones(ok: Ok, api: Api, pool: Pool) -> None:
     ok("snapshots", "delete", "before", "--yes")
 
 
-def test_any_path(ok: Ok, run: Run, pool: Pool) -> None:
+def test_the_command_api_calls_any_path(ok: Ok, run: Run, pool: Pool) -> None:
     pool(1)
     body = json.dumps({"alias": "a", "uuid": "u1", "capacity": 1})
     assert json.loads(ok("api", "POST", "/volumes", "-d", body))["status"] == "Success"

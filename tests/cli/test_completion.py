@@ -16,7 +16,7 @@ live = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def bash(connected: dict[str, str]) -> Callable[..., list[str]]:
-    """What bash offers after these words."""
+    """Return the completions that bash offers after these words."""
     script = process(connected, "completion", "bash").stdout
     program = f'provisionerctl() {{ {" ".join(PROGRAM)} "$@"; }}\n'
     # the script asks the program by its first word, which is a function here
@@ -40,7 +40,9 @@ def bash(connected: dict[str, str]) -> Callable[..., list[str]]:
 
 
 @live
-def test_bash(bash: Callable[..., list[str]], api: Api, pool: Callable[[int], list[str]]) -> None:
+def test_bash_completes_commands_aliases_and_node_names(
+    bash: Callable[..., list[str]], api: Api, pool: Callable[[int], list[str]]
+) -> None:
     pool(2)
     for alias in ("first", "fish", "second"):
         created(api, alias, capacity=1)
@@ -64,7 +66,7 @@ def test_scripts_are_well_formed(environment: dict[str, str], shell: str) -> Non
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_nothing_is_said_where_no_server_is(environment: dict[str, str], shell: str) -> None:
+def test_completion_is_silent_without_a_server(environment: dict[str, str], shell: str) -> None:
     words = "provisionerctl volumes show f"
     asking = {"_PROVISIONERCTL_COMPLETE": f"{shell}_complete", "COMP_WORDS": words}
     asking |= {"COMP_CWORD": "f" if shell == "fish" else "3"}

@@ -1,4 +1,4 @@
-"""Contexts: where options come from, and who may read the file."""
+"""Contexts: the sources of options, and the permissions of the file."""
 
 import json
 from pathlib import Path
@@ -49,14 +49,14 @@ def test_a_file_that_others_read_is_refused(run: Run, file: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["[", "- a", "contexts: {a: {ulr: x}}", "contexts: {a: 1}"])
-def test_a_file_that_is_wrong(run: Run, file: Path, text: str) -> None:
+def test_a_malformed_file_is_refused(run: Run, file: Path, text: str) -> None:
     file.parent.mkdir()
     file.write_text(text)
     ran = run("nodes")
     assert (ran.code, ran.err.startswith(f"Error: {file} is not a file of contexts: ")) == (2, True)
 
 
-def test_options_come_before_the_environment_before_the_context(
+def test_options_override_the_environment_and_the_environment_the_context(
     run: Run, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("context", "set", "a", "--url", "https://a", "--user", "u", "--password-stdin", text="p")
@@ -75,7 +75,7 @@ def test_options_come_before_the_environment_before_the_context(
     assert run("context", "use", "b").code == 2
 
 
-def test_files_and_addresses_that_are_wrong(run: Run) -> None:
+def test_wrong_files_and_addresses_are_named(run: Run) -> None:
     for options, said in {
         ("--ca", "/none"): "Error: The certificate /none cannot be used: No such file",
         ("--certificate", "/none"): "Error: The certificate /none cannot be used: No such file",

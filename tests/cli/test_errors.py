@@ -1,4 +1,4 @@
-"""What goes wrong is a sentence and an exit code, and what may be repeated is."""
+"""An error is one sentence and an exit code. Requests that are safe to repeat are repeated."""
 
 import json
 import ssl
@@ -12,7 +12,7 @@ from provisioner.common.results import ResultCode
 from provisionerctl.errors import CODES, MEANINGS, OF_CODES, Exit
 from tests.api.volume_steps import HOST, created, probe_host
 from tests.cli.conftest import Run, process
-from tests.cli.relay import Relay, Same, running
+from tests.cli.relay import Relay, SameAnswer, running
 from tests.conftest import Api
 from tests.servers import free_port
 
@@ -20,15 +20,15 @@ live = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
 
 
-def test_every_code_that_is_mapped_exists_once() -> None:
+def test_each_mapped_result_code_exists_and_has_one_exit_code() -> None:
     codes = [code for codes in CODES.values() for code in codes.split()]
     assert set(codes) <= set(ResultCode)
     assert len(set(codes)) == len(codes)
     assert set(MEANINGS) == set(Exit)
 
 
-def test_codes_that_say_nothing_to_scripts() -> None:
-    """A new result code is put into a class, or in this list."""
+def test_each_other_result_code_is_listed_here() -> None:
+    """A new result code must get an exit code, or be in this list."""
     assert set(ResultCode) - set(OF_CODES) == {
         *("Success", "NoGroups", "BackendHasVolumes", "InvalidLicense", "HostAvailable"),
         *("TenantHasVolumes", "VolumeIsInUse", "NotReplicated", "Replicated"),
@@ -42,7 +42,9 @@ def test_codes_that_say_nothing_to_scripts() -> None:
 
 
 @live
-def test_exit_codes(connected: dict[str, str], run: Run, api: Api, pool: Pool) -> None:
+def test_each_class_of_errors_has_its_exit_code(
+    connected: dict[str, str], run: Run, api: Api, pool: Pool
+) -> None:
     [node] = pool(1)
     created(api, "first", uuid="u1")
     probe_host(api)
@@ -90,15 +92,17 @@ def test_programs_get_the_answer_of_a_refusal(connected: dict[str, str], run: Ru
     assert (ran.code, json.loads(ran.out)["status"]) == (3, "NotExists")
 
 
-def test_no_server(environment: dict[str, str]) -> None:
+def test_an_unreachable_server_is_one_sentence_with_exit_code_6(
+    environment: dict[str, str],
+) -> None:
     done = process(environment, "nodes", "--url", f"http://127.0.0.1:{free_port()}")
     assert (done.returncode, done.stdout) == (6, "")
     assert "cannot be reached: " in done.stderr
     assert "Connection refused" in done.stderr
 
 
-def test_what_is_no_provisioner(environment: dict[str, str]) -> None:
-    with running(Same(b'[{"something": "else"}]')) as other:
+def test_a_server_that_is_no_provisioner_causes_no_traceback(environment: dict[str, str]) -> None:
+    with running(SameAnswer(b'[{"something": "else"}]')) as other:
         done = process(environment, "nodes", "--url", other.url)
     assert done.returncode == 1
     assert done.stderr.startswith("Error: ")
@@ -106,8 +110,10 @@ def test_what_is_no_provisioner(environment: dict[str, str]) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_tls(environment: dict[str, str], authority: Authority, tmp_path: Path) -> None:
-    """Both sides show a certificate; what is wrong with one is a sentence."""
+def test_certificates_are_checked_on_both_sides(
+    environment: dict[str, str], authority: Authority, tmp_path: Path
+) -> None:
+    """Server and client present certificates. A wrong certificate is reported by one sentence."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*authority.server("api", ["127.0.0.1"]))
     context.load_verify_locations(authority.path)
@@ -119,7 +125,7 @@ def test_tls(environment: dict[str, str], authority: Authority, tmp_path: Path) 
         done = process(environment, "nodes", *options)
         return done.returncode, done.stdout + done.stderr
 
-    with running(Same(b"[]", context)) as api:
+    with running(SameAnswer(b"[]", context)) as api:
         right = ("--url", api.url, "--ca", str(authority.path))
         assert nodes(*right, *mine) == (0, "None found.\n")
         assert nodes("--url", api.url, "--insecure", *mine) == (0, "None found.\n")
@@ -167,7 +173,9 @@ def test_a_deletion_whose_answer_is_lost_has_succeeded(lossy: Relay, run: Run, a
 
 
 @live
-def test_what_may_not_be_repeated_is_told(lossy: Relay, run: Run, api: Api) -> None:
+def test_a_lost_answer_of_an_unrepeatable_call_is_reported(
+    lossy: Relay, run: Run, api: Api
+) -> None:
     lossy.lose = 1
     ran = run("tenants", "create", "Acme")
     assert ran.code == 6
@@ -177,7 +185,9 @@ def test_what_may_not_be_repeated_is_told(lossy: Relay, run: Run, api: Api) -> N
 
 
 @live
-def test_a_command_is_repeated_by_its_key(lossy: Relay, run: Run, api: Api) -> None:
+def test_a_command_can_be_repeated_with_its_idempotency_key(
+    lossy: Relay, run: Run, api: Api
+) -> None:
     lossy.lose = 3
     ran = run("volumes", "create", "first", "10")
     assert ran.code == 6
@@ -188,7 +198,7 @@ def test_a_command_is_repeated_by_its_key(lossy: Relay, run: Run, api: Api) -> N
 
 
 @live
-def test_a_busy_server_is_asked_again(lossy: Relay, run: Run) -> None:
+def test_a_call_is_repeated_while_the_server_is_busy(lossy: Relay, run: Run) -> None:
     lossy.busy = 2
     assert run("nodes").code == 0
     lossy.busy = 3

@@ -1,4 +1,4 @@
-"""The event log on the command line, and how it is followed over the end of a stream."""
+"""The event log on the command line. Following continues when a stream ends."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ Followed = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Streams look often, and end soon, so that a follower has to come again."""
+    """Let streams read new events often and end soon, so that a follower must reconnect."""
     monkeypatch.setattr(stream, "POLL_SECONDS", 0.02)
     monkeypatch.setattr(stream, "FOLLOW_SECONDS", 0.5)
     yield
@@ -29,7 +29,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def followed(connected: dict[str, str]) -> Iterator[Followed]:
-    """Starts a follower, whose output can be read while it runs."""
+    """Start a follower whose output can be read while it runs."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*words: str) -> "subprocess.Popen[str]":

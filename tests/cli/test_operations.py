@@ -1,4 +1,4 @@
-"""Every operation of the API is reached by a command, or stands in a list with the reason."""
+"""A command calls every operation of the API, or the operation is in a list with the reason."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -106,7 +106,7 @@ COMMANDS = {
 
 @pytest.fixture
 def requests() -> Iterator[list[Request]]:
-    """What reaches the API."""
+    """The requests that reach the API."""
     seen: list[Request] = []
 
     def note(environ: dict[str, Any], **_: object) -> None:
@@ -119,7 +119,7 @@ def requests() -> Iterator[list[Request]]:
 
 @pytest.fixture
 def things(api: Api, pool: Callable[[int], list[str]], tmp_path: Path) -> dict[str, str]:
-    """A pool with one of everything."""
+    """A pool with one object of each kind."""
     [node, *_] = pool(3)
     api.post("/volumes", {"alias": "first", "uuid": "u1", "capacity": 10})
     api.post("/snapshots", {"alias": "snap", "snapshotID": "s1", "volumeID": "u1"})
@@ -140,7 +140,7 @@ def things(api: Api, pool: Callable[[int], list[str]], tmp_path: Path) -> dict[s
 
 
 def of(operation: str) -> str:
-    """Without the tenant in its path."""
+    """Return the path without the tenant."""
     return operation.removesuffix(OF_TENANT)
 
 
@@ -157,8 +157,10 @@ def test_each_operation_has_a_command_or_a_reason() -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("connected")
-def test_the_commands_reach_them(things: dict[str, str], run: Run, requests: list[Request]) -> None:
-    """What destroys comes last; a refusal is a sentence."""
+def test_the_commands_reach_their_operations(
+    things: dict[str, str], run: Run, requests: list[Request]
+) -> None:
+    """Commands that destroy objects come last. A refusal is one sentence."""
     wanted = set(OPERATIONS) - set(BY_PATH_ALONE)
     missed = {}
     for operation in sorted(wanted, key=lambda name: (DESTROYS in COMMANDS[of(name)], name)):
@@ -173,7 +175,7 @@ def test_the_commands_reach_them(things: dict[str, str], run: Run, requests: lis
     assert missed == {}
 
 
-def test_what_may_begin_with_a_tenant() -> None:
+def test_the_list_of_tenant_paths_matches_the_description() -> None:
     described = {path.split("/")[2] for _, path in OPERATIONS.values() if "/{tenantId}/" in path}
     assert described == OF_TENANTS
 

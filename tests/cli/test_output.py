@@ -1,4 +1,4 @@
-"""Sizes, times and tables, as people write and read them."""
+"""Sizes, times and tables in the form in which people write and read them."""
 
 import io
 from collections.abc import Callable
@@ -80,20 +80,20 @@ def test_a_narrow_screen_keeps_names_and_loses_nothing() -> None:
     assert "…" not in text
 
 
-def test_what_is_not_known_is_a_dash_or_left_out() -> None:
+def test_unknown_values_are_a_dash_or_left_out() -> None:
     columns = [Column("NAME", "name"), Column("RACK", "place.rack")]
     assert shown(table([{"name": "a"}], columns)).splitlines()[1].split() == ["a", "-"]
     assert shown(details({"name": "a"}, columns)).split() == ["NAME", "a"]
 
 
-def test_a_terminal_does_not_obey_names() -> None:
+def test_control_characters_in_names_are_not_printed() -> None:
     assert "\x1b" not in shown(table([{"name": "a\x1b[2Jb"}], [Column("NAME", "name")]))
     refused = Refused({"status": "NotExists", "description": "no 'a\x1b]0;b\x07'\n"})
     assert refused.format_message() == "NotExists: no 'a ]0;b ' "
 
 
 def looks(*answers: int | Failure) -> Callable[[], int]:
-    """Answers one after the other."""
+    """Return answers one after the other."""
     rest = list(answers)
 
     def fetch() -> int:
@@ -105,7 +105,7 @@ def looks(*answers: int | Failure) -> Callable[[], int]:
     return fetch
 
 
-def test_what_is_watched_may_be_away_for_a_while(
+def test_watching_survives_a_short_outage(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     away, refused = NoAnswer("away"), Failure("refused")

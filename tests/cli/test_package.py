@@ -1,4 +1,4 @@
-"""The package as its user has it: a wheel in an environment that has nothing of the server."""
+"""The installed package: a wheel in an environment without the server."""
 
 import re
 import subprocess
@@ -36,7 +36,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pinned() -> dict[str, str]:
-    """Versions of requirements-dev.txt."""
+    """Return the versions in requirements-dev.txt."""
     found = re.findall(r"(?m)^([\w.-]+)==(\S+)", (ROOT / "requirements-dev.txt").read_text())
     return {name.lower(): version for name, version in found}
 
@@ -47,14 +47,14 @@ def ran(program: Path, *words: str, **environment: str) -> subprocess.CompletedP
     )
 
 
-def test_what_is_installed_is_what_is_tested() -> None:
+def test_the_wheel_installs_the_pinned_versions() -> None:
     settings = tomllib.loads((PROJECT / "pyproject.toml").read_text())
     wanted = settings["project"]["dependencies"] + settings["build-system"]["requires"]
     versions = dict(one.lower().split("==") for one in wanted)
     assert versions == {name: pinned()[name] for name in versions}
 
 
-def test_it_runs_without_the_server(installed: Path) -> None:
+def test_the_program_runs_without_the_server_package(installed: Path) -> None:
     assert ran(installed, "--version").stdout == f"{__version__}\n"
     helped = ran(installed, "--help")
     assert (helped.returncode, helped.stderr) == (0, "")
@@ -69,7 +69,7 @@ def test_it_runs_without_the_server(installed: Path) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_it_calls_the_api(installed: Path, api: Api, tmp_path: Path) -> None:
+def test_the_installed_program_calls_the_api(installed: Path, api: Api, tmp_path: Path) -> None:
     given = {"PROVISIONERCTL_URL": api.url, "HOME": str(tmp_path)}
     given["PROVISIONERCTL_TOKEN"] = api.authorization.removeprefix("Bearer ")
     done = ran(installed, "nodes", **given)

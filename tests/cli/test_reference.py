@@ -1,4 +1,4 @@
-"""docs/reference/cli.md says what the commands say."""
+"""docs/reference/cli.md matches the commands."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ def test_the_page_is_current() -> None:
 
 
 @pytest.mark.parametrize("command", list(commands(cli)), ids=lambda command: command.name)
-def test_everything_has_a_text(command: click.Command) -> None:
+def test_each_command_and_option_has_a_help_text(command: click.Command) -> None:
     assert (command.help or "").strip().endswith((".", ":", "5", "fish"))
     options = [p for p in command.params if isinstance(p, click.Option) and p.name != "help"]
     assert [option.name for option in options if not option.help] == []

@@ -1,4 +1,4 @@
-"""What only a terminal shows: bars that move, colours, and questions."""
+"""Output that only a terminal shows: moving bars, colours, and questions."""
 
 import json
 import signal
@@ -47,13 +47,13 @@ def terminal(connected: dict[str, str]) -> Iterator[Terminal]:
 
 
 def ended(terminal: "pexpect.spawn[str]") -> tuple[int | None, str]:
-    """The exit code, and what was shown since the last that was expected."""
+    """Return the exit code, and the output since the last expected text."""
     terminal.expect(pexpect.EOF)
     terminal.close()
     return terminal.exitstatus, str(terminal.before)
 
 
-def test_colours_are_for_terminals(
+def test_colours_are_only_used_on_a_terminal(
     terminal: Terminal, connected: dict[str, str], pool: Callable[[int], list[str]]
 ) -> None:
     pool(1)
@@ -86,7 +86,7 @@ def test_a_deletion_is_confirmed(
 def test_bars_of_a_drain_move_to_the_end(
     terminal: Terminal, api: Api, pool: Callable[[int], list[str]]
 ) -> None:
-    """With the rate and the time left of its tasks."""
+    """They show the rate and the remaining time of the tasks."""
     [node, _] = pool(2)
     placed_on([node], lambda: created(api, "first", uuid="u1"))
     drain = terminal("nodes", "drain", "node-1", "--wait", "--interval", "0.1")
@@ -124,7 +124,7 @@ def test_a_rebuild_is_followed_to_its_end(
     assert (code, shown.count("Available")) == (0, 3)
 
 
-def test_a_task_that_fails(terminal: Terminal, api: Api) -> None:
+def test_a_failed_task_is_shown_with_its_reason_and_exit_code(terminal: Terminal, api: Api) -> None:
     made = task_create(type=TaskType.FETCH_INVENTORY)
     task = terminal("tasks", "wait", made.pk, "--interval", "0.1")
     task.expect("FetchInventory")
@@ -151,7 +151,7 @@ def test_a_list_is_watched_until_ctrl_c(
 def test_programs_read_each_change_as_a_line(
     connected: dict[str, str], api: Api, pool: Callable[[int], list[str]]
 ) -> None:
-    """Where no terminal is."""
+    """The output is not a terminal."""
     pool(1)
     words = [*PROGRAM, "volumes", "--watch", "--interval", "0.1", "-o", "json"]
     with subprocess.Popen(words, env=connected, stdout=subprocess.PIPE, text=True) as watching:

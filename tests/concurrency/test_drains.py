@@ -37,7 +37,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Killed(BaseException):
-    """``kill -9``: nobody may catch it."""
+    """Simulates ``kill -9``. No code may catch it."""
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def all_moved(api: Api, fleet: SimulatedFleet, node: str) -> None:
     assert audit() == []
 
 
-def test_no_more_than_so_many_whoever_starts_them(
+def test_several_workers_together_start_at_most_moves_parallel_tasks(
     api: Api, node: str, fleet: SimulatedFleet
 ) -> None:
     drained(api, node)
@@ -72,15 +72,15 @@ def test_no_more_than_so_many_whoever_starts_them(
     assert Task.objects.count() == 6
 
 
-def test_begun_many_times_at_once(api: Api, node: str) -> None:
+def test_simultaneous_starts_make_one_drain(api: Api, node: str) -> None:
     answers = at_once([partial(api.post, f"/backends/{node}/drain")] * 6)
     assert {answer.status for answer in answers} == {"Success"}
     assert Drain.objects.get().was_in_use is True
     assert Drain.objects.get().replicas_before == 6
 
 
-def test_stopped_while_workers_start_moves(api: Api, node: str) -> None:
-    """What slipped through is stopped in the next round."""
+def test_a_drain_stopped_while_workers_start_tasks_leaves_none(api: Api, node: str) -> None:
+    """Tasks that were started at the same moment are stopped in the next round."""
     drained(api, node)
     stop = partial(drain_stop, persistent_id=node)
     calls: list[Callable[[], None]] = [relocate_replicas, stop, *[relocate_replicas] * 3]
@@ -94,10 +94,12 @@ def test_stopped_while_workers_start_moves(api: Api, node: str) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_worker_dies_between(
+def test_another_worker_continues_after_one_died_while_starting_tasks(
     api: Api, node: str, fleet: SimulatedFleet, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    """Before or after its third task exists. Until its lease is over, no other one relocates."""
+    """The worker dies before or after its third task exists. Until its lease has expired, no other
+    worker starts tasks.
+    """
     drained(api, node)
     submit, calls = relocation._submit, iter(range(100))
 
@@ -130,7 +132,9 @@ def test_a_worker_dies_between(
     assert (Task.objects.count(), ReplicaRelocation.objects.count()) == (6, 0)
 
 
-def test_a_drain_and_the_removal_of_its_node(api: Api, pool: Pool) -> None:
+def test_a_drain_and_a_simultaneous_removal_of_its_node_leave_no_drain(
+    api: Api, pool: Pool
+) -> None:
     node = pool(1)[0]
     calls: list[Callable[[], Any]] = [
         partial(api.post, f"/backends/{node}/drain"),

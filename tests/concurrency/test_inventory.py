@@ -1,4 +1,4 @@
-"""Callers of the inventory and of tasks at once, on real transactions."""
+"""Concurrent calls about the inventory and tasks, with real transactions."""
 
 import datetime as dt
 import threading
@@ -57,20 +57,20 @@ def host_probes(uuid, nqn, duration=30):
     return lambda: host_report(report)
 
 
-def test_first_probes_of_one_host_at_once():
+def test_simultaneous_first_probes_create_one_host():
     assert at_once(*[host_probes("h", NQN + "h")] * 8) == [None] * 8
     assert Host.objects.count() == 1
     assert Event.objects.filter(kind="HostAdded").count() == 1
 
 
-def test_two_hosts_with_one_nqn_at_once():
+def test_simultaneous_hosts_with_one_nqn_create_one_host():
     outcomes = at_once(*[host_probes(f"h{n}", NQN + "same") for n in range(8)])
     assert Counter(map(type, outcomes)) == {type(None): 1, NqnTaken: 7}
     assert Host.objects.count() == 1
     assert Event.objects.filter(kind="HostAdded").count() == 1
 
 
-def test_one_of_many_ends_of_a_task_happens():
+def test_a_task_is_ended_by_one_of_many_simultaneous_reports():
     task = task_create(type=TaskType.REMOTE_MIGRATION, host_id="h", stoppable=True)
     ends = [TaskState.FINISHED, TaskState.FAILED, TaskState.ABORTED] * 3
 
@@ -87,7 +87,7 @@ def test_one_of_many_ends_of_a_task_happens():
     assert not TRANSITIONS[TaskState(task.state)]
 
 
-def test_progress_reports_that_overtake_each_other():
+def test_progress_never_falls_when_reports_overtake_each_other():
     task = task_create(type=TaskType.REMOTE_MIGRATION, host_id="h")
     reports = [
         lambda percent=percent: task_update(task_id=task.pk, host_id="h", progress=percent)
@@ -97,7 +97,7 @@ def test_progress_reports_that_overtake_each_other():
     assert Task.objects.get().progress == 90
 
 
-def test_one_task_for_a_volume_of_many_at_once():
+def test_simultaneous_tasks_for_a_volume_create_one():
     def create():
         return task_create(type=TaskType.REMOTE_MIGRATION, volume_id="v").state
 
@@ -110,7 +110,7 @@ def adds(node, **fields):
     return lambda: backend_add(mgmt_ips=[node.address], mgmt_port=node.port, **fields).pk
 
 
-def test_equal_adds_at_once(fleet):
+def test_simultaneous_adds_of_one_node_add_it_once(fleet):
     node = fleet.nodes[0]
     outcomes = at_once(*[adds(node, rack=f"r{n}") for n in range(6)])
     assert Counter(map(type, outcomes)) == {str: 1, BackendKnown: 5}
@@ -123,7 +123,7 @@ def test_equal_adds_at_once(fleet):
     )
 
 
-def test_adds_of_two_nodes_for_one_host_at_once(fleet):
+def test_simultaneous_adds_for_one_host_add_one_backend(fleet):
     outcomes = at_once(*[adds(node, host_id="h") for node in fleet.nodes])
     assert Counter(map(type, outcomes)) == {str: 1, HostHasBackend: 5}
     assert Backend.objects.count() == 1
@@ -170,7 +170,7 @@ def test_probes_and_updates_at_once_lose_nothing(pool):
     assert (backend.version, backend.total_iops) == ("3.9", 9)
 
 
-def test_updates_to_one_host_at_once(pool):
+def test_simultaneous_updates_to_one_host_change_one_backend(pool):
     ids = pool(6)
     updates = [
         lambda persistent_id=persistent_id: backend_update(
@@ -182,7 +182,7 @@ def test_updates_to_one_host_at_once(pool):
     assert Backend.objects.filter(host_id="h").count() == 1
 
 
-def test_refreshes_of_one_node_at_once(pool, fleet):
+def test_simultaneous_refreshes_store_each_drive_once(pool, fleet):
     [persistent_id] = pool(1)
     fewer = fleet.nodes[0].engine._facts.ssds[1:]
     more = (*fewer, fewer[0].model_copy(update={"ssd_id": "new"}))

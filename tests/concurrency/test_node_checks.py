@@ -1,5 +1,5 @@
-"""Checks of nodes while volumes come and go: what is being made is no orphan, what is being
-removed is no loss.
+"""Checks of nodes during creates and removals. An object that is being created is no orphan, and an
+object that is being removed is no loss.
 """
 
 import threading
@@ -32,7 +32,7 @@ SLOW = 1500
 
 
 def check_until(done: threading.Event) -> None:
-    """All nodes, over and over."""
+    """Check all nodes repeatedly."""
     try:
         while not done.is_set():
             Backend.objects.update(checked_at=None)
@@ -42,7 +42,7 @@ def check_until(done: threading.Event) -> None:
 
 
 def come_and_go(api: Api, writer: int) -> None:
-    """The same names again and again; the last stay."""
+    """Create and remove volumes of the same names again and again. The last ones stay."""
     for round_ in range(ROUNDS):
         uuid = created(api, f"v{writer}", uuid=f"u{writer}")
         published(api, uuid)
@@ -54,10 +54,12 @@ def come_and_go(api: Api, writer: int) -> None:
         assert api.delete(f"/volumes/{uuid}").status == "Success"
 
 
-def test_checks_beside_creations_and_removals(
+def test_checks_during_creates_and_removes_find_no_orphan_and_no_loss(
     api: Api, pool: Pool, fleet: SimulatedFleet, settings: Settings
 ) -> None:
-    """With no grace at all, so that an orphan is removed by the check after the one that saw it."""
+    """There is no grace period, so an orphan would be removed by the check after the one that found
+    it.
+    """
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"orphan_grace_hours": 0})
     pool(2)
     probe_host(api)
@@ -81,7 +83,7 @@ def test_checks_beside_creations_and_removals(
 
 @pytest.fixture
 def read_of() -> Callable[[SimulatedNode, str], threading.Event]:
-    """When a node has answered a read."""
+    """Return an event that is set when the node has answered a read."""
 
     def event(node: SimulatedNode, path: str) -> threading.Event:
         answered = threading.Event()
@@ -97,7 +99,7 @@ def read_of() -> Callable[[SimulatedNode, str], threading.Event]:
 
 
 def check_in_thread() -> threading.Thread:
-    """One check of what is due."""
+    """Check the nodes that are due, in a thread."""
 
     def run() -> None:
         try:
@@ -110,13 +112,13 @@ def check_in_thread() -> threading.Thread:
     return thread
 
 
-def test_what_is_made_before_it_is_listed_is_no_orphan(
+def test_an_object_created_before_the_node_is_read_is_no_orphan(
     api: Api,
     pool: Pool,
     fleet: SimulatedFleet,
     read_of: Callable[[SimulatedNode, str], threading.Event],
 ) -> None:
-    """The check has begun; the node's lists are taken after the volume is there."""
+    """The check has begun, but it reads the lists of the node after the volume was created."""
     pool(1)
     probe_host(api)
     fleet.nodes[0].faults.slow(SLOW, method="GET", path="/v1/volumes")
@@ -129,14 +131,16 @@ def test_what_is_made_before_it_is_listed_is_no_orphan(
     assert Backend.objects.get().checked_at is not None
 
 
-def test_what_is_made_after_it_is_listed_is_no_loss(
+def test_an_object_created_after_the_node_is_read_is_no_loss(
     api: Api,
     pool: Pool,
     fleet: SimulatedFleet,
     read_of: Callable[[SimulatedNode, str], threading.Event],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The node is read, another one is not yet: the check goes on when all is READY."""
+    """The node has been read, but another node has not. The check continues when all rows are
+    READY.
+    """
     [_, other] = pool(2)
     probe_host(api)
     assert api.put(f"/backends/{other}", {"inUse": False}).status == "Success"
@@ -153,7 +157,7 @@ def test_what_is_made_after_it_is_listed_is_no_loss(
 
 
 def make(api: Api, node: SimulatedNode) -> None:
-    """A volume, a snapshot and an export."""
+    """Create a volume, a snapshot and an export."""
     uuid = created(api, "v")
     published(api, uuid)
     snapped(api, uuid, "s")
@@ -163,7 +167,7 @@ def make(api: Api, node: SimulatedNode) -> None:
 def test_workers_at_once_check_different_nodes(
     api: Api, pool: Pool, fleet: SimulatedFleet, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each node can be read once."""
+    """Each node can be read only once."""
     caplog.set_level("INFO", "volumes")
     pool(6)
     for node in fleet.nodes:

@@ -1,4 +1,4 @@
-"""A request and its repeats at the same time: one effect, one answer."""
+"""A request and its retries at the same time have one effect and get one answer."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,7 +9,7 @@ from inventory.models import Ssd
 from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.nodes.wire import RefusalCode
 from provisioner.common.models import LifeState
-from tests.api.snapshot_steps import assign, clone, snap, snapped
+from tests.api.snapshot_steps import clone, create_snapshot_volume, snap, snapped
 from tests.api.volume_steps import GIB, HOST, create, created, probe_host, volume
 from tests.concurrency.volumes_steps import at_once, codes
 from tests.conftest import Answer, Api
@@ -45,7 +45,7 @@ def test_create_repeated_at_once_is_done_once(
 
 @pytest.mark.parametrize("fault", ["refuse", "lose_reply", "fail", "slow"])
 @pytest.mark.parametrize("replicas", [1, 3])
-def test_create_while_nodes_fail(
+def test_simultaneous_repeats_replace_a_failed_replica_once(
     api: Api, pool: Pool, fleet: SimulatedFleet, replicas: int, fault: str
 ) -> None:
     """Each failed replica is replaced once."""
@@ -71,11 +71,11 @@ def test_create_while_nodes_fail(
     assert audit() == []
 
 
-def test_no_try_answers_while_another_replaces_what_it_made(
+def test_no_attempt_succeeds_while_another_replaces_its_replica(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
-    """The node fails the first try and serves the second, which ends while the first is at work
-    on another node.
+    """The node fails the first attempt and serves the second one, which ends while the first
+    attempt uses another node.
     """
     nodes = pool(2)
     created(api, "v", uuid="u")
@@ -96,8 +96,8 @@ def test_no_try_answers_while_another_replaces_what_it_made(
     assert audit() == []
 
 
-def test_create_where_there_is_room_for_one(api: Api, pool: Pool) -> None:
-    """Tries that find it taken see by whom."""
+def test_simultaneous_repeats_fit_where_one_volume_fits(api: Api, pool: Pool) -> None:
+    """Attempts that find the space taken see that it was taken by the same request."""
     pool(1)
     first, *others = Ssd.objects.all()
     for ssd in others:
@@ -108,7 +108,9 @@ def test_create_where_there_is_room_for_one(api: Api, pool: Pool) -> None:
     assert Ssd.objects.get(pk=first.pk).used_bytes == first.capacity_bytes
 
 
-def test_a_create_that_no_node_makes(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_a_repeated_create_that_no_node_accepts_leaves_nothing(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     pool(2)
     for node in fleet.nodes[:2]:
         node.faults.refuse(RefusalCode.NO_SPACE, method="PUT", path="/v1/volumes", times=0)
@@ -120,13 +122,15 @@ def test_a_create_that_no_node_makes(api: Api, pool: Pool, fleet: SimulatedFleet
     assert audit() == []
 
 
-def test_snapshots_and_what_is_made_from_them(api: Api, pool: Pool) -> None:
+def test_simultaneous_snapshots_and_clones_with_one_key_are_created_once(
+    api: Api, pool: Pool
+) -> None:
     pool(1)
     uuid = created(api, "v")
     for number in range(4):
         made = snapped(api, uuid, f"of-{number}")
         one_answer(partial(snap, api.keyed("k"), uuid, f"s{number}"))
-        one_answer(partial(assign, api.keyed("k"), made, f"sv{number}"))
+        one_answer(partial(create_snapshot_volume, api.keyed("k"), made, f"sv{number}"))
         one_answer(partial(clone, api.keyed("k"), uuid, f"c{number}"))
     assert (Volume.objects.count(), Snapshot.objects.count()) == (9, 8)
     assert audit() == []

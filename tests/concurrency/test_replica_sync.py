@@ -1,4 +1,4 @@
-"""A copy, its workers, and hosts that come and go, all at once."""
+"""A copy, several workers, and hosts that attach and detach the volume, all at once."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -41,7 +41,9 @@ def submit(world: World) -> str:
 
 
 def work(task_id: str) -> None:
-    """A worker that gets every message; one whose lease another has does nothing."""
+    """Run a worker that gets every message. A message does nothing if another worker has the
+    lease.
+    """
     for _ in range(300):
         runner.run(task_id)
         if Task.objects.get(pk=task_id).state in ENDED:
@@ -50,7 +52,7 @@ def work(task_id: str) -> None:
         Task.objects.filter(pk=task_id, lease_owner=WAITING).update(lease_until=timezone.now())
 
 
-def test_one_task_at_a_time(world: World) -> None:
+def test_simultaneous_submissions_create_one_task(world: World) -> None:
     world.fleet.set_copy_rate(0)
     answers = Counter(at_once([partial(submit, world)] * 4))
     assert answers["TaskAlreadyRunning"] == 3
@@ -58,7 +60,7 @@ def test_one_task_at_a_time(world: World) -> None:
     assert len(world.rows()) == 3
 
 
-def test_two_workers_on_one_task(world: World) -> None:
+def test_two_workers_with_one_task_do_its_work_once(world: World) -> None:
     task_id = submit(world)
     at_once([partial(work, task_id)] * 2)
     assert Task.objects.get().state == "FINISHED"
@@ -66,8 +68,8 @@ def test_two_workers_on_one_task(world: World) -> None:
 
 
 @pytest.mark.parametrize("rate", [0, 2**40])
-def test_hosts_write_while_it_is_copied(world: World, rate: int) -> None:
-    """What was written last is in every replica that counts as Available."""
+def test_no_write_of_a_host_is_lost_while_the_volume_is_copied(world: World, rate: int) -> None:
+    """Every Available replica has the data that was written last."""
     world.fleet.set_copy_rate(rate)
     task_id = submit(world)
 
@@ -92,8 +94,8 @@ def test_hosts_write_while_it_is_copied(world: World, rate: int) -> None:
     assert audit() == []
 
 
-def test_replicas_are_added_at_once(world: World) -> None:
-    """One is; others are refused with a code that the operation has."""
+def test_simultaneous_adds_of_a_replica_add_one(world: World) -> None:
+    """The others are refused with a code that the operation has."""
     calls = [partial(world.api.post, f"/replica/{world.uuid}", {})] * 4
     answers = Counter(answer.status for answer in at_once(calls))
     assert answers == {"Success": 1, "NotAvailable": 3}

@@ -1,4 +1,4 @@
-"""Snapshots, snapshot volumes and clones, many at once, against deletes and growths."""
+"""Many snapshots, snapshot volumes and clones at once, together with deletes and expansions."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from inventory.nodes.engines.simulated import SimulatedFleet
-from tests.api.snapshot_steps import assign, clone, consumed, snap, snapped, tenant
+from tests.api.snapshot_steps import clone, consumed, create_snapshot_volume, snap, snapped, tenant
 from tests.api.volume_steps import created
 from tests.concurrency.volumes_steps import at_once, codes
 from tests.conftest import Answer, Api
@@ -19,7 +19,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
 
 
-def test_snapshot_against_delete_of_its_volume(api: Api, pool: Pool) -> None:
+def test_a_snapshot_and_a_simultaneous_delete_of_its_volume_exclude_each_other(
+    api: Api, pool: Pool
+) -> None:
     pool(1)
     for number in range(6):
         uuid = created(api, f"v{number}")
@@ -35,13 +37,18 @@ def test_snapshot_against_delete_of_its_volume(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_snapshot_volume_against_delete_of_its_snapshot(api: Api, pool: Pool) -> None:
+def test_a_snapshot_volume_and_a_delete_of_its_snapshot_exclude_each_other(
+    api: Api, pool: Pool
+) -> None:
     pool(1)
     uuid = created(api, "v")
     for number in range(6):
         made = snapped(api, uuid, f"s{number}")
         make, delete = at_once(
-            [partial(assign, api, made, f"sv{number}"), partial(api.delete, f"/snapshots/{made}")]
+            [
+                partial(create_snapshot_volume, api, made, f"sv{number}"),
+                partial(api.delete, f"/snapshots/{made}"),
+            ]
         )
         assert (make.status, delete.status) in {
             ("Success", "VolumeIsInUse"),
@@ -50,10 +57,12 @@ def test_snapshot_volume_against_delete_of_its_snapshot(api: Api, pool: Pool) ->
     assert audit() == []
 
 
-def test_one_snapshot_volume_per_snapshot(api: Api, pool: Pool) -> None:
+def test_simultaneous_snapshot_volumes_of_one_snapshot_create_one(api: Api, pool: Pool) -> None:
     pool(1)
     made = snapped(api, created(api, "v"), "s")
-    answers = at_once([partial(assign, api, made, f"sv{n}", writable=True) for n in range(8)])
+    answers = at_once(
+        [partial(create_snapshot_volume, api, made, f"sv{n}", writable=True) for n in range(8)]
+    )
     assert codes(answers) == {"Success": 1, "AlreadyExists": 7}
     assert Volume.objects.exclude(snapshot=None).count() == 1
     assert audit() == []
@@ -83,7 +92,7 @@ def test_a_budget_is_never_exceeded(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_families_live_and_die_without_deadlock(
+def test_snapshots_and_clones_are_created_and_deleted_without_deadlock(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     pool(2)
@@ -91,7 +100,7 @@ def test_families_live_and_die_without_deadlock(
 
     def life(number: int) -> Counter[str]:
         made = snap(api, shared, f"s{number}").body["persistentId"]
-        shown = assign(api, made, f"sv{number}", writable=True).body["persistentId"]
+        shown = create_snapshot_volume(api, made, f"sv{number}", writable=True).body["persistentId"]
         copied = clone(api, shown, f"c{number}", capacity=12).body["persistentId"]
         paths = [f"/volumes/{shown}", f"/snapshots/{made}", f"/volumes/{copied}"]
         return codes([api.delete(path) for path in paths])
@@ -101,8 +110,10 @@ def test_families_live_and_die_without_deadlock(
     assert audit() == []
 
 
-def test_growing_against_snapshots_and_clones(api: Api, pool: Pool) -> None:
-    """Each sees the volume before or after; the one that loses the race says so."""
+def test_an_expansion_and_simultaneous_snapshots_and_clones_agree(api: Api, pool: Pool) -> None:
+    """Each request sees the volume before or after the expansion. A request that cannot is
+    refused.
+    """
     pool(1)
     for number in range(4):
         uuid = created(api, f"v{number}")
@@ -118,7 +129,7 @@ def test_growing_against_snapshots_and_clones(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_deleting_and_collecting_give_back_once(api: Api, pool: Pool) -> None:
+def test_space_is_released_once_by_delete_or_collector(api: Api, pool: Pool) -> None:
     pool(1)
     uuid = created(api, "v")
     made = [snapped(api, uuid, f"s{n}") for n in range(4)]

@@ -1,4 +1,4 @@
-"""Many calls at once, on real transactions: limits hold, and all ends in agreement."""
+"""Many calls at once, with real transactions. Limits hold, and all data agrees at the end."""
 
 from collections.abc import Callable
 from functools import partial
@@ -47,7 +47,7 @@ def test_a_budget_is_never_exceeded(api: Api, pool: Pool) -> None:
 
 
 def test_an_ssd_is_never_overfilled(api: Api, pool: Pool) -> None:
-    """Room for one volume on each of the eight SSDs; every create that fits succeeds."""
+    """Each of the eight SSDs has room for one volume. Every create that fits succeeds."""
     pool(2)
     room = 100 * GIB
     for ssd in Ssd.objects.all():
@@ -57,7 +57,7 @@ def test_an_ssd_is_never_overfilled(api: Api, pool: Pool) -> None:
     assert not Ssd.objects.filter(used_bytes__lt=F("capacity_bytes")).exists()
 
 
-def test_exclusive_classes_never_meet_on_an_ssd(api: Api, pool: Pool) -> None:
+def test_volumes_of_an_exclusive_class_never_share_an_ssd(api: Api, pool: Pool) -> None:
     pool(2)
     alone = {"name": "gold", "shareSSDBetweenVolumes": False}
     answers = at_once([partial(create, api, f"v{n}", storageClass=alone) for n in range(12)])
@@ -83,7 +83,9 @@ def test_creates_and_deletes_of_three_replicas_do_not_deadlock(api: Api, pool: P
     assert audit() == []
 
 
-def test_publishing_to_one_host_at_once(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_simultaneous_publications_to_a_host_get_different_namespace_ids(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     pool(3)
     probe_host(api)
     uuids = [created(api, f"v{n}", storageClass={"numReplicas": 2}) for n in range(6)]
@@ -97,7 +99,7 @@ def test_publishing_to_one_host_at_once(api: Api, pool: Pool, fleet: SimulatedFl
     assert audit() == []
 
 
-def test_publish_against_unpublish(api: Api, pool: Pool) -> None:
+def test_simultaneous_publish_and_unpublish_end_in_agreement(api: Api, pool: Pool) -> None:
     pool(2)
     probe_host(api)
     uuid = created(api, "v", storageClass={"numReplicas": 2})
@@ -112,7 +114,7 @@ def test_publish_against_unpublish(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_publish_against_delete(api: Api, pool: Pool) -> None:
+def test_publish_and_a_simultaneous_delete_exclude_each_other(api: Api, pool: Pool) -> None:
     pool(1)
     probe_host(api)
     for number in range(5):
@@ -128,7 +130,7 @@ def test_publish_against_delete(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_growing_at_once_ends_at_one_size(api: Api, pool: Pool) -> None:
+def test_simultaneous_expansions_end_at_one_size(api: Api, pool: Pool) -> None:
     pool(2)
     uuid = created(api, "v", storageClass={"numReplicas": 2})
     sizes = [11, 12, 13, 14]
@@ -139,7 +141,7 @@ def test_growing_at_once_ends_at_one_size(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_deleting_and_collecting_give_back_once(api: Api, pool: Pool) -> None:
+def test_space_is_released_once_by_delete_or_collector(api: Api, pool: Pool) -> None:
     pool(2)
     uuids = [created(api, f"v{n}", storageClass={"numReplicas": 2}) for n in range(4)]
     at_once([partial(_delete, api, u) for u in uuids * 2] + [_collect] * 2)
@@ -149,7 +151,7 @@ def test_deleting_and_collecting_give_back_once(api: Api, pool: Pool) -> None:
     assert audit() == []
 
 
-def test_a_delete_that_waits_for_its_node_while_the_collector_ends_it(
+def test_a_delete_succeeds_although_the_collector_finished_it(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     pool(1)
@@ -178,7 +180,7 @@ def _collect() -> str:
     return "collected"
 
 
-def test_removing_a_backend_against_creating_on_it(api: Api, pool: Pool) -> None:
+def test_removing_a_backend_and_creating_on_it_exclude_each_other(api: Api, pool: Pool) -> None:
     [node] = pool(1)
     answers = at_once(
         [

@@ -1,4 +1,4 @@
-"""Steps that tests of volumes share with others."""
+"""Shared steps of the tests of volumes."""
 
 import threading
 from collections import Counter

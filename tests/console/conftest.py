@@ -22,11 +22,11 @@ PHONE: ViewportSize = {"width": 390, "height": 844}
 
 @pytest.fixture(scope="module")
 def console(django_db_setup: None, django_db_blocker: Any) -> Iterator[tuple[str, PoolRows]]:
-    """The address of a server with a pool of 300 volumes, and its rows."""
-    from inventory.services.pool.identity import database_sealed
+    """Return the URL of a server with a pool of 300 volumes, and the rows of the pool."""
+    from inventory.services.pool.identity import database_confirm
 
     with django_db_blocker.unblock():
-        database_sealed()
+        database_confirm()
         rows = make_pool()
         get_user_model().objects.create_superuser(NAME, password=PASSWORD)
         server = LiveServer("localhost")
@@ -39,8 +39,9 @@ def console(django_db_setup: None, django_db_blocker: Any) -> Iterator[tuple[str
 
 @pytest.fixture(scope="module")
 def chromium(console: tuple[str, PoolRows]) -> Iterator[Browser]:
-    """Debian's browser. It starts after the rows are made, and ends before they are deleted,
-    because Django refuses the database to a thread in which Playwright's event loop runs.
+    """The browser of Debian. It starts after the rows are created, and ends before they are
+    deleted, because Django refuses database access in a thread with a running event loop, which
+    Playwright has.
     """
     with sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
@@ -51,7 +52,7 @@ def chromium(console: tuple[str, PoolRows]) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def logged_in(chromium: Browser, console: tuple[str, PoolRows]) -> Any:
-    """The cookies of an operator who typed name and password."""
+    """The cookies of an operator who has logged in with name and password."""
     context = chromium.new_context(base_url=console[0])
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
@@ -66,7 +67,7 @@ def logged_in(chromium: Browser, console: tuple[str, PoolRows]) -> Any:
 
 
 class Window:
-    """A page of the console. ``complaints``: what the browser logged as error."""
+    """A page of the console. ``complaints``: errors that the browser logged."""
 
     def __init__(self, context: BrowserContext) -> None:
         self.page: Page = context.new_page()
@@ -79,12 +80,12 @@ class Window:
             self.complaints.append(message.text)
 
     def open(self, path: str) -> None:
-        """Load a page, and wait until Alpine.js has begun its work."""
+        """Load a page, and wait until Alpine.js has started."""
         self.page.goto(path, wait_until="load")
         self.page.wait_for_selector("html:not([x-cloak])", state="attached")
 
     def overflow(self) -> int:
-        """How many pixels the page is wider than its window."""
+        """Return by how many pixels the page is wider than its window."""
         return int(self.page.evaluate("document.documentElement.scrollWidth - innerWidth"))
 
 
@@ -120,7 +121,7 @@ def window(_light: BrowserContext) -> Iterator[Window]:
 
 @pytest.fixture
 def dark_window(_dark: BrowserContext) -> Iterator[Window]:
-    """The same on a system that asks for dark pages."""
+    """The same on a system that prefers dark pages."""
     opened = Window(_dark)
     yield opened
     opened.page.close()
@@ -128,5 +129,5 @@ def dark_window(_dark: BrowserContext) -> Iterator[Window]:
 
 @pytest.fixture(scope="session")
 def pictures() -> Path:
-    """Where ``make screenshots`` puts its pictures."""
+    """The folder for the pictures of ``make screenshots``."""
     return Path(os.environ.get("SCREENSHOTS", "docs/images"))

@@ -1,4 +1,4 @@
-"""Makes the rows of a pool as operators have it: 20 nodes, 300 volumes, and some trouble."""
+"""Creates the rows of a typical pool: 20 nodes, 300 volumes, and some problems."""
 
 import datetime as dt
 import random
@@ -46,7 +46,7 @@ ALIASES = ("postgres", "kafka", "registry", "grafana", "etcd", "mail", "minio", 
 
 @dataclass
 class PoolRows:
-    """What :func:`make_pool` made."""
+    """The rows that :func:`make_pool` created."""
 
     nodes: list[Backend] = field(default_factory=list)
     volumes: list[Volume] = field(default_factory=list)
@@ -56,7 +56,7 @@ class PoolRows:
 
 
 def make_pool() -> PoolRows:
-    """Make the pool. The same numbers come each time; times are relative to now."""
+    """Create the pool. The numbers are the same each time; times are relative to now."""
     dice, now, made = random.Random(7), timezone.now(), PoolRows()
     License.objects.update_or_create(defaults={"type": "PRODUCTION", "max_backends": 24})
     Pool.objects.get_or_create(defaults={"name": "frankfurt"})
@@ -265,7 +265,9 @@ def _snapshots(made: PoolRows, now: dt.datetime) -> list[Snapshot]:
 
 
 def _samples(now: dt.datetime) -> None:
-    """Samples of the inventory, one for each of 48 hours, in which a TiB was reserved each time."""
+    """Create samples of the inventory, one for each of 48 hours. In each hour, one TiB was
+    reserved.
+    """
     for hours in range(48, 0, -1):
         InventorySample.objects.create(
             backends=[],
@@ -276,7 +278,7 @@ def _samples(now: dt.datetime) -> None:
 
 
 def _events(made: PoolRows, now: dt.datetime) -> None:
-    """What happened in the last hour, the oldest first."""
+    """Record the events of the last hour, the oldest first."""
     dead, drained = made.nodes[DEAD], made.nodes[DRAINING]
     volume, failed = made.volumes[12], made.tasks[3]
     told = (

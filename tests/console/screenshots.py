@@ -1,4 +1,4 @@
-"""Writes pictures of the main pages (``make screenshots``); not a test of the suite."""
+"""Writes pictures of the main pages (``make screenshots``). It is not part of the test suite."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ DARK = {"overview", "topology"}
 
 @pytest.mark.django_db
 def test_the_pool_is_there(console: tuple[str, PoolRows]) -> None:
-    """Runs first: it makes pytest-django create the database, before the browser starts."""
+    """This runs first, so that pytest-django creates the database before the browser starts."""
     assert console[1].volumes
 
 

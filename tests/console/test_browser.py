@@ -1,4 +1,6 @@
-"""The console in Chromium: pages without errors, on a desktop and on a phone, by keyboard alone."""
+"""The console in Chromium: pages have no errors, on a desktop and on a phone, with the keyboard
+only.
+"""
 
 import threading
 from collections.abc import Callable
@@ -12,7 +14,7 @@ from tasks.models import Task
 from tests.console.conftest import DESKTOP, PHONE, Window
 from tests.console.pool_steps import DEAD, PoolRows
 from volumes.health import Health
-from volumes.health_selectors import node_numbers, volume_numbers
+from volumes.health_selectors import node_counts, volume_counts
 
 PAGES: dict[str, Callable[[PoolRows], str]] = {
     "overview": lambda rows: "",
@@ -38,8 +40,8 @@ FEW_ROWS = {"exclude": [["#result_list tbody:nth-of-type(n+6)"]]}
 """The rows of a list are alike: looking at five of 50 saves most of the time."""
 
 
-def faults(window: Window) -> list[str]:
-    """The serious faults of accessibility that axe finds on the page."""
+def accessibility_violations(window: Window) -> list[str]:
+    """Return the serious violations of accessibility rules that axe finds on the page."""
     found = Axe().run(window.page, context=FEW_ROWS, options=RULES).response["violations"]
     return [
         f"{one['id']}: {node['html']}"
@@ -51,9 +53,9 @@ def faults(window: Window) -> list[str]:
 
 @pytest.mark.django_db
 def test_the_pool_of_these_tests_is_in_trouble(console: tuple[str, PoolRows]) -> None:
-    """Runs first: it makes pytest-django create the database, before the browser starts."""
-    assert set(node_numbers().values()) == {1, 17}, "one dead, one draining, one cordoned node"
-    volumes = volume_numbers()
+    """This runs first, so that pytest-django creates the database before the browser starts."""
+    assert set(node_counts().values()) == {1, 17}, "one dead, one draining, one cordoned node"
+    volumes = volume_counts()
     assert volumes[Health.FAULTED] > 0
     assert volumes[Health.DEGRADED] > 0
     assert sum(volumes.values()) == 299
@@ -65,7 +67,7 @@ def test_a_page_fits_each_screen_without_errors_and_is_accessible(
 ) -> None:
     window.open(f"/admin/{PAGES[name](console[1])}")
     assert window.overflow() <= 0
-    assert faults(window) == []
+    assert accessibility_violations(window) == []
     window.page.set_viewport_size(PHONE)
     assert window.overflow() <= 0
     window.page.set_viewport_size(DESKTOP)
@@ -78,7 +80,7 @@ def test_dark_pages_have_enough_contrast(
 ) -> None:
     dark_window.open(f"/admin/{PAGES[name](console[1])}")
     dark_window.page.wait_for_selector("html.dark", state="attached")
-    assert faults(dark_window) == []
+    assert accessibility_violations(dark_window) == []
     assert dark_window.complaints == []
 
 

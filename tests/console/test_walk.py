@@ -1,6 +1,6 @@
-"""The walk of docs/tutorial/operate-the-pool.md in the console, by clicks alone, at 1440 pixels.
+"""The steps of docs/tutorial/operate-the-pool.md in the console, by clicks only, at 1440 pixels.
 
-The system is the one of ``make demo``, without its scenario. With SCREENSHOTS it also writes the
+The system is that of ``make demo`` without its scenario. With SCREENSHOTS, the test also writes the
 pictures of the page (``make screenshots``).
 """
 
@@ -31,7 +31,7 @@ QUICK = {
 
 
 class Walk:
-    """What an operator does: clicks on what has a name, and reads."""
+    """Acts like an operator: clicks on elements by their names, and reads the page."""
 
     def __init__(self, page: Page, demo: Standalone, port: int) -> None:
         self.page = page
@@ -53,7 +53,7 @@ class Walk:
         self.main.get_by_role("link", name=text).first.click()
 
     def choose(self, name: str) -> None:
-        """An action of the page's head."""
+        """Start an action at the head of the page."""
         self.page.get_by_role("link", name=re.compile(rf"\b{name}$")).first.click()
 
     def press(self, name: str) -> None:
@@ -68,7 +68,7 @@ class Walk:
         self.main.get_by_text(text).first.wait_for()
 
     def comes_to(self, text: str) -> None:
-        """Load the page again and again until it shows the text."""
+        """Reload the page until it shows the text."""
         give_up = time.monotonic() + PATIENCE_MS / 1000
         while not self.main.get_by_text(text).first.is_visible():
             assert time.monotonic() < give_up, text
@@ -85,7 +85,7 @@ class Walk:
 
     @contextmanager
     def cut_off(self, number: int) -> Iterator[None]:
-        """Nobody reaches the demo's node of this number, and it sends no probes."""
+        """Make the demo's node with this number unreachable. It sends no probes."""
         folder = self._demo.folder
         url = f"https://127.0.0.1:{self._port + number}"
         node = Client(url, ca=folder.ca, certificate=folder.provisioner_certificate)

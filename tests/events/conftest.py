@@ -14,7 +14,9 @@ from tests.conftest import Api
 
 @pytest.fixture
 def few_kept(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """Deletes all events but the newest three, in batches of two. Returns how many."""
+    """Delete all events except the newest three, in batches of two. Returns how many were
+    deleted.
+    """
     monkeypatch.setattr(retention, "BATCH", 2)
 
     def prune() -> int:
@@ -26,7 +28,7 @@ def few_kept(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[[]
 
 @pytest.fixture
 def aged() -> Callable[[int], None]:
-    """Makes all events older by so many days."""
+    """Change all events as if they were this number of days older."""
 
     def age(days: int) -> None:
         for event in Event.objects.all():
@@ -37,7 +39,7 @@ def aged() -> Callable[[int], None]:
 
 @pytest.fixture
 def make_admin(api: Api) -> Api:
-    """The API, called by the user boss of role ADMIN with name and password."""
+    """Return the API, called by the user boss of role ADMIN with name and password."""
     user = get_user_model().objects.create_user("boss", password="pw")
     user.groups.set(Group.objects.filter(name="ADMIN"))
     return Api(api.url, basic("boss", "pw")["Authorization"])

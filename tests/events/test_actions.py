@@ -1,4 +1,4 @@
-"""What operators do, and what happens to nodes, is told by the events that the pages promise."""
+"""Actions of operators and changes of nodes are recorded as the events that the pages describe."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from events.kinds import Kind
 from inventory.jobs import poll_late_backends
 from inventory.models import Backend, Host
 from inventory.nodes.engines.simulated import SimulatedFleet
-from inventory.services.pool.identity import database_doubted
+from inventory.services.pool.identity import database_doubt_set
 from provisioner.access import login_attempts, token_views
 from tasks.models import Task
 from tests.api.replicas_steps import all_available, places, replicated
-from tests.api.snapshot_steps import assigned, cloned, snapped
+from tests.api.snapshot_steps import cloned, created_snapshot_volume, snapped
 from tests.api.volume_steps import HOST, create, created, probe_host, published
 from tests.conftest import Api
 from tests.inventory.poll_steps import silent_for
@@ -34,13 +34,13 @@ Pool = Callable[[int], list[str]]
 
 @pytest.fixture(autouse=True)
 def _fresh_tallies() -> None:
-    """What other tests counted does not count."""
+    """Reset the counts of other tests."""
     for tally in (login_attempts.REFUSED, token_views.ISSUED, volume_creation.REFUSED):
         tally._counts.clear()
 
 
 def told(api: Api, kind: Kind | None = None, **query: Any) -> list[dict[str, Any]]:
-    """The events, the oldest first."""
+    """Return the events, the oldest first."""
     wanted = {"kind": kind.wire} if kind else {}
     answer = api.get("/events", **wanted, **query)
     assert answer.http == 200, answer
@@ -51,14 +51,14 @@ def kinds(api: Api, **query: Any) -> list[str]:
     return [event["kind"] for event in told(api, **query)]
 
 
-def test_the_life_of_a_volume_is_told(api: Api, pool: Pool) -> None:
+def test_each_change_of_a_volume_is_an_event(api: Api, pool: Pool) -> None:
     [node] = pool(1)
     uuid = created(api, "v")
     published(api, uuid, probe_host(api))
     assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
     assert api.patch(f"/volumes/{uuid}", {"newCapacity": 20}).status == "Success"
     clone, snapshot = cloned(api, uuid, "c"), snapped(api, uuid, "s")
-    view = assigned(api, snapshot, "sv")
+    view = created_snapshot_volume(api, snapshot, "sv")
     for path in (f"volumes/{view}", f"snapshots/{snapshot}", f"volumes/{uuid}"):
         assert api.delete(f"/{path}").status == "Success", path
     assert kinds(api, about=f"volume:{uuid}") == [
@@ -77,14 +77,14 @@ def test_the_life_of_a_volume_is_told(api: Api, pool: Pool) -> None:
     assert placement["freeBytes"] <= placement["totalBytes"]
 
 
-def test_a_request_is_named_by_its_id(api: Api, pool: Pool) -> None:
+def test_an_event_has_the_id_of_its_request(api: Api, pool: Pool) -> None:
     pool(1)
     mine = Api(api.url, api.authorization, **{"X-Request-ID": "mine"})
     created(mine, "v")
     assert kinds(api, requestId="mine") == ["VolumeCreated"]
 
 
-def test_refusals_of_placement_say_why_and_are_bounded(api: Api, pool: Pool) -> None:
+def test_refused_placements_are_bounded_events_with_the_reason(api: Api, pool: Pool) -> None:
     pool(1)
     for _ in range(22):
         assert create(api, "v", capacity=10**6).status == "NoMatchingBackend"
@@ -96,7 +96,9 @@ def test_refusals_of_placement_say_why_and_are_bounded(api: Api, pool: Pool) -> 
     assert refused["tenantId"] == "0"
 
 
-def test_a_volume_that_no_node_makes_is_told(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_a_create_that_no_node_accepts_is_an_event(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     pool(1)
     fleet.nodes[0].faults.fail(method="PUT")
     assert create(api, "v").status == "NoMatchingBackend"
@@ -105,7 +107,7 @@ def test_a_volume_that_no_node_makes_is_told(api: Api, pool: Pool, fleet: Simula
     assert kinds(api, severity="warning") == ["VolumeAborted"]
 
 
-def test_nodes_come_change_and_go(api: Api, pool: Pool) -> None:
+def test_adding_changing_and_removing_a_node_are_events(api: Api, pool: Pool) -> None:
     [node] = pool(1)
     for body in ({"rack": "r9", "inUse": False}, {"inUse": True}):
         assert api.put(f"/backends/{node}", body).status == "Success"
@@ -118,7 +120,7 @@ def test_nodes_come_change_and_go(api: Api, pool: Pool) -> None:
     assert changed["details"]["values"] == {"rack": "r9"}
 
 
-def test_a_silent_node_and_a_silent_host_are_told_once_and_so_is_their_return(
+def test_unavailable_nodes_and_hosts_and_their_return_are_one_event_each(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     [node] = pool(1)
@@ -142,7 +144,7 @@ def test_a_silent_node_and_a_silent_host_are_told_once_and_so_is_their_return(
     assert kinds(api, about=f"host:{HOST}")[2:] == ["HostAvailable"]
 
 
-def test_a_node_that_lost_the_last_copy_raises_a_critical_event(
+def test_the_loss_of_the_last_replica_is_a_critical_event(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     [node] = pool(1)
@@ -161,7 +163,7 @@ def test_a_node_that_lost_the_last_copy_raises_a_critical_event(
     assert 'provisioner_recent_events{kind="DataLost",severity="critical"} 1.0' in text
 
 
-def test_a_lost_replica_beside_another_is_no_loss_of_data(
+def test_the_loss_of_one_of_several_replicas_is_no_loss_of_data(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     pool(2)
@@ -174,7 +176,7 @@ def test_a_lost_replica_beside_another_is_no_loss_of_data(
     assert told(api, Kind.DATA_LOST) == []
 
 
-def test_a_removal_by_force_loses_the_volumes_of_the_node_alone(
+def test_a_forced_removal_reports_lost_data_only_for_volumes_without_another_replica(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     [node] = pool(1)
@@ -191,7 +193,7 @@ def test_a_removal_by_force_loses_the_volumes_of_the_node_alone(
     assert kinds(api, about=f"volume:{uuid}")[-1] == "ReplicaReadopted"
 
 
-def test_a_drain_is_told_from_its_begin_to_its_end(api: Api, pool: Pool) -> None:
+def test_start_and_end_of_a_drain_are_events(api: Api, pool: Pool) -> None:
     nodes = pool(2)
     uuid = created(api, "v")
     node = str(Replica.objects.get(volume__uuid=uuid).backend_id)
@@ -210,14 +212,14 @@ def test_a_drain_is_told_from_its_begin_to_its_end(api: Api, pool: Pool) -> None
     assert kinds(api, about=f"backend:{node}")[-1] == "DrainStopped"
 
 
-def test_a_drained_node_that_is_removed_at_once_was_drained(api: Api, pool: Pool) -> None:
+def test_the_removal_of_a_drained_node_records_the_end_of_its_drain(api: Api, pool: Pool) -> None:
     [node] = pool(1)
     assert api.post(f"/backends/{node}/drain").status == "Success"
     assert api.delete(f"/backends/{node}").status == "Success"
     assert kinds(api, about=f"backend:{node}")[-2:] == ["DrainFinished", "BackendRemoved"]
 
 
-def test_tasks_stay_in_the_log_when_they_are_no_longer_listed(api: Api, pool: Pool) -> None:
+def test_events_of_a_task_remain_after_it_is_no_longer_listed(api: Api, pool: Pool) -> None:
     pool(2)
     uuid = created(api, "v")
     replica = Replica.objects.get(volume__uuid=uuid)
@@ -232,7 +234,7 @@ def test_tasks_stay_in_the_log_when_they_are_no_longer_listed(api: Api, pool: Po
     assert {"type": "volume", "id": uuid} in begun["objects"]
 
 
-def test_tenants_and_their_budgets(api: Api, pool: Pool) -> None:
+def test_creating_changing_and_deleting_a_tenant_are_events(api: Api, pool: Pool) -> None:
     pool(1)
     limits = {"totalIOPS": 0, "totalBW": 0}
     body = {"tenantId": "t1", "name": "one", "capacity": 5} | limits
@@ -258,7 +260,7 @@ def test_a_refused_login_to_the_pages_is_recorded(api: Api, client: Client) -> N
     assert "nobody" not in str(refused)
 
 
-def test_tokens_made_and_revoked(api: Api, make_admin: Api) -> None:
+def test_issued_and_revoked_tokens_are_events(api: Api, make_admin: Api) -> None:
     for _ in range(2):
         assert make_admin.post("/token", {"roles": ["MONITOR"]}).status == "Success"
     [issued] = told(api, Kind.TOKENS_ISSUED)
@@ -269,8 +271,8 @@ def test_tokens_made_and_revoked(api: Api, make_admin: Api) -> None:
     assert told(api)[-1]["actor"]["type"] == "command"
 
 
-def test_a_database_that_may_be_older_than_its_nodes_is_told_once(api: Api) -> None:
+def test_a_database_that_may_be_older_is_one_event(api: Api) -> None:
     for _ in range(2):
-        database_doubted("a node is newer")
+        database_doubt_set("a node is newer")
     [barred] = told(api, Kind.WRITES_BARRED)
     assert (barred["severity"], barred["reason"]) == ("critical", "a node is newer")

@@ -1,4 +1,4 @@
-"""Events reach the pool's syslog servers, if that is switched on, each of them in order."""
+"""Events are forwarded in order to the syslog servers of the pool, if this is switched on."""
 
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ def server(base_rows: None) -> SyslogServer:
 
 @pytest.fixture
 def forward(settings: Settings) -> Callable[..., list[str]]:
-    """Runs the job; the records that wait afterwards."""
+    """Run the job. Returns the records that then wait."""
 
     def run(least: str = "warning") -> list[str]:
         settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"event_syslog": least})
@@ -38,7 +38,7 @@ def lost(alias: str) -> None:
     record(Kind.DATA_LOST, volume="v1", alias=alias, tenant="t1")
 
 
-def test_it_begins_with_what_happens_after_it_was_switched_on(
+def test_forwarding_begins_with_events_after_it_was_switched_on(
     server: SyslogServer, forward: Callable[..., list[str]]
 ) -> None:
     lost("before")

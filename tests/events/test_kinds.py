@@ -1,4 +1,4 @@
-"""Each kind is recorded somewhere, with the facts that its sentence names, and documented."""
+"""Each kind is recorded somewhere with the facts that its sentence names, and is documented."""
 
 import ast
 import string
@@ -29,7 +29,7 @@ def trees() -> list[ast.Module]:
 
 
 def named() -> Iterator[str]:
-    """The kinds that code names."""
+    """Return the kinds that the code names."""
     for tree in trees():
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "Kind":
@@ -37,7 +37,7 @@ def named() -> Iterator[str]:
 
 
 def calls() -> Iterator[tuple[Kind, set[str]]]:
-    """The kind and the facts of each call that names its kind and all its facts."""
+    """Yield the kind and the facts of each call that names its kind and all its facts."""
     for tree in trees():
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call) or not node.args:
@@ -64,7 +64,7 @@ def test_each_call_gives_the_facts_of_the_sentence() -> None:
 
 
 @pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.wire)
-def test_a_kind_has_a_name_of_its_own_and_a_sentence(kind: Kind) -> None:
+def test_each_kind_has_a_unique_name_and_a_sentence(kind: Kind) -> None:
     assert kind.wire.isalpha()
     assert len(kind.wire) <= 32
     assert [other for other in Kind if other.wire == kind.wire] == [kind]

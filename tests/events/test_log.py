@@ -1,4 +1,4 @@
-"""Events are written with the change that they tell, are found by object, and none is missed."""
+"""Events are recorded together with their change, can be found by object, and none is missed."""
 
 import threading
 from collections.abc import Callable
@@ -29,7 +29,9 @@ def cordoned(name: str, **facts: Any) -> None:
 
 
 class Held:
-    """A transaction in another thread that records an event and stays open until it is ended."""
+    """A transaction in another thread that records an event and stays open until the test ends
+    it.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -66,7 +68,7 @@ def test_a_smaller_number_that_commits_later_is_not_missed() -> None:
     assert texts(marker=marker) == ["Node late was cordoned.", "Node early was cordoned."]
 
 
-def test_an_event_is_gone_with_the_transaction_that_it_tells() -> None:
+def test_an_event_is_rolled_back_with_its_transaction() -> None:
     with transaction.atomic():
         cordoned("node")
         transaction.set_rollback(True)
@@ -102,7 +104,7 @@ def test_filters_narrow_by_tenant_kind_severity_and_time() -> None:
         assert list(event_rows(wanted)) == expected
 
 
-def test_a_marker_goes_on_in_either_order() -> None:
+def test_a_marker_continues_in_either_order() -> None:
     for name in "abc":
         cordoned(name)
     first, second = events_page(EventFilter(), marker=None, limit=2)
@@ -119,7 +121,7 @@ def test_the_reason_ends_the_sentence() -> None:
     assert event.reason == "a disk smokes"
 
 
-def test_many_are_counted_in_few_events(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_occurrences_are_counted_in_few_events(monkeypatch: pytest.MonkeyPatch) -> None:
     tally = Tally(Kind.LOGINS_REFUSED)
     for _ in range(5):
         tally.count("key")
@@ -129,7 +131,7 @@ def test_many_are_counted_in_few_events(monkeypatch: pytest.MonkeyPatch) -> None
     assert texts() == ["1 login(s) were refused.", "5 login(s) were refused."]
 
 
-def test_a_few_of_a_kind_have_an_event_each() -> None:
+def test_a_few_occurrences_have_an_event_each() -> None:
     tally = Tally(Kind.LOGINS_REFUSED, most=2)
     for _ in range(4):
         tally.count("key")

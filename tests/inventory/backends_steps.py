@@ -1,4 +1,4 @@
-"""Steps that tests of backends share with others."""
+"""Shared steps of the tests of backends."""
 
 import datetime as dt
 
@@ -10,7 +10,7 @@ TIB = 2**40
 
 
 def store(persistent_id="b1", **fields):
-    """A stored backend with two drives and a portal."""
+    """Store a backend with two drives and a portal."""
     now = timezone.now()
     defaults = {
         "name": persistent_id,

@@ -1,4 +1,4 @@
-"""Steps that tests of poll share with others."""
+"""Shared steps of the tests of the poll of nodes."""
 
 import datetime as dt
 
@@ -11,7 +11,7 @@ SILENCE_ALLOWED = dt.timedelta(seconds=180)
 
 
 def silent_for(seconds, persistent_id=None):
-    """Set the last heartbeat to so many seconds ago, and the last poll to long ago."""
+    """Set the last heartbeat to this many seconds ago, and the last poll to a long time ago."""
     rows = (
         Backend.objects.all() if persistent_id is None else Backend.objects.filter(pk=persistent_id)
     )
@@ -24,7 +24,7 @@ def silent_for(seconds, persistent_id=None):
 
 
 def polled(started):
-    """Ids of the nodes that were read since ``started``."""
+    """Return the ids of the nodes that were read since ``started``."""
     return set(Backend.objects.filter(refreshed_at__gte=started).values_list("pk", flat=True))
 
 

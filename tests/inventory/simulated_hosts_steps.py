@@ -1,4 +1,4 @@
-"""Steps that tests of simulated hosts share with others."""
+"""Shared steps of the tests of simulated hosts."""
 
 import datetime as dt
 from typing import Any
@@ -50,7 +50,7 @@ def attached(api: Api, host: str, number: int = 2, alias: str = "vol", **storage
 
 
 def be_silent(node: str, *, minutes: int) -> None:
-    """Make the node Unavailable, or with -1 minutes Available again."""
+    """Make the node Unavailable for this time. -1 minutes: make it Available again."""
     until = timezone.now() - dt.timedelta(minutes=minutes)
     Backend.objects.filter(pk=node).update(available_until=until)
 

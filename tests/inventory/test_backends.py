@@ -1,4 +1,6 @@
-"""The cost of reading the pool and of probes, and rules that no single request shows."""
+"""The number of statements for reading the pool and for probes, and rules that no single request
+shows.
+"""
 
 import datetime as dt
 from typing import Any
@@ -160,7 +162,7 @@ def test_a_reading_stores_the_only_block_size_of_a_drive(sizes, only):
     assert list(Ssd.objects.values_list("ssd_id", "block_size")) == [("s1", only)]
 
 
-def test_older_reading_is_dropped():
+def test_an_older_reading_is_not_stored():
     store()
     now = timezone.now()
     assert reading_store(persistent_id="b1", node=node(name="new"), read_at=now)
@@ -170,13 +172,13 @@ def test_older_reading_is_dropped():
     assert Ssd.objects.count() == 2
 
 
-def test_reading_of_another_node_is_dropped():
+def test_the_reading_of_another_node_is_not_stored():
     store()
     assert not reading_store(persistent_id="b1", node=node("b2"), read_at=timezone.now())
     assert Backend.objects.get().name == "b1"
 
 
-def test_reading_of_a_removed_backend_is_dropped():
+def test_the_reading_of_a_removed_backend_is_not_stored():
     assert not reading_store(persistent_id="b1", node=node(), read_at=timezone.now())
     assert not Ssd.objects.exists()
 

@@ -1,4 +1,4 @@
-"""When certificates end is known before they do."""
+"""The expiry of certificates is known in advance."""
 
 import datetime as dt
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ AddNodes = Callable[[int], list[str]]
 
 
 def ends(api: Api) -> dict[str, dt.datetime]:
-    """When certificates end, by the node's name or the setting, from the metrics."""
+    """Return the expiry of certificates from the metrics, by the name of the node or setting."""
     found = samples(api).get(METRIC, [])
     return {
         labels["name"] or labels["certificate"]: dt.datetime.fromtimestamp(value, dt.UTC)
@@ -37,14 +37,14 @@ def days_left(at: dt.datetime) -> float:
 
 @pytest.fixture(autouse=True)
 def pool_row_as_new() -> Iterator[None]:
-    """The pool's row outlives a test."""
+    """Reset the row of the pool, because it survives a test."""
     yield
     Pool.objects.update(certificate_ends_at=None)
 
 
 @pytest.fixture
 def short_lived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedFleet]:
-    """A node whose certificate ends in 13 days."""
+    """A node whose certificate expires in 13 days."""
     monkeypatch.setattr(certificates, "LEAF_LIFE", dt.timedelta(days=13))
     authority = Authority.of(tmp_path)
     certificate, key = authority.node("node", ["127.0.0.1"])
@@ -75,7 +75,7 @@ def test_a_file_that_is_gone_does_not_break_the_metrics(
     assert set(ends(api)) == {"NODE_CERTIFICATE"}
 
 
-def test_what_public_url_presents_is_a_metric(
+def test_the_end_of_the_certificate_at_public_url_is_a_metric(
     api: Api, pool: AddNodes, fleet: SimulatedFleet, settings: Settings
 ) -> None:
     node = fleet.nodes[0]
@@ -85,10 +85,10 @@ def test_what_public_url_presents_is_a_metric(
     assert 390 < days_left(ends(api)["PUBLIC_URL"]) < 398
 
 
-def test_a_node_says_that_its_certificate_ends_soon(
+def test_a_certificate_that_ends_soon_is_in_the_health_of_its_node(
     api: Api, pool: AddNodes, short_lived: SimulatedFleet
 ) -> None:
-    """Its certificate is of another CA, too: it is looked at all the same."""
+    """Its certificate is also of another CA, but its expiry is read in any case."""
     [first] = pool(1)
     certificates_check()
     assert "healthReason" not in api.get(f"/backends/{first}").body[0]
@@ -102,7 +102,7 @@ def test_a_node_says_that_its_certificate_ends_soon(
     assert reason.endswith(": renew it")
 
 
-def test_a_server_that_does_not_answer_keeps_what_is_known(
+def test_the_stored_end_stays_while_a_server_does_not_answer(
     api: Api, pool: AddNodes, fleet: SimulatedFleet, settings: Settings
 ) -> None:
     _, second = pool(2)

@@ -1,4 +1,4 @@
-"""Each node has its own NVMe controller ids (contract, section 7)."""
+"""Each node has its own NVMe controller ids."""
 
 import datetime as dt
 from collections.abc import Callable

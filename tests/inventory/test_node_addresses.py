@@ -1,4 +1,4 @@
-"""A node gets other addresses: told by an operator, or found by what its probes say."""
+"""A node gets other addresses: an operator sets them, or its probes report them."""
 
 from collections.abc import Callable
 from threading import Thread
@@ -26,7 +26,7 @@ def stored(node: str) -> tuple[list[str], int]:
 
 
 def moved_away(node: str) -> None:
-    """As if the node was stored with an address that it had before."""
+    """Store an address that the node no longer has."""
     BackendAddress.objects.filter(backend=node).update(address=GONE)
 
 
@@ -34,7 +34,7 @@ def unanswered(node: str) -> None:
     Backend.objects.filter(pk=node).update(unanswered_since=timezone.now())
 
 
-def test_an_operator_tells_the_new_address(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_an_operator_can_set_a_new_address(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     [node] = pool(1)
     moved_away(node)
     unanswered(node)
@@ -46,7 +46,7 @@ def test_an_operator_tells_the_new_address(api: Api, pool: Pool, fleet: Simulate
     assert "healthReason" not in backend
 
 
-def test_nothing_is_changed_where_the_node_does_not_answer(api: Api, pool: Pool) -> None:
+def test_an_address_where_the_node_does_not_answer_is_refused(api: Api, pool: Pool) -> None:
     [node] = pool(1)
     before = stored(node)
     answer = api.put(f"/backends/{node}", {"mgmtIPs": [GONE], "rack": "other"})
@@ -56,7 +56,7 @@ def test_nothing_is_changed_where_the_node_does_not_answer(api: Api, pool: Pool)
     assert Backend.objects.get().rack == "r1"
 
 
-def test_another_node_is_not_taken_for_it(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_an_address_of_another_node_is_refused(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     [node] = pool(1)
     before = stored(node)
     there = {"mgmtIPs": ["127.0.0.1"], "mgmtPort": fleet.nodes[1].port}
@@ -72,7 +72,7 @@ def test_an_address_of_another_backend_is_refused(
     assert api.put(f"/backends/{node}", there).status == "AlreadyExists"
 
 
-def test_a_node_that_does_not_answer_is_found_by_its_probe(
+def test_a_silent_node_is_found_at_the_addresses_in_its_probe(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     [node] = pool(1)
@@ -86,7 +86,9 @@ def test_a_node_that_does_not_answer_is_found_by_its_probe(
     assert Backend.objects.get().unanswered_since is None
 
 
-def test_a_probe_moves_no_node_that_answers(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_the_addresses_in_a_probe_are_ignored_while_the_node_answers(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     [node] = pool(1)
     before = stored(node)
     follow_addresses(node, "localhost", fleet.nodes[0].port)
@@ -94,7 +96,7 @@ def test_a_probe_moves_no_node_that_answers(api: Api, pool: Pool, fleet: Simulat
 
 
 @pytest.mark.parametrize("to", ["another node", "nobody"])
-def test_a_node_is_not_believed_before_it_answered_there(
+def test_a_reported_address_is_stored_only_if_the_node_answers_there(
     pool: Pool, fleet: SimulatedFleet, to: str
 ) -> None:
     node, _ = pool(2)
@@ -106,7 +108,9 @@ def test_a_node_is_not_believed_before_it_answered_there(
     assert Backend.objects.get(pk=node).unanswered_since is not None
 
 
-def test_what_an_operator_set_meanwhile_stays(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_an_address_set_by_an_operator_meanwhile_stays(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     [node] = pool(1)
     reported, port = "127.0.0.1", fleet.nodes[0].port
     moved_away(node)

@@ -1,4 +1,4 @@
-"""The poll of late nodes (contract, section 3), with real nodes."""
+"""The poll of late nodes, with real nodes."""
 
 import datetime as dt
 import time
@@ -82,7 +82,7 @@ def test_slow_nodes_do_not_prolong_a_poll(pool, fleet):
     assert time.monotonic() - started < 13
 
 
-def test_poll_refreshes_drives_and_portals(pool, fleet):
+def test_the_poll_stores_drives_and_portals(pool, fleet):
     pool(1)
     silent_for(200)
     node = fleet.nodes[0]

@@ -71,7 +71,7 @@ def test_a_node_and_its_objects_carry_the_pool(
 
 
 def lose_records(node: SimulatedNode) -> None:
-    """Delete all records of the node, as if its state folder was lost."""
+    """Delete all records of the node, as if its state folder had been lost."""
 
     async def clear() -> None:
         node.agent._records._all("DELETE FROM setting WHERE node = ?")
@@ -83,7 +83,7 @@ def lose_records(node: SimulatedNode) -> None:
 def test_a_late_create_is_refused_by_a_node_that_lost_its_records(
     api: Api, pool: PoolOf, fleet: SimulatedFleet
 ) -> None:
-    """It is refused before the node has joined the pool again, and after."""
+    """It is refused before the node has joined the pool again, and afterwards."""
     [backend] = pool(1)
     uuid = created(api, "v")
     [replica] = replicas_with_nodes(Replica.objects.select_related("volume"))
@@ -224,7 +224,7 @@ def test_objects_without_an_owner_get_one(api: Api, pool: PoolOf, fleet: Simulat
 def test_a_write_with_another_owner_is_refused(
     api: Api, pool: PoolOf, fleet: SimulatedFleet
 ) -> None:
-    """Also if generation, size and place are the same."""
+    """This is so even if generation, size and place are the same."""
     pool(1)
     created(api, "v")
     client = node_client(Backend.objects.get())

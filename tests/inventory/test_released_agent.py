@@ -51,7 +51,7 @@ class Agents:
         self._running: list[asyncio.Task[None]] = []
 
     def start(self, *, speed: float = FAST, probe_seconds: float = 0.3) -> str:
-        """Start an agent; return the uuid of its host once it has probed."""
+        """Start an agent. Returns the uuid of its host after its first probe."""
         behaviour = Behaviour(
             poll_seconds=0.05, probe_seconds=probe_seconds, bytes_per_second=speed
         )
@@ -71,7 +71,7 @@ class Agents:
         self._loop.stop()
 
     def changes(self) -> list[tuple[str, object]]:
-        """The recorded calls, without those of each round of a healthy host."""
+        """Return the recorded calls, without those that a healthy host makes in each round."""
         return [
             (r.call, r.body)
             for r in self.recorder.requests
@@ -117,7 +117,7 @@ def plain(request: Request) -> set[str]:
 
 
 def test_the_requests_equal_those_of_the_released_client(api: Api) -> None:
-    """Byte for byte, except the version of the HTTP library."""
+    """They are equal byte for byte, except for the version of the HTTP library."""
     cases = [
         ("GET", "tasks?hostId=h", None),
         ("POST", "replica/v", ANYWHERE),

@@ -1,5 +1,5 @@
-"""A node that leaves our calls unanswered: placement avoids it, and it becomes Unavailable although
-its probes come.
+"""A node that does not answer calls: placement avoids it, and it becomes Unavailable although its
+probes arrive.
 """
 
 import datetime as dt
@@ -12,7 +12,7 @@ from inventory.jobs import poll_late_backends
 from inventory.models import Backend
 from inventory.nodes.client import NodeUnreachable
 from inventory.nodes.engines.simulated import SimulatedFleet
-from inventory.services.node.answers import answers_note
+from inventory.services.node.answers import call_outcomes_record
 from tests.api.probe_steps import report
 from tests.api.volume_steps import create, created, volume
 from tests.conftest import Api
@@ -23,7 +23,7 @@ THREE = {"numReplicas": 3}
 
 
 def silent_since(seconds: float, node: str) -> None:
-    """The poll ran long ago, too."""
+    """Change the node as if it had not answered since then, and as if the poll had run long ago."""
     now = timezone.now()
     Backend.objects.filter(pk=node).update(
         unanswered_since=now - dt.timedelta(seconds=seconds),
@@ -48,7 +48,7 @@ def test_a_node_that_does_not_answer_is_avoided(
     assert nodes_of(api, created(api, "still")) == {second}
 
 
-def test_a_node_that_does_not_answer_is_chosen_where_no_other_will_do(api: Api, pool: Pool) -> None:
+def test_a_node_that_does_not_answer_is_chosen_if_no_other_fits(api: Api, pool: Pool) -> None:
     nodes = pool(3)
     silent_since(1, nodes[0])
     assert nodes_of(api, created(api, "v", storageClass=THREE)) == set(nodes)
@@ -66,14 +66,14 @@ def test_a_refusal_names_the_node_that_did_not_answer(
     assert backend["waitsFor"] == "an answer to our calls"
 
 
-def test_what_never_reached_a_node_is_not_its_fault(pool: Pool) -> None:
+def test_a_call_that_never_reached_a_node_is_not_its_fault(pool: Pool) -> None:
     [node] = pool(1)
-    answers_note([(node, NodeUnreachable("not begun", is_fault=False))])
+    call_outcomes_record([(node, NodeUnreachable("not begun", is_fault=False))])
     assert Backend.objects.get().unanswered_since is None
-    answers_note([(node, NodeUnreachable("no answer"))])
+    call_outcomes_record([(node, NodeUnreachable("no answer"))])
     since = Backend.objects.get().unanswered_since
     assert since is not None
-    answers_note([(node, NodeUnreachable("no answer"))])
+    call_outcomes_record([(node, NodeUnreachable("no answer"))])
     assert Backend.objects.get().unanswered_since == since, "the first one counts"
 
 
@@ -87,7 +87,9 @@ def test_the_poll_reads_it_again_after_half_a_probe_interval(
     assert (Backend.objects.get().unanswered_since is None) is is_read
 
 
-def test_available_needs_both_directions(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_a_node_is_available_only_if_its_probes_and_our_calls_arrive(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
     [node] = pool(1)
     silent_since(200, node)
     late = timezone.now() - dt.timedelta(seconds=1)
@@ -106,7 +108,7 @@ def test_available_needs_both_directions(api: Api, pool: Pool, fleet: SimulatedF
     assert "healthReason" not in backend
 
 
-def test_a_node_whose_probes_do_not_come_says_so(api: Api, pool: Pool) -> None:
+def test_missing_probes_are_in_the_health_of_their_node(api: Api, pool: Pool) -> None:
     pool(1)
     Backend.objects.update(last_probe_at=timezone.now() - dt.timedelta(seconds=200))
     [backend] = api.get("/backends").body

@@ -39,7 +39,7 @@ class Hosts:
         self._running: list[asyncio.Task[None]] = []
 
     def start(self, *names: str, speed: float = FAST, only_reports: bool = False) -> list[str]:
-        """Start hosts; return their uuids once they have probed."""
+        """Start hosts. Returns their uuids after their first probes."""
         behaviour = Behaviour(
             only_reports=only_reports, poll_seconds=0.05, look_seconds=0.1, bytes_per_second=speed
         )
@@ -158,8 +158,8 @@ def test_a_missing_leg_is_resynchronized_when_its_node_returns(
     come_to(api, uuid, "Available", "Available")
 
 
-def test_the_last_leg_is_never_given_up(api: Api, pool: Pool, hosts: Hosts) -> None:
-    """A leg that failed before it is not used again without a synchronization."""
+def test_the_last_good_leg_is_never_marked_missing(api: Api, pool: Pool, hosts: Hosts) -> None:
+    """A leg that failed before is not used again without a synchronization."""
     pool(3)
     [host] = hosts.start("a")
     uuid = attached(api, host)
@@ -189,7 +189,7 @@ def test_a_host_replaces_a_leg_that_is_missing_for_too_long(
 
 
 def lose_one(api: Api, uuid: str) -> str:
-    """Make the node of a replica Unavailable; return the replica."""
+    """Make the node of a replica Unavailable. Returns the replica."""
     lost, place = next(iter(places(api, uuid).items()))
     be_silent(place["backend"]["persistentID"], minutes=1)
     come_to(api, uuid, "Available", "Missing")

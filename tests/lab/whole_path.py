@@ -12,7 +12,7 @@ from inventory.services.node import clients as node_clients
 from provisioner.certificates import Authority
 from tasks import runner
 from tests.api.replicas_steps import all_available, places
-from tests.api.snapshot_steps import assigned, cloned, snapped
+from tests.api.snapshot_steps import cloned, created_snapshot_volume, snapped
 from tests.api.volume_steps import GIB, HOST, created, probe_host, published
 from tests.conftest import Api
 from tests.lab.conftest import MakeMachine
@@ -144,7 +144,7 @@ def single_volume(api: Api, pool: Pool) -> None:
     before = host.write(pool.connect(uuid, uuid), mib=WRITTEN)
     snapshot = snapped(api, uuid, "snap")
     after = host.write(host.disk(uuid), mib=WRITTEN)
-    shown = assigned(api, snapshot, "shown", writable=False)
+    shown = created_snapshot_volume(api, snapshot, "shown", writable=False)
     clone = cloned(api, shown, "clone")
     for one in (shown, clone):
         published(api, one)

@@ -13,13 +13,13 @@ _numbers = itertools.count(1)
 
 
 def fail(number: int, what: str = "") -> OSError:
-    """An error of the kernel."""
+    """Raise an error of the kernel."""
     return OSError(number, os.strerror(number), what)
 
 
 @dataclass
 class ThinPool:
-    """A pool. ``data``: the chunks in use, by number. ``mode``: as dmsetup shows it."""
+    """A thin pool. ``data``: the chunks in use, by number. ``mode``: as dmsetup shows it."""
 
     chunk_size: int
     total: int
@@ -44,7 +44,7 @@ class ThinPool:
 
 @dataclass(eq=False)
 class ThinVolume:
-    """A thin logical volume. ``chunks``: the pool's chunk for each of its own that is mapped."""
+    """A thin logical volume. ``chunks``: the chunk in the pool of each of its mapped chunks."""
 
     name: str
     size: int
@@ -60,7 +60,7 @@ class ThinVolume:
         return b"".join(parts)
 
     def write(self, offset: int, data: bytes, shared: set[int]) -> None:
-        """``shared``: chunks of the pool that other volumes have, too."""
+        """``shared``: chunks of the pool that other volumes use, too."""
         for place, start, end in self._parts(offset, len(data)):
             number = self.chunks.get(place)
             old = self.pool.data[number] if number else bytes(self.pool.chunk_size)
@@ -72,7 +72,7 @@ class ThinVolume:
                 self.chunks[place] = self.pool.allocate(new)
 
     def discard(self, offset: int, length: int, shared: set[int]) -> None:
-        """Unmap the whole chunks of the range; parts of chunks stay as they are."""
+        """Unmap the whole chunks in the range. Chunks that are only partly in it stay unchanged."""
         for place, start, end in self._parts(offset, length):
             if end - start == self.pool.chunk_size and place in self.chunks:
                 number = self.chunks.pop(place)
@@ -103,7 +103,7 @@ class Group:
     volumes: dict[str, ThinVolume] = field(default_factory=dict)
 
     def shared(self, volume: ThinVolume) -> set[int]:
-        """The chunks that other volumes have, too."""
+        """Return the chunks that other volumes use, too."""
         return {
             number
             for other in self.volumes.values()
@@ -125,7 +125,7 @@ class Group:
 @dataclass(eq=False)
 class Drive:
     """A drive. ``signatures``: what wipefs finds on it. ``is_there``: it is plugged in, as the
-    device ``number``. ``hangs``: nothing that reaches it ever ends.
+    device ``number``. ``hangs``: operations on it never end.
     """
 
     path: str

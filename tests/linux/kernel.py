@@ -1,4 +1,4 @@
-"""The fake machine: what the engine sees of a Linux kernel and its commands."""
+"""The fake machine: the part of a Linux kernel and its commands that the engine uses."""
 
 import asyncio
 import errno
@@ -23,8 +23,7 @@ CHUNK = 2**20
 
 class FakeKernel:
     """A machine with these drives. ``files``: more files that can be read. ``log``: the commands.
-
-    ``on_call`` is called before each call with its words, and may raise.
+    ``on_call`` is called before each call with its words, and may raise an exception.
     """
 
     def __init__(
@@ -44,7 +43,7 @@ class FakeKernel:
         self._boot()
 
     def close(self) -> None:
-        """The agent ends; the machine goes on."""
+        """End the agent. The machine keeps running."""
 
     async def run(self, *command: str, text: str = "", seconds: float = COMMAND_SECONDS) -> Output:
         await self._called(command)
@@ -131,7 +130,7 @@ class FakeKernel:
             note(offset + len(data))
 
     def device(self, path: str) -> Any:
-        """The device of a path under ``/dev/mapper``.
+        """Return the device of a path under ``/dev/mapper``.
 
         :raises OSError: there is none.
         """
@@ -148,12 +147,14 @@ class FakeKernel:
             device.is_dead |= group_of(name) == drive.group.name
 
     def plug(self, drive: Drive) -> None:
-        """Plug the drive in again. To the kernel it is another device."""
+        """Plug the drive in again. For the kernel it is another device."""
         major, minor = drive.number.split(":")
         drive.is_there, drive.number = True, f"{major}:{int(minor) + 10}"
 
     def lose(self, lv: str) -> None:
-        """Remove the last logical volume of this name, whatever uses it, as an operator might."""
+        """Remove the last logical volume of this name, whatever uses it, like an operator by
+        mistake.
+        """
         drive = [one for one in self.drives if one.group and lv in one.group.volumes][-1]
         assert drive.group
         volume = drive.group.volumes[lv]
@@ -227,7 +228,7 @@ class FakeKernel:
         return self.controllers[controller], int(nsid)
 
     def _block_size(self, device: Any) -> int:
-        """The block size of the drive at the bottom."""
+        """Return the block size of the drive at the bottom."""
         while not isinstance(device, ThinVolume):
             device = device.targets[0].of
         return next(

@@ -1,4 +1,4 @@
-"""The commands of LVM as Debian's lvm2 2.03.16 answers them."""
+"""The commands of LVM, with the answers of Debian's lvm2 2.03.16."""
 
 import json
 import re
@@ -22,7 +22,7 @@ class Refused(Exception):
 
 
 class FakeLvm:
-    """Each command sees the drives that its filter lets through."""
+    """A simulated LVM. Each command sees only the drives that its filter allows."""
 
     def __init__(self, drives: list[Drive], mapper: FakeMapper) -> None:
         self._drives = drives
@@ -39,7 +39,7 @@ class FakeLvm:
         return str(handler(options, arguments, found) or "")
 
     def activate(self, group: Group) -> None:
-        """Make the devices of the group, as far as they are missing."""
+        """Create the missing devices of the group."""
         assert group.pool
         pool = mapped_name(group.name, "pool")
         target = Target("thin-pool", 0, group)

@@ -1,4 +1,4 @@
-"""An agent with its engine on a fake machine; a test can kill the agent at any call."""
+"""An agent with its engine on a fake machine. A test can kill the agent at any call."""
 
 import asyncio
 import itertools
@@ -29,7 +29,7 @@ _generations = itertools.count(1)
 
 
 class Died(BaseException):
-    """The agent died. Nothing may catch this."""
+    """The agent died. No code may catch this."""
 
 
 class Machine:
@@ -55,7 +55,7 @@ class Machine:
         self._is_running = False
 
     def format(self, *names: str) -> None:
-        """Let the next process of the agent overwrite these SSDs."""
+        """Allow the next process of the agent to overwrite these SSDs."""
         ssds = tuple(replace(one, format=one.id in names) for one in self.config.ssds)
         self.config = replace(self.config, ssds=ssds)
 
@@ -86,7 +86,7 @@ class Machine:
         self._is_running = False
 
     def die_at(self, call: int) -> None:
-        """Let the agent die before this call from now on, and do nothing more."""
+        """Let the agent die before this call, counted from now on, and do nothing more."""
         left = itertools.count(call, -1)
 
         def on_call(words: tuple[str, ...]) -> None:
@@ -107,12 +107,15 @@ class Machine:
         return [f"{one.kind} {one.name}" for one in (await self.agent.drift()).strays]
 
     def connect(self, nqn: str, host: str = HOST) -> Session:
-        """Connect as a host. :raises OSError: it may not."""
+        """Connect as a host.
+
+        :raises OSError: the host is not allowed to connect.
+        """
         return self.network.connect((self.portal.ip, self.portal.port), nqn, host)
 
     @asynccontextmanager
     async def disk(self, uuid: str) -> AsyncIterator[Any]:
-        """The device of a volume as its host sees it, during the block."""
+        """A context with the device of a volume, as its host sees it."""
         nqn, generation = f"nqn.2022-08.com.kioxia:of-{uuid}", next(_generations)
         await self.agent.targets.ensure(nqn, uuid, namespace(generation=generation))
         yield self.connect(nqn).device(1)
@@ -135,7 +138,7 @@ def on_machine(folder: Path, steps: Steps) -> None:
 
 
 def two(first: int, second: int) -> Sequence[Piece]:
-    """Pieces on both SSDs, of so many MiB."""
+    """Return pieces of these sizes in MiB on both SSDs."""
     return piece("s", first * MIB), piece("t", second * MIB)
 
 

@@ -22,7 +22,9 @@ class Device(Protocol):
 
 @dataclass(eq=False)
 class Target:
-    """A segment of a device. ``of``: the pool's group, the thin volume, or the device below."""
+    """A segment of a device. ``of``: the group of the pool, the thin volume, or the device
+    below.
+    """
 
     kind: str
     size: int
@@ -32,8 +34,8 @@ class Target:
 
 @dataclass(eq=False)
 class Mapped:
-    """A device. ``openers``: what has it open. ``is_dead``: its drive was pulled. ``number``: of
-    the drive under it.
+    """A device. ``openers``: the users that have it open. ``is_dead``: its drive was pulled.
+    ``number``: the number of the drive under it.
     """
 
     name: str
@@ -93,7 +95,7 @@ class Mapped:
 
 
 class FakeMapper:
-    """The devices by name. Only thin volumes that LVM activated are there."""
+    """The devices by name. Thin volumes exist here only if LVM has activated them."""
 
     def __init__(self) -> None:
         self.devices: dict[str, Mapped] = {}

@@ -14,7 +14,7 @@ Place = tuple[str, int]
 
 @dataclass(eq=False)
 class Session:
-    """A controller: a connected host. ``number``: its id."""
+    """A controller, which is a connected host. ``number``: its id."""
 
     number: int
     nqn: str
@@ -24,7 +24,7 @@ class Session:
     is_open: bool = True
 
     def device(self, nsid: int) -> Any:
-        """The device of a namespace; None: the host has none.
+        """Return the device of a namespace. None: the host does not have it.
 
         :raises OSError: the host is disconnected.
         """
@@ -34,12 +34,12 @@ class Session:
         return namespace.device if namespace else None
 
     def size(self, nsid: int) -> int:
-        """What the host was told of the size of the namespace."""
+        """The size of the namespace, as last told to the host."""
         return self.subsystem.namespaces[nsid].size
 
 
 class Network:
-    """Who listens where. ``drives``: of all machines."""
+    """The listeners of all machines. ``drives``: the drives of all machines."""
 
     def __init__(self) -> None:
         self.drives: list[Drive] = []
@@ -57,7 +57,7 @@ class Network:
     def connect(self, place: Place, nqn: str, host: str) -> Session:
         """Connect as a host.
 
-        :raises OSError: nobody listens there, or the host may not connect.
+        :raises OSError: nothing listens there, or the host is not allowed to connect.
         """
         if place not in self._listening:
             raise fail(errno.ECONNREFUSED, str(place))

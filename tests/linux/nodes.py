@@ -54,7 +54,7 @@ def write_config(number: int, folder: Path, pair: KeyPair, devices: Sequence[str
 
 
 def make_drives(number: int, block_sizes: Sequence[int] = (4096, 4096, 512)) -> list[Drive]:
-    """Empty drives of a node."""
+    """Create empty drives for a node."""
     return [
         Drive(f"/dev/disk/by-id/fake.{number}-{slot}", SSD_BYTES, block_size)
         for slot, block_size in enumerate(block_sizes, 1)
@@ -89,7 +89,7 @@ class LinuxNode(NearNode):
         return cls(file, FakeKernel(drives, network), transport)
 
     def reboot(self) -> None:
-        """The machine restarts, and the agent with it."""
+        """Restart the machine, and the agent with it."""
         self.kill()
         self.kernel.reboot()
         self.start()

@@ -1,4 +1,4 @@
-"""The kernel's NVMe-oF target of the fake machine, as Linux 6.1 has it in configfs. All of it is
+"""The NVMe-oF target of the fake machine's kernel, with the configfs of Linux 6.1. Its state is
 lost when the machine restarts.
 """
 
@@ -19,7 +19,7 @@ FindDevice = Callable[[str], Any]
 
 @dataclass(eq=False)
 class Namespace:
-    """A namespace. ``device``: while it is enabled."""
+    """A namespace. ``device``: set while the namespace is enabled."""
 
     attributes: dict[str, str]
     device: Any = None
@@ -28,7 +28,7 @@ class Namespace:
 
 @dataclass(eq=False)
 class Subsystem:
-    """A subsystem. ``sizes``: what hosts know of its namespaces."""
+    """A subsystem. ``sizes``: the sizes of its namespaces, as last told to hosts."""
 
     nqn: str
     attributes: dict[str, str]
@@ -45,7 +45,9 @@ class Port:
 
 
 class FakeNvmet:
-    """``find``: the open device of a path. ``addresses``: of the machine."""
+    """The target. ``find``: returns the open device of a path. ``addresses``: the addresses of the
+    machine.
+    """
 
     def __init__(self, network: Network, find: FindDevice, addresses: set[str]) -> None:
         self._network = network
@@ -56,7 +58,7 @@ class FakeNvmet:
         self.ports: dict[str, Port] = {}
 
     def close(self) -> None:
-        """Lose everything, as when the machine restarts."""
+        """Lose all state, as when the machine restarts."""
         for number in list(self.ports):
             for nqn in list(self.ports[number].subsystems):
                 self.unlink(["ports", number, "subsystems", nqn])
@@ -207,9 +209,9 @@ class FakeNvmet:
             return False
 
     def connect(self, port: Port, nqn: str, host: str) -> Session:
-        """A host connects.
+        """Connect a host.
 
-        :raises OSError: it may not.
+        :raises OSError: it is not allowed to connect.
         """
         if nqn not in port.subsystems:
             raise fail(errno.EIO, f"no {nqn}")

@@ -16,7 +16,7 @@ Steps = Callable[[Machine, Machine], Coroutine[Any, Any, None]]
 
 
 def on_two_machines(folder: Path, steps: Steps) -> None:
-    """Run the steps on two machines that reach each other, with a volume ``v`` on the first."""
+    """Run the steps on two connected machines, with a volume ``v`` on the first one."""
 
     async def main() -> None:
         one = Machine(folder / "one")
@@ -52,7 +52,7 @@ async def ended(machine: Machine) -> SyncState:
 
 
 def chunks(machine: Machine) -> list[int]:
-    """The offsets that were copied since the log was cleared."""
+    """Return the offsets that were copied since the log was cleared."""
     return [int(words[2]) for words in machine.kernel.log if words[0] == "copy"]
 
 

@@ -1,5 +1,5 @@
-"""The agent dies before any one of the calls of an operation. The operation is repeated after its
-restart, or after a restart of the machine, and ends as if nothing had happened.
+"""The agent dies before each of the calls of an operation. After its restart, or after a restart of
+the machine, the operation is repeated. It ends as if nothing had happened.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ async def prepare(machine: Machine) -> None:
 
 
 async def state(machine: Machine) -> dict[str, Any]:
-    """What is there, once empty targets are removed."""
+    """Return all objects, after empty targets were removed."""
     found = machine.kernel.nvmet.subsystems.values()
     if any(not one.namespaces for one in found):
         await await_notice()

@@ -1,4 +1,4 @@
-"""What hosts read and write through the engine over the Linux kernel."""
+"""The data that hosts read and write through the engine over the Linux kernel."""
 
 from pathlib import Path
 

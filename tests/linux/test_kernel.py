@@ -53,7 +53,7 @@ def test_a_command_that_does_not_end_is_killed() -> None:
 
 
 def test_a_command_goes_on_when_its_caller_is_cancelled(tmp_path: Path) -> None:
-    """A command of LVM that is killed may leave a device suspended."""
+    """If a command of LVM is killed, a device may stay suspended."""
     pipe, file = tmp_path / "pipe", tmp_path / "file"
     os.mkfifo(pipe)
 
@@ -172,7 +172,7 @@ def test_a_copy_that_fails_says_why(tmp_path: Path) -> None:
 def test_a_chunk_that_reads_differently_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The drive lies: nothing of a write stays."""
+    """The drive loses writes without an error."""
     source = drive(tmp_path / "source", (0, b"x"), size=MIB)
     to = drive(tmp_path / "to", size=MIB)
     monkeypatch.setattr(os, "pwritev", lambda descriptor, buffers, offset: len(buffers[0]))

@@ -16,7 +16,7 @@ from tests.waiting import eventually
 def test_a_node_without_its_kernel_refuses_calls_and_says_why(
     tmp_path: Path, server_pair: KeyPair, transport: NodeTransport
 ) -> None:
-    """The device does not exist, so nothing is written, whatever the kernel of this machine is."""
+    """The device does not exist, so nothing is written, whatever kernel this machine has."""
     file = write_config(1, tmp_path, server_pair, ["/dev/no-such-drive"])
     node = read_config(file).identity
     client = NodeClient(transport, node.addresses, node.port)

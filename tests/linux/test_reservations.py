@@ -1,4 +1,4 @@
-"""The count of space: never too low, and exact while one family shares chunks."""
+"""The count of space is never too low, and it is exact while one family shares chunks."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +28,9 @@ def test_allocations_are_counted_to_the_byte_but_committed_in_chunks() -> None:
 
 
 def test_one_family_is_counted_exactly() -> None:
-    """A thick volume of 100 and its snapshot share 40 chunks; the volume wrote 10 since."""
+    """A thick volume of 100 chunks and its snapshot share 40 chunks. The volume has written 10
+    since then.
+    """
     family = {"v": "f", "s": "f"}
     space = count_space(use({"v": 50, "s": 40}, 50, family), _bytes({"v": 100, "s": 0}))
     assert space.outgrown == 0
@@ -37,7 +39,7 @@ def test_one_family_is_counted_exactly() -> None:
 
 
 def test_chunks_that_nobody_maps_are_not_free() -> None:
-    """A volume is being removed."""
+    """They belong to a volume that is being removed."""
     assert count_space(use({}, 9), {}).outgrown == 9 * CHUNK
 
 
@@ -49,7 +51,7 @@ families = st.lists(
 
 @given(families)
 def test_the_count_is_never_too_low(drawn: list[tuple[list[set[int]], int]]) -> None:
-    """``drawn``: for each family the chunks of its members, and what it allocates."""
+    """``drawn``: for each family the chunks of its members, and its allocation."""
     mapped: dict[str, int] = {}
     family: dict[str, str] = {}
     promises: dict[str, int] = {}

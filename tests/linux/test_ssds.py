@@ -1,4 +1,4 @@
-"""SSDs of the engine over the Linux kernel: taken into use, full, broken, gone."""
+"""SSDs of the engine over the Linux kernel: taken into use, full, broken, or missing."""
 
 import asyncio
 from collections.abc import Callable
@@ -152,7 +152,7 @@ def test_a_drive_that_was_pulled_while_the_agent_was_down_needs_a_restart(tmp_pa
     on_machine(tmp_path, steps)
 
 
-def test_what_a_killed_command_left_suspended_goes_on(tmp_path: Path) -> None:
+def test_devices_that_a_killed_command_suspended_are_resumed(tmp_path: Path) -> None:
     async def steps(machine: Machine) -> None:
         await machine.agent.volumes.ensure("v", SPEC)
         for device in machine.kernel.mapper.devices.values():
@@ -163,7 +163,7 @@ def test_what_a_killed_command_left_suspended_goes_on(tmp_path: Path) -> None:
     on_machine(tmp_path, steps)
 
 
-def test_a_pool_that_is_away_for_one_look_does_not_restart_the_node(tmp_path: Path) -> None:
+def test_a_pool_missing_in_a_single_check_does_not_restart_the_node(tmp_path: Path) -> None:
     async def steps(machine: Machine) -> None:
         group = machine.drives[0].group
         assert group
@@ -271,9 +271,9 @@ def test_a_full_pool_fails_writes_and_promises_nothing(tmp_path: Path) -> None:
     on_machine(tmp_path, steps)
 
 
-def test_nothing_is_promised_twice(tmp_path: Path) -> None:
-    """Space that a thin volume outgrew is not free; space that a thick one has is not counted
-    again when it is written or shared.
+def test_space_is_never_promised_twice(tmp_path: Path) -> None:
+    """Space that a thin volume uses beyond its allocation is not free. Space of a thick volume is
+    not counted again when it is written or shared.
     """
 
     async def steps(machine: Machine) -> None:

@@ -1,4 +1,6 @@
-"""The configuration files of docs/how-to/add-a-linux-node.md are valid, and mean what it says."""
+"""The configuration files in docs/how-to/add-a-linux-node.md are valid and have the described
+meaning.
+"""
 
 import re
 from collections.abc import Callable
@@ -21,7 +23,7 @@ Write = Callable[[str], Path]
 
 @pytest.fixture
 def write(tmp_path: Path, ca: TestCa, server_pair: KeyPair) -> Write:
-    """Writes a file of the page, with certificates that exist here."""
+    """Write a file of the page, with paths of existing certificates."""
 
     def written(text: str) -> Path:
         for name, path in (

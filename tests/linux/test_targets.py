@@ -144,7 +144,7 @@ def test_names_that_are_no_file_names_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_volume_in_use_is_not_removed_behind_the_records(tmp_path: Path) -> None:
-    """The kernel refuses it, whatever the agent knows."""
+    """The kernel refuses the removal, whatever the agent knows."""
 
     async def steps(machine: Machine) -> None:
         await export(machine)

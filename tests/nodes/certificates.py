@@ -25,12 +25,12 @@ class KeyPair:
 
 
 class TestCa:
-    """Writes its own certificate to ``file`` and issues others."""
+    """A CA. It writes its own certificate to ``file`` and issues others."""
 
     __test__ = False
 
     def __init__(self, directory: Path, *, signed_by: Authority | None = None) -> None:
-        """``signed_by``: a CA that signs this one; without it, this one is self-signed."""
+        """``signed_by``: a CA that signs this one. Without it, this one is self-signed."""
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._key = signed_by.key if signed_by else ec.generate_private_key(ec.SECP256R1())
@@ -52,8 +52,8 @@ class TestCa:
         purposes: Collection[x509.ObjectIdentifier] | None = None,
         node_ids: Collection[str] = (),
     ) -> KeyPair:
-        """A certificate for all loopback addresses of the tests. ``purposes``: replaces the key
-        usages that its roles need.
+        """Issue a certificate for all loopback addresses of the tests. ``purposes`` replaces the
+        key usages that its roles need.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])

@@ -41,8 +41,8 @@ def running_fleet(server_pair: KeyPair) -> Iterator[SimulatedFleet]:
 def fleet(
     running_fleet: SimulatedFleet, request: pytest.FixtureRequest
 ) -> Iterator[SimulatedFleet]:
-    """Three new nodes. A test fails if a caller breaks the rule of generations, unless it is marked
-    so.
+    """Three new nodes. A test fails if a caller breaks the rules for generations, unless the test
+    has a mark that allows it.
     """
     running_fleet.reset()
     yield running_fleet

@@ -32,7 +32,7 @@ OF_VOLUME, OF_SNAPSHOT = SourceKind.CLONE_OF_VOLUME, SourceKind.CLONE_OF_SNAPSHO
 
 
 class LossContract:
-    """``vanish`` removes a volume or snapshot from the data plane behind the agent's back."""
+    """``vanish`` removes a volume or snapshot from the data plane without the agent."""
 
     @pytest.fixture
     def vanish(self) -> Vanish:

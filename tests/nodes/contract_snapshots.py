@@ -238,7 +238,7 @@ class SourceContract:
     def test_an_unknown_source_is_refused(
         self, client: NodeClient, plain: str, taken: str, ssds: list[str]
     ) -> None:
-        """Also if another object has its name by now."""
+        """This is so even if another object has its name now."""
         for kind, of, generation in (
             (OF_VOLUME, "none", 7),
             (OF_VOLUME, plain, 8),

@@ -201,7 +201,9 @@ class SyncContract:
     def test_a_copy_is_restarted_through_another_target_after_a_restart(
         self, client: NodeClient, peer: NodeClient, source: str, copy: SyncSpec, restart: Restart
     ) -> None:
-        """As the provisioner does: removing the first target ends the copy that was left behind."""
+        """The provisioner does the same: it removes the first target, which ends the copy that was
+        left.
+        """
         client.ensure_sync(source, copy)
         restart()
         peer.remove_namespace(COPY_TARGET, "filled", 1)

@@ -250,7 +250,7 @@ class GenerationContract:
     def test_a_volume_keeps_its_generation(
         self, client: NodeClient, ssds: list[str], uuid: str
     ) -> None:
-        """A new volume with the name cannot take over the data of the former one."""
+        """So a new volume of the same name cannot take over the data of the former one."""
         spec = volume(piece(ssds[0]), generation=5)
         client.ensure_volume(uuid, spec)
         newer = spec.model_copy(update={"generation": 6})
@@ -262,8 +262,8 @@ class GenerationContract:
     def test_generations_from_before_the_node_joined_are_refused(
         self, client: NodeClient, ssds: list[str], uuid: str, restart: Restart
     ) -> None:
-        """The volume may have been removed since, which a node that lost its records
-        does not know.
+        """The volume may have been removed since. A node that lost its records does not know
+        this.
         """
         pool = PoolIdentity(uuid="0b5a1a2e-1111-4222-8333-444455556666", name="p")
         owner = Owner(pool=pool.uuid, tenant="0", volume=uuid, alias="v")

@@ -1,4 +1,4 @@
-"""Servers that misbehave as no agent would, and one that receives probes."""
+"""Servers that misbehave in ways that no agent does, and a server that receives probes."""
 
 import json
 import socket
@@ -23,7 +23,9 @@ def server_context(pair: KeyPair) -> ssl.SSLContext:
 
 @contextmanager
 def talking(pair: KeyPair, talk: Talk, address: str = "127.0.0.1") -> Iterator[int]:
-    """The port of a TLS server that calls ``talk`` with each connection and then closes it."""
+    """Return the port of a TLS server that calls ``talk`` with each connection and then closes
+    it.
+    """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.create_server((address, 0), family=family) as listening:
         listening.settimeout(5)
@@ -54,8 +56,8 @@ def answering(*pieces: bytes) -> Talk:
 
 
 class ProbeReceiver:
-    """A provisioner's ``POST /probe``. It queues each probe with its bearer, and answers as
-    configured.
+    """Receives ``POST /probe`` like a provisioner. It queues each probe with its bearer token, and
+    answers as configured.
     """
 
     def __init__(self, pair: KeyPair) -> None:
@@ -95,8 +97,8 @@ class ProbeReceiver:
         self._thread.join()
 
     def next(self, seconds: float = 5) -> dict[str, Any]:
-        """The next probe.
+        """Return the next probe.
 
-        :raises queue.Empty: none came in time.
+        :raises queue.Empty: none arrived in time.
         """
         return self.probes.get(timeout=seconds)[1]

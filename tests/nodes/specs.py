@@ -1,4 +1,4 @@
-"""Wire values and checks for tests."""
+"""Values of wire types, and checks, for tests."""
 
 from collections.abc import Callable
 from typing import Any
@@ -108,7 +108,7 @@ def sync(portals: tuple[Portal, ...], **more: Any) -> SyncSpec:
 
 
 def ended(client: NodeClient, uuid: str, state: SyncState, *parts: str) -> Sync:
-    """The copy after it ended, in this state and with a message that contains the parts."""
+    """Wait until the copy has ended in this state, with a message that contains the parts."""
 
     def found() -> Sync:
         copy = client.read_sync(uuid)
@@ -137,7 +137,7 @@ def refused(code: RefusalCode, call: Callable[[], object], *parts: str) -> None:
 
 
 def await_ssds(client: NodeClient, ssds: tuple[Ssd, ...]) -> None:
-    """Wait until the SSDs are as before; free space may first have to be cleared.
+    """Wait until the SSDs are as before, because free space may first have to be cleared.
 
     :raises AssertionError: they are not within CLEARED_SECONDS.
     """

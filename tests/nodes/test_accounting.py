@@ -1,4 +1,4 @@
-"""Space on SSDs, to the byte, compared with a model that uses neither HTTP nor SQL."""
+"""The space on SSDs, to the byte, compared with a model that uses neither HTTP nor SQL."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -42,8 +42,8 @@ layouts = st.dictionaries(st.sampled_from(list(CAPACITIES)), blocks, min_size=1)
 
 
 class Accounting(RuleBasedStateMachine):
-    """Volumes, snapshots and clones are created, expanded and removed; the machine restarts; the
-    accounts are always right.
+    """Volumes, snapshots and clones are created, expanded and removed, and the machine restarts.
+    The counted space is always right.
     """
 
     def __init__(self) -> None:
@@ -146,7 +146,7 @@ class Accounting(RuleBasedStateMachine):
 
     @rule(name=names)
     def remove(self, name: str) -> None:
-        """Remove an object with its own generation, because a refused removal does not end its
+        """Remove an object with its own generation, because a refused removal must not end its
         life.
         """
         self.generation += 1
@@ -202,7 +202,7 @@ class Accounting(RuleBasedStateMachine):
 
 
 def _reserving(piece: Piece, share: int, more: int) -> Piece:
-    """``share`` percent of a piece that is ``more`` blocks larger."""
+    """Return ``share`` percent of a piece that is ``more`` blocks larger."""
     capacity = piece.capacity + more * BLOCK
     return Piece(ssd_id=piece.ssd_id, capacity=capacity, allocated=capacity * share // 100)
 

@@ -15,7 +15,7 @@ from tests.nodes.specs import HOST, TARGET, namespace, piece, volume
 
 
 class Raw:
-    """Sends any request with the right token."""
+    """Sends any request with the correct token."""
 
     def __init__(self, node: SimulatedNode, ca: TestCa) -> None:
         context = ssl.create_default_context(cafile=ca.file)

@@ -1,4 +1,4 @@
-"""Which certificates of the pool's CA the agent and the provisioner accept from each other."""
+"""The certificates of the pool's CA that agent and provisioner accept from each other."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -23,7 +23,9 @@ FIRST_NODE = "02:00:00:00:00:01"
 
 @pytest.fixture(scope="module")
 def call_as(ca: TestCa, server_pair: KeyPair) -> Iterator[Callable[[KeyPair], str]]:
-    """Call a node that demands certificates with this one; return the node's name."""
+    """Call a node that demands certificates, with this certificate. Returns the name of the
+    node.
+    """
     with SimulatedFleet(
         1,
         certificate=server_pair.certificate,
@@ -43,7 +45,7 @@ def call_as(ca: TestCa, server_pair: KeyPair) -> Iterator[Callable[[KeyPair], st
 
 @contextmanager
 def serving(pair: KeyPair) -> Iterator[tuple[int, list[bytes]]]:
-    """The port of a server with this certificate, and all that it receives."""
+    """Return the port of a server with this certificate, and everything that it receives."""
     heard: list[bytes] = []
 
     def talk(connection: object) -> None:

@@ -153,8 +153,8 @@ def test_a_node_accepts_only_client_certificates_of_its_ca(
 
 
 def test_a_ca_is_replaced_without_an_outage(ca: TestCa, tmp_path: Path) -> None:
-    """The steps of docs/how-to/tls.md: all trust both CAs, then get new certificates one by one,
-    then trust only the new CA. The order within a step does not matter.
+    """These are the steps of docs/how-to/tls.md: all trust both CAs, then they get new certificates
+    one by one, then they trust only the new CA. The order within a step does not matter.
     """
     new = TestCa(tmp_path / "new")
     both = tmp_path / "both.pem"
@@ -306,7 +306,7 @@ def test_a_connection_closed_by_the_node_is_not_reused(
 def test_an_answer_above_the_limit_is_not_read_further(
     read: str, most: int, server_pair: KeyPair, transport: NodeTransport
 ) -> None:
-    """So a hostile node cannot fill the memory of a worker."""
+    """So a malicious node cannot fill the memory of a worker."""
     sent = [0]
 
     def talk(connection: ssl.SSLSocket) -> None:
@@ -337,7 +337,7 @@ def test_an_answer_above_the_limit_is_not_read_further(
 def test_implausible_numbers_make_an_answer_invalid(
     client: NodeClient, changes: dict[str, object]
 ) -> None:
-    """Otherwise one lying node could make sums over the pool that no client can represent."""
+    """Otherwise one node with wrong numbers could make sums over the pool too large for clients."""
     honest = client.read_node().model_dump(mode="json")
     Node.model_validate(honest)
     with pytest.raises(ValidationError):

@@ -14,7 +14,7 @@ THREADS = 16
 
 
 def at_once(calls: list[Callable[[], object]]) -> list[object]:
-    """What each call returned or how it was refused; all start together."""
+    """Start all calls together, and return the result or refusal of each."""
     barrier = Barrier(len(calls))
 
     def run(call: Callable[[], object]) -> object:

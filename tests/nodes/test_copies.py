@@ -35,7 +35,7 @@ def filled(fleet: SimulatedFleet) -> SimulatedNode:
 
 @pytest.fixture
 def copy(client: NodeClient, peer: NodeClient, node: SimulatedNode, ssds: list[str]) -> SyncSpec:
-    """A copy of the volume ``read``, which holds "data". Copies stand still."""
+    """A copy of the volume ``read``, whose content is "data". Copies stand still."""
     client.ensure_volume("read", volume(piece(ssds[0])))
     node.write("read", "data")
     node.set_copy_rate(0)
@@ -222,7 +222,7 @@ def test_a_derived_volume_holds_the_content_of_its_source(
 def test_a_different_copy_of_one_generation_is_a_violation(
     client: NodeClient, fleet: SimulatedFleet
 ) -> None:
-    """Other portals are allowed."""
+    """Only the portals may differ."""
     spec = open_copy(client)
     for wrong in ({}, {"portals": spec.portals * 2}, {"nsid": 2}):
         other = spec.model_copy(update=wrong)

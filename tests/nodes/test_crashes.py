@@ -1,4 +1,6 @@
-"""A node that dies between any two statements of a write: the repeated write converges."""
+"""A node dies between any two statements of a write. The repeated write reaches the wanted
+state.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -45,11 +47,11 @@ CLONE = derived(piece("s", 2 * GIB, 4096), kind=SourceKind.CLONE_OF_VOLUME, of="
 
 
 class Died(BaseException):
-    """The machine died. Nothing may catch this."""
+    """The machine died. No code may catch this."""
 
 
 class MortalDatabase(Database):
-    """Dies at statement number ``dies_at``."""
+    """A database that dies at statement number ``dies_at``."""
 
     dies_at = 0
 
@@ -61,7 +63,7 @@ class MortalDatabase(Database):
 
 
 class Machine:
-    """A node whose process can die and come back with the same disk."""
+    """A node whose process can die and start again with the same disk."""
 
     def __init__(self) -> None:
         self.database = MortalDatabase()
@@ -75,7 +77,7 @@ class Machine:
         return agent
 
     async def state(self) -> tuple[Any, ...]:
-        """Everything visible, from the agent and from the engine."""
+        """Return everything visible in the agent and in the engine."""
         agent = await self.boot()
         facts = await self.engine.facts()
         return (
@@ -240,7 +242,7 @@ async def interrupted_removal(before: list[Step], step: Step, later: Step) -> No
 
 
 class BrokenEngine(SimulatedEngine):
-    """Fails in removals while ``is_broken``."""
+    """An engine whose removals fail while ``is_broken``."""
 
     is_broken = True
 

@@ -153,7 +153,7 @@ def test_faults_can_be_set_over_http(admin: Admin, client: NodeClient, node: Sim
     assert admin("GET", "/sim/faults", token="no")[0] == 401
 
 
-def test_restart_hosts_and_violations_are_available_over_http(
+def test_restart_hosts_and_violations_can_be_used_over_http(
     admin: Admin, client: NodeClient, ssds: list[str]
 ) -> None:
     boot_id = client.read_node().boot_id
@@ -167,7 +167,7 @@ def test_restart_hosts_and_violations_are_available_over_http(
     assert admin("GET", "/sim/violations") == (200, {"violations": []})
 
 
-def test_copies_and_marks_are_available_over_http(
+def test_copies_and_marks_can_be_used_over_http(
     admin: Admin, client: NodeClient, ssds: list[str]
 ) -> None:
     assert admin("PUT", "/sim/copies", {"bytesPerSecond": 5}) == (200, None)

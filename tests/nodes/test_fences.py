@@ -1,4 +1,4 @@
-"""How long removed names are remembered."""
+"""The time for which removed names are remembered."""
 
 import time
 

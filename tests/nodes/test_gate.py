@@ -1,4 +1,6 @@
-"""A hanging node blocks few threads, and calls that never reached a node are not its fault."""
+"""A hanging node blocks only a few threads, and calls that were never sent to a node are not its
+fault.
+"""
 
 import contextlib
 import socket
@@ -17,7 +19,7 @@ from inventory.nodes.parallel_calls import PARALLEL_CALLS, PARALLEL_CALLS_PER_NO
 
 @pytest.fixture
 def hanging() -> Iterator[int]:
-    """The port of a server that accepts connections and never answers."""
+    """Return the port of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=256) as server:
         yield server.getsockname()[1]
 
@@ -86,7 +88,9 @@ def test_a_node_that_refuses_connections_is_not_silent() -> None:
 def test_a_hanging_node_leaves_threads_for_calls_to_others(
     hanging: int, transport: NodeTransport, node: SimulatedNode
 ) -> None:
-    """There are twice as many calls to it as threads, and then one to another node."""
+    """The test makes twice as many calls to it as there are threads, and then one call to another
+    node.
+    """
     dead = NodeClient(transport, ["127.0.0.1"], hanging)
     alive = NodeClient(transport, [node.address], node.port)
     number = 2 * PARALLEL_CALLS

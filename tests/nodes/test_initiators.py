@@ -20,14 +20,14 @@ OTHER = TargetState(TARGET, HOST, {2: "b"}, controllers=TWO)
 
 
 def await_true(condition: Callable[[], bool]) -> float:
-    """Wait for the condition; return the seconds."""
+    """Wait for the condition. Returns the seconds."""
     began = time.monotonic()
     eventually(condition, seconds=WAIT_SECONDS, what="the condition", pause=0.01)
     return time.monotonic() - began
 
 
 def names(node: SimulatedNode) -> tuple[str, ...]:
-    """The subsystems that the engine has, including those about to be removed."""
+    """Return the subsystems of the engine, including those that will be removed soon."""
     return node.run(node.engine.target_names())
 
 

@@ -1,4 +1,4 @@
-"""The engine over the Linux kernel keeps the engines' contract, on a fake machine."""
+"""The engine over the Linux kernel fulfils the engines' contract, on a fake machine."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.nodes.contract_losses import Vanish
 
 
 class TestOnAFakeMachine(EngineContract):
-    """``restart``: the machine restarts, and the agent with it."""
+    """``restart`` restarts the machine, and the agent with it."""
 
     enforces_limits = False
 

@@ -78,7 +78,7 @@ def test_a_probe_reports_the_state_of_the_node(
     }
 
 
-def test_a_probe_says_what_time_it_is_on_the_node(
+def test_a_probe_has_the_time_of_the_node(
     client: NodeClient, node: SimulatedNode, receiver: ProbeReceiver, settings: ProvisionerSettings
 ) -> None:
     node.faults.put(Faults(clock_ahead_seconds=3600))

@@ -22,7 +22,7 @@ WAIT_SECONDS = 60.0
 
 
 class Nodes:
-    """``manage.py simulate_nodes`` with its own files."""
+    """``manage.py simulate_nodes`` with separate files."""
 
     def __init__(self, ca: TestCa, pair: KeyPair, folder: Path) -> None:
         self._ca = ca
@@ -41,7 +41,7 @@ class Nodes:
         shutil.copy(pair.key, self.pair.key)
 
     def shown(self) -> bytes:
-        """The certificate that a new connection sees."""
+        """Return the certificate that a new connection gets."""
         context = ssl.create_default_context(cafile=str(self._ca.file))
         with (
             socket.create_connection(("127.0.0.1", self.port), timeout=30) as plain,
@@ -84,7 +84,7 @@ def test_new_connections_see_the_renewed_certificate(
 
 
 def test_an_unusable_certificate_is_not_loaded(ca: TestCa, first: KeyPair, nodes: Nodes) -> None:
-    """A certificate without its key, as when half of the files are written."""
+    """The certificate has no key yet, as when only half of the files are written."""
     shutil.copy(ca.issue("half", CertificateRole.NODE).certificate, nodes.pair.certificate)
     nodes.reload_until(lambda: "was not renewed" in nodes.log.read_text())
     assert nodes.shown() == der(first)

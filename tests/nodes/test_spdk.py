@@ -1,9 +1,9 @@
-"""The SPDK engine keeps the engines' contract: on the fake target, and on real targets if they are
-configured.
+"""The SPDK engine fulfils the engines' contract, on the fake target and, if they are configured, on
+real targets.
 
 ``SPDK_SOCKET``: the socket of a running target that is used only for these tests; everything in it
-is removed. ``SPDK_SOCKET_2``: the socket of another target that the first can reach over TCP; with
-it, copies between nodes are tested, too.
+is removed. ``SPDK_SOCKET_2``: the socket of another target that the first one can reach over TCP.
+With it, copies between nodes are tested, too.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def vanish_from(socket: Path, uuid: str) -> None:
 
 
 class TestOnTheFakeTarget(EngineContract):
-    """``restart``: both agent and SPDK target die."""
+    """``restart`` kills both the agent and the SPDK target."""
 
     @pytest.fixture
     def node(self, make_node: MakeNode, targets: list[RunningTarget]) -> SpdkNode:
@@ -66,7 +66,7 @@ class TestOnTheFakeTarget(EngineContract):
 
 
 class OnARealTarget:
-    """``restart``: restarts the agent only; whoever runs the SPDK target restarts that."""
+    """``restart`` restarts only the agent. The SPDK target must be restarted by its operator."""
 
     @pytest.fixture
     def node(self, make_node: MakeNode) -> SpdkNode:

@@ -9,7 +9,7 @@ import jwt
 
 
 def forge(how: str, claims: dict[str, Any], public: str, stranger: Any) -> str:
-    """A token that the server of the key ``public`` did not sign."""
+    """Return a token that the server with the key ``public`` did not sign."""
     if how == "HS256":
         header = _segment({"alg": "HS256", "typ": "JWT", "kid": "k1"})
         signed = f"{header}.{_segment(claims)}"

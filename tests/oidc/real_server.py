@@ -1,4 +1,4 @@
-"""The certified ``oidc-provider`` of npm, as a process; needs Node.js 18 or newer."""
+"""Runs the certified ``oidc-provider`` of npm in a process. It needs Node.js 18 or newer."""
 
 import hashlib
 import os
@@ -20,13 +20,16 @@ START_SECONDS = 30
 
 
 class NoOidcServer(Exception):
-    """It is not to be had here; the text is one line that says what is missing."""
+    """The server is not available on this machine. The text is one line that names what is
+    missing.
+    """
 
 
 def installed() -> Path:
-    """A folder with the server and what it needs, as the lock file pins it; made at first use.
+    """Return a folder with the server and its dependencies, as the lock file pins them. It is
+    created at the first use.
 
-    Without Node.js, npm or its registry the test is skipped.
+    Without Node.js, npm or its registry, the test is skipped.
     """
     tool("node")
     tool("npm")
@@ -56,7 +59,7 @@ def _install(folder: Path) -> None:
 
 
 class RealServer:
-    """One that runs; its clients are in ``server.mjs``."""
+    """A running server. Its clients are in ``server.mjs``."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -75,7 +78,7 @@ class RealServer:
         self._http = urllib3.PoolManager(retries=False)
 
     def body(self, **changes: Any) -> dict[str, Any]:
-        """What POST /auth_server is given."""
+        """Return the body of POST /auth_server."""
         return {
             "authorizationServerTokenURL": f"{self.url}/token",
             "authorizationServerJwkSetURL": f"{self.url}/jwks",
@@ -101,7 +104,7 @@ class RealServer:
         return str(answer.json()["access_token"])
 
     def rotate(self, *, drop: bool = False) -> None:
-        """A new key signs from now on; ``drop``: the former ones are published no more."""
+        """Sign with a new key from now on. ``drop``: the former keys are no longer published."""
         self._http.request("POST", f"{self.url}/test/rotate?drop={int(drop)}")
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""An authorization server of the tests' own, that does wrong whatever it is told to."""
+"""An authorization server of the tests that misbehaves as it is told to."""
 
 import json
 import ssl
@@ -22,7 +22,7 @@ SECRETS = {PROVISIONER: "s3cret & of prov=", NODES: "s3cret of nödes"}
 
 
 class Reply(NamedTuple):
-    """What is answered in place of the right thing, after ``seconds``."""
+    """A reply that is sent, after ``seconds``, instead of the correct one."""
 
     status: int = 200
     body: bytes = b"{}"
@@ -36,12 +36,12 @@ def new_key() -> RSAPrivateKey:
 
 @cache
 def key(number: int) -> RSAPrivateKey:
-    """Different for each number; making one takes a while."""
+    """Return a key for the number. Creating a key takes some time, so it is cached."""
     return new_key()
 
 
 def pem(key: RSAPrivateKey) -> str:
-    """The public half."""
+    """Return the public key."""
     return (
         key.public_key()
         .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -55,10 +55,10 @@ def jwk(key: Any, kid: str | None, algorithm: str = "RS256", **fields: Any) -> d
 
 
 class TokenServer:
-    """Runs until ``close``; https with a certificate.
+    """A server that runs until ``close``. With a certificate, it uses https.
 
-    ``broken``: replies by path, or by client at ``/token``. ``claims``: changes of a client's
-    claims, or of the header with ``header``. ``asked``: the forms that came.
+    ``broken``: replies by path, or by client at ``/token``. ``claims``: changes of the claims of a
+    client, or of the header with ``header``. ``asked``: the forms that were received.
     """
 
     def __init__(self, certificate: tuple[Path, Path] | None = None) -> None:
@@ -88,7 +88,7 @@ class TokenServer:
         self._thread.join()
 
     def body(self, **changes: Any) -> dict[str, Any]:
-        """What POST /auth_server is given; a value of None is left out."""
+        """Return the body of POST /auth_server. Values of None are omitted."""
         body = {
             "authorizationServerTokenURL": f"{self.url}/token",
             "authorizationServerJwkSetURL": f"{self.url}/jwks",
@@ -104,7 +104,7 @@ class TokenServer:
         return {name: value for name, value in body.items() if value is not None}
 
     def token(self, client: str = PROVISIONER, **changes: Any) -> str:
-        """A token as Keycloak makes it; a claim of None is left out."""
+        """Return a token in the form that Keycloak uses. Claims of None are omitted."""
         now = int(time.time())
         access = {
             PROVISIONER: {"prov-resource": {"roles": ["ADMIN"]}},

@@ -1,4 +1,4 @@
-"""Compiled statements do what Django's own do."""
+"""Compiled statements have the same results as Django's own."""
 
 import datetime as dt
 

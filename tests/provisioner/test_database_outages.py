@@ -1,4 +1,4 @@
-"""What a process does while its database is away, and when it is back."""
+"""The behaviour of a process while its database is unavailable, and when it is back."""
 
 import datetime as dt
 import threading
@@ -38,7 +38,7 @@ def caused(error, cause):
 
 
 class TestSession:
-    """A DBA's defaults of server, database or role do not reach our sessions."""
+    """Default settings of the server, the database or the role have no effect on our sessions."""
 
     @pytest.fixture
     def _odd_defaults(self, connection):
@@ -70,13 +70,13 @@ class TestSession:
             ("jit", "off"),
         ],
     )
-    def test_settings_are_pinned(self, connection, setting, value):
+    def test_session_settings_override_defaults_of_the_server(self, connection, setting, value):
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(f"SHOW {setting}")
             assert cursor.fetchone() == (value,)
 
     @pytest.mark.usefixtures("_odd_defaults")
-    def test_times_are_read(self, connection):
+    def test_times_are_read_whatever_the_default_date_style(self, connection):
         with connection.cursor() as cursor:
             cursor.execute("SELECT timestamptz '2026-12-31 23:59:59+00'")
             assert cursor.fetchone()[0].day == 31
@@ -100,7 +100,7 @@ class TestSession:
 
 
 class TestAvailability:
-    def test_others_fail_at_once_while_one_tries(self):
+    def test_other_threads_fail_at_once_while_one_tries_to_connect(self):
         server = Availability(but=AllBusy)
         with pytest.raises(psycopg.OperationalError, match="refused"), server.attempt():
             raise psycopg.OperationalError("refused")
@@ -124,14 +124,14 @@ class TestAvailability:
         with server.attempt():
             pass
 
-    def test_a_busy_process_says_nothing_of_the_server(self):
+    def test_a_full_connection_pool_does_not_count_as_an_outage(self):
         server = Availability(but=AllBusy)
         with pytest.raises(AllBusy), server.attempt():
             raise AllBusy("all are in use")
         with server.attempt():
             pass
 
-    def test_the_kind_of_the_failure_is_kept(self):
+    def test_the_error_of_the_failed_attempt_is_raised_again(self):
         server = Availability(but=AllBusy)
         for _ in range(2):
             with pytest.raises(errors.ReadOnlySqlTransaction), server.attempt():
@@ -151,7 +151,7 @@ class TestSentences:
             (AllBusy(), "all database connections of this process are in use"),
         ],
     )
-    def test_each_reason_has_its_own(self, cause, text):
+    def test_each_cause_of_an_outage_has_its_sentence(self, cause, text):
         sentence = unavailable(caused(OperationalError(), cause))
         assert sentence is not None
         assert text in sentence
@@ -171,21 +171,21 @@ class TestSentences:
 
 
 class TestConnectionsWhileWaiting:
-    def test_who_waits_for_a_node_holds_no_connection(self, connection):
+    def test_a_thread_that_waits_for_a_node_holds_no_connection(self, connection):
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
         held = []
         call_all({1: lambda: held.append(connection.connection)}, timeout_seconds=5)
         assert held == [None]
 
-    def test_inside_a_transaction_it_stays(self, connection):
+    def test_a_connection_is_kept_inside_a_transaction(self, connection):
         with transaction.atomic():
             release_connection()
             assert connection.connection is not None
 
 
 def test_connections_that_broke_with_the_server_are_replaced(connection):
-    """As after a restart of the server: each one that the pool keeps is dead."""
+    """This is the case after a restart of the server: all connections in the pool are broken."""
     pool = connection.pool
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")

@@ -1,4 +1,4 @@
-"""Asking for jobs, over the broker of the environment."""
+"""Requests for jobs, sent over the broker of the environment."""
 
 import queue
 import subprocess
@@ -22,7 +22,7 @@ def empty_queue():
 
 
 def waiting():
-    """Takes the messages off the queue: job and arguments of each."""
+    """Take the messages from the queue: the job and arguments of each."""
     found = []
     with (
         app.connection_for_read() as connection,
@@ -36,23 +36,33 @@ def waiting():
     return found
 
 
-def test_sent_on_commit():
+def test_a_job_is_sent_on_commit():
     with transaction.atomic():
         enqueue_on_commit("inventory.jobs.refresh_backend", "b1")
         assert waiting() == []
     assert waiting() == [("inventory.jobs.refresh_backend", ["b1"])]
 
 
-def test_sent_at_once_without_a_transaction():
+def test_a_job_is_sent_at_once_without_a_transaction():
     enqueue_on_commit("inventory.jobs.refresh_backend", "b1")
     assert waiting() == [("inventory.jobs.refresh_backend", ["b1"])]
 
 
-def test_not_sent_on_rollback():
+def test_a_job_is_not_sent_after_a_rollback():
     with transaction.atomic():
         enqueue_on_commit("inventory.jobs.refresh_backend", "b1")
         transaction.set_rollback(True)
     assert waiting() == []
+
+
+@pytest.mark.parametrize("answer", ["ack", "reject", "requeue"])
+def test_a_message_of_a_lost_connection_can_be_answered(answer):
+    """Redis restarts while a worker runs the job. An error here would end the worker."""
+    enqueue_on_commit("inventory.jobs.refresh_backend", "b1")
+    connection = app.connection_for_read()
+    message = connection.SimpleQueue("celery").get_nowait()
+    connection.close()
+    getattr(message, answer)()
 
 
 DEAD_BROKER = """
@@ -66,7 +76,7 @@ print(time.monotonic() - started)
 """
 
 
-def test_dead_broker_fails_nothing_and_costs_little(monkeypatch):
+def test_a_dead_broker_fails_no_request_and_delays_it_little(monkeypatch):
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     monkeypatch.setenv("DATABASE_URL", "sqlite:///:memory:")
     monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "provisioner.settings")

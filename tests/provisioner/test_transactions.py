@@ -13,7 +13,7 @@ from provisioner.access.secrets import encrypt
 from tasks import runner
 from tasks.models import Task, TaskType
 from tasks.services import task_create
-from tests.api.snapshot_steps import assigned, cloned, snapped
+from tests.api.snapshot_steps import cloned, created_snapshot_volume, snapped
 from tests.api.volume_steps import HOST, created, probe_host, published
 from tests.conftest import Api
 from tests.sagas.checks import work_off_all
@@ -38,7 +38,7 @@ OPEN_TRANSACTIONS = """
 
 @pytest.fixture
 def calls(fleet: SimulatedFleet) -> Iterator[list[tuple[str, int]]]:
-    """Each node call, with the number of transactions that were open while it was made."""
+    """Collect each node call, with the number of transactions that were open during the call."""
     seen: list[tuple[str, int]] = []
     with psycopg.connect(**connection.get_connection_params() | {"autocommit": True}) as spy:
 
@@ -51,7 +51,7 @@ def calls(fleet: SimulatedFleet) -> Iterator[list[tuple[str, int]]]:
         yield seen
 
 
-def test_a_call_inside_a_transaction_would_be_seen(
+def test_a_node_call_inside_a_transaction_would_be_found(
     pool: Callable[[int], list[str]], calls: list[tuple[str, int]]
 ) -> None:
     [node] = pool(1)
@@ -77,7 +77,7 @@ def test_no_use_case_calls_a_node_inside_a_transaction(
     api.delete(f"/volumes/{uuid}")
     single = created(api, "single")
     taken = snapped(api, single, "s")
-    shown, copied = assigned(api, taken, "sv"), cloned(api, single, "c")
+    shown, copied = created_snapshot_volume(api, taken, "sv"), cloned(api, single, "c")
     for path in (f"volumes/{shown}", f"snapshots/{taken}", f"volumes/{copied}"):
         api.delete(f"/{path}")
     _replica_and_host(api)
@@ -109,8 +109,8 @@ def test_no_use_case_calls_a_node_inside_a_transaction(
 
 
 def _copied(api: Api) -> None:
-    """A replica is copied, and another one begun when the volume is published; an only one moves
-    for the second time when it is deleted.
+    """Copy a replica, and start another copy when the volume is published. Move the only replica of
+    a volume, and move it again when the volume is deleted.
     """
     wide = created(api, "copied", storageClass={"numReplicas": 2})
     for place in api.get(f"/volumes/{wide}").body[0]["location"]:
@@ -136,7 +136,7 @@ def _abortion(task: Task) -> dict[str, str]:
 
 
 def _replica_and_host(api: Api) -> None:
-    """A replica is added, marked and confirmed; then the host that uses the volume is removed."""
+    """Add, mark and confirm a replica. Then remove the host that uses the volume."""
     wide = created(api, "wide", storageClass={"numReplicas": 2})
     published(api, wide)
     assert api.post(f"/replica/{wide}", {}).status == "Success"

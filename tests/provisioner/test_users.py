@@ -23,21 +23,21 @@ def create(monkeypatch):
     return create
 
 
-def test_a_user_with_roles(create):
+def test_user_create_creates_a_user_with_roles(create):
     create("op", "--role", "STORAGE", "--role", "MONITOR")
     caller = Caller("op", frozenset({Role.STORAGE, Role.MONITOR}))
     assert user_verify("op", PASSWORD) == caller
     assert user_verify("op", f"{PASSWORD}\n") is None
 
 
-def test_the_environment_goes_before_stdin(create, monkeypatch):
+def test_a_password_in_the_environment_takes_precedence_over_stdin(create, monkeypatch):
     monkeypatch.setenv("USER_PASSWORD", "from the environment")
     create("op", "--role", "ADMIN")
     assert user_verify("op", "from the environment") == Caller("op", frozenset({Role.ADMIN}))
 
 
 @pytest.mark.parametrize("stdin", ["", "\n", "short\n", "password123\n"])
-def test_a_weak_password(create, stdin):
+def test_user_create_refuses_a_weak_password(create, stdin):
     with pytest.raises(CommandError, match="password"):
         create("op", "--role", "ADMIN", stdin=stdin)
 

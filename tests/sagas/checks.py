@@ -32,7 +32,7 @@ class Refused(ProvisionerError):
 
 
 class Killed(BaseException):
-    """``kill -9``: nothing may catch it."""
+    """Simulates ``kill -9``. No code may catch it."""
 
 
 def nothing(task_id: str) -> None:
@@ -41,14 +41,14 @@ def nothing(task_id: str) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """What a saga's checks need.
+    """The input of the checks of a saga.
 
-    ``submit`` makes a task that can finish, and is called repeatedly. ``done`` and ``undone``
-    assert, after the task FINISHED or ended badly, that database, nodes and budgets agree.
-    ``losses``: functions that make a node lose data that the task may need or makes. ``lost``
-    asserts, after a task that met a loss has ended, that nothing old or empty counts as good; tasks
-    that need no data on nodes finish. ``meanwhile``: what others do while the task waits.
-    ``is_hosts``: a host ends the task, and the first step only supervises.
+    ``submit`` creates a task that can finish. It is called repeatedly. ``done`` and ``undone``
+    assert, after the task FINISHED or ended in another way, that database, nodes and budgets agree.
+    ``losses``: functions that make a node lose data that the task may need or create. ``lost``
+    asserts, after a task that met a loss has ended, that no outdated or empty replica counts as
+    good; tasks that need no data on nodes finish. ``meanwhile``: actions of others while the task
+    waits. ``is_hosts``: a host ends the task, and the first step only supervises the host.
     """
 
     submit: Callable[[], str]
@@ -64,7 +64,9 @@ ALONE = Case(str, lambda: None, lambda: None, (), lambda task: None)
 
 
 class SagaChecks:
-    """Seven checks. ``type`` is that of the saga; the subclass defines the fixture ``case``."""
+    """Seven checks of a saga. ``type`` is the type of its tasks. The subclass defines the fixture
+    ``case``.
+    """
 
     type: ClassVar[TaskType]
 
@@ -166,7 +168,7 @@ def resume(task_id: str) -> None:
 
 
 def await_end(task_id: str) -> Task:
-    """The task as it ended, run as often as it wants to wait."""
+    """Run the task until it has ended, however often it waits, and return it."""
     end = time.monotonic() + WORK_SECONDS
     while True:
         runner.run(task_id)
@@ -179,7 +181,7 @@ def await_end(task_id: str) -> Task:
 
 
 def work_off_all() -> None:
-    """Run each active task until it has ended; nobody else acts meanwhile."""
+    """Run each active task until it has ended. Nothing else acts in this time."""
     for task_id in Task.objects.filter(state__in=ACTIVE).values_list("pk", flat=True):
         work_off(ALONE, task_id)
 
@@ -202,7 +204,7 @@ def changed_steps(worked: Saga, change: Callable[[int, Step], Step]) -> Iterator
 
 @contextmanager
 def acting(worked: Saga, number: int, when: str, act: Act) -> Iterator[None]:
-    """Call ``act`` each time before or after step ``number`` does its work."""
+    """Call ``act`` each time before or after step ``number`` runs."""
 
     def change(current: int, step: Step) -> Step:
         def run(context: Context) -> Outputs | Reschedule | None:

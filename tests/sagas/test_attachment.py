@@ -1,4 +1,4 @@
-"""ConnectVolume and DisconnectVolume are supervised while the host works them off."""
+"""ConnectVolume and DisconnectVolume are supervised while the host carries them out."""
 
 from collections.abc import Callable
 

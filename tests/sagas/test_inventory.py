@@ -11,7 +11,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class SamplingChecks(SagaChecks):
-    """Each task that finishes adds one sample of three nodes. Other tasks add none."""
+    """Each task that finishes adds one sample of three nodes. Other tasks add no sample."""
 
     @pytest.fixture
     def case(self, pool, fleet):
@@ -48,7 +48,7 @@ class TestFetchInventory(SamplingChecks):
 
 
 class TestResetInventory(SagaChecks):
-    """The old samples are gone once the task finished, and not before."""
+    """The old samples are deleted when the task has finished, and not before."""
 
     type = TaskType.RESET_INVENTORY
 

@@ -1,4 +1,6 @@
-"""RemoteMigration: by the host's agent, supervised, or by the provisioner."""
+"""RemoteMigration: supervised if the agent of the host carries it out, or carried out by the
+provisioner.
+"""
 
 from collections.abc import Callable
 
@@ -17,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def agent(world: World) -> Callable[[str], None]:
-    """Return a function that does at once all that the host's agent does for its task."""
+    """Return a function that does everything that the host's agent does for its task, at once."""
 
     def work(task_id: str) -> None:
         mine = {"taskId": task_id, "hostId": HOST}

@@ -76,7 +76,7 @@ class TestReplicaSync(SagaChecks):
 def test_a_new_replica_lost_before_the_last_step_does_not_take_over(
     api: Api, pool: Callable[[int], list[str]], fleet: SimulatedFleet, replicas: int
 ) -> None:
-    """The node is asked again right before the end, however long ago a step saw the replica."""
+    """The node is asked again right before the end, even if a step has asked it before."""
     pool(3)
     world = World(api, fleet, replicas)
     world.volume()

@@ -1,4 +1,4 @@
-"""Volumes for the tests of sagas: with content, published or not, and with a host that acts."""
+"""Volumes for the tests of sagas: with content, published or not, and with an acting host."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -69,7 +69,9 @@ class World:
         assert answer.status == "Success", answer
 
     def host_works(self, _: str) -> None:
-        """Act as an agent that looks at its volume: fill new replicas, and confirm removals."""
+        """Act like an agent that checks its volume: synchronize new replicas, and confirm
+        removals.
+        """
         for row in self.rows():
             path = f"/replica/{self.uuid}/{row.uuid}"
             if row.replica_state == "Terminating":
@@ -87,8 +89,8 @@ class World:
         return row.backend_id is not None and row.uuid in self.node(row).volumes()
 
     def losses(self) -> list[Callable[[], None]]:
-        """Return what may be lost: of the first replica, of the second, and of those that the
-        task made.
+        """Return the possible losses: of the first replica, of the second one, and of those that
+        the task created.
         """
         rows = self.rows
         return [
@@ -109,10 +111,8 @@ class World:
         return self.node(row).read(row.uuid)
 
     def expect_no_false_data(self, task: Task) -> None:
-        """Check that replicas that count as good are on their nodes with the data.
-
-        If a replica could survive the loss, one did. Then the volume is removed, and nothing is
-        left.
+        """Check that replicas that count as good are on their nodes with the data. If a replica
+        could survive the loss, one did. Then remove the volume, and check that nothing is left.
         """
         self._look()
         rows = self.rows()
@@ -137,8 +137,8 @@ class World:
         assert self.api.delete(f"/volumes/{self.uuid}").status == "Success"
 
     def expect(self, replicas: int) -> None:
-        """Check that there are that many replicas, all complete with the data, and that the audit
-        is clean.
+        """Check that there is this number of replicas, all complete with the data, and that the
+        audit finds nothing.
         """
         collect_overdue()
         rows = self.rows()

@@ -136,7 +136,9 @@ class FileBdev(Bdev):
 
 
 class Registry:
-    """All bdevs, by name, UUID or alias. It notifies its listeners of added and removed bdevs."""
+    """All bdevs, by name, UUID or alias. The registry notifies its listeners of added and removed
+    bdevs.
+    """
 
     def __init__(self) -> None:
         self._bdevs: dict[str, Bdev] = {}

@@ -20,7 +20,7 @@ class Failed(Exception):
 
 
 class Client:
-    """Reconnects by itself after the target died."""
+    """A client that reconnects by itself after the target died."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -41,7 +41,7 @@ class Client:
         return reply["result"]
 
     def raw(self, text: str, *, replies: int = 1) -> Any:
-        """The reply, or a list of replies; None: the connection was closed."""
+        """Return the reply, or a list of replies. None: the connection was closed."""
         stream = self._connected()
         stream.sendall(text.encode())
         found = [self._line(stream) for _ in range(replies)]

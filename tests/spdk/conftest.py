@@ -29,7 +29,7 @@ def call(target: RunningTarget) -> Iterator[Client]:
 
 @pytest.fixture
 def drive(tmp_path: Path) -> Path:
-    """A file of 4 GiB to which nothing was written."""
+    """A file of 4 GiB that was never written."""
     file = tmp_path / "drive"
     with file.open("wb") as opened:
         opened.truncate(4 * 2**30)
@@ -38,7 +38,7 @@ def drive(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path, target: RunningTarget) -> Run:
-    """Runs steps on a machine with the SSDs ``s`` and ``t`` whose agent is not started yet."""
+    """Run steps on a machine with the SSDs ``s`` and ``t``. Its agent is not started yet."""
 
     def run(steps: Steps) -> None:
         async def main() -> None:

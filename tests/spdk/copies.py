@@ -21,8 +21,8 @@ class Copy:
 
 
 class CopyMethods(Module):
-    """``pace``: minimum seconds for each cluster. ``held_at``: copies stop after so many clusters
-    until it is None.
+    """``pace``: the minimum seconds for each cluster. ``held_at``: copies stop after this number of
+    clusters until it is None.
     """
 
     METHODS = ("bdev_lvol_start_shallow_", "bdev_lvol_check_shallow_")
@@ -91,7 +91,7 @@ class CopyMethods(Module):
 def _check(source: Lvol, destination: Bdev) -> None:
     """Check that the copy is possible.
 
-    :raises OSError: nothing would be copied.
+    :raises OSError: it is not; nothing is copied.
     """
     if not source.blob.is_read_only:
         raise OSError(1, "Operation not permitted")

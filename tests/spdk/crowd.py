@@ -1,4 +1,6 @@
-"""Many volumes on a node, made without the code under test: in the fake target and on record."""
+"""Many volumes on a node, created without the code under test, in the fake target and in the
+records.
+"""
 
 import uuid as uuids
 from collections.abc import Iterable
@@ -24,8 +26,8 @@ SIZE = 4 * MIB
 async def crowd(
     machine: Machine, target: RunningTarget, number: int, *, exported: Iterable[int] = ()
 ) -> None:
-    """Give the machine so many thin volumes on the SSD ``s``, and start its agent. ``exported``:
-    the numbers of those that are in targets, which that start creates.
+    """Create this number of thin volumes on the SSD ``s`` of the machine, and start its agent.
+    ``exported``: the numbers of volumes in targets, which the start of the agent creates.
     """
     await machine.boot()
     machine.kill()

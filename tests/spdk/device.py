@@ -50,7 +50,9 @@ class Device:
             self.zero(offset, length)
 
     def is_hole(self, offset: int, length: int) -> bool:
-        """Whether the range was never written, as far as can be told quickly."""
+        """Whether the range was never written. If this cannot be decided quickly, the result is
+        False.
+        """
         try:
             return os.lseek(self._descriptor, offset, os.SEEK_DATA) >= offset + length
         except OSError:

@@ -1,4 +1,6 @@
-"""A Linux host: which targets on several nodes its kernel refuses (measured on 6.1)."""
+"""A Linux host: its kernel refuses some combinations of targets on several nodes (measured on
+6.1).
+"""
 
 import threading
 from collections.abc import Mapping
@@ -12,7 +14,7 @@ EVENT_SECONDS = 0.1
 
 
 class KernelRefuses(Exception):
-    """The text is what the kernel logs."""
+    """The kernel refuses a target. The text is the message that the kernel logs."""
 
 
 class Hangs(Exception):
@@ -20,12 +22,13 @@ class Hangs(Exception):
 
 
 class Kernel:
-    """The kernel treats all controllers with one subsystem NQN as one subsystem, on whatever node.
-    So their ids must differ, a namespace id must have the same UUID on all of them, and a UUID only
-    one id.
+    """The kernel of a host. It treats all controllers with the same subsystem NQN as one subsystem,
+    whatever their nodes are.
 
-    It reads the namespaces of its controllers all the time, which stands for the events of real
-    targets. If a target is removed while the kernel knows namespaces of it, I/O to them hangs.
+    So their ids must differ, a namespace id must have the same UUID on all of them, and a UUID must
+    have only one id. The kernel reads the namespaces of its controllers all the time, which
+    simulates the events of real targets. If a target is removed while the kernel knows namespaces
+    of it, I/O to them hangs.
     """
 
     def __init__(self, hostnqn: str) -> None:
@@ -37,7 +40,8 @@ class Kernel:
         self._watcher.start()
 
     def reach(self, address: str, port: int, nqn: str) -> Host:
-        """The controller there, with its current namespaces. It is connected if it was not.
+        """Return the controller at this target, with its present namespaces. It is connected if it
+        was not.
 
         :raises KernelRefuses, Hangs, NoAccess, OSError: the kernel or the target refuses it.
         """

@@ -63,8 +63,8 @@ class Lvol(Bdev):
             self.store.device.zero(self.store.place(self.blob, index) + start, part)
 
     async def unmap(self, offset: int, length: int) -> None:
-        """Free each whole cluster of a thin lvol with nothing below it, without clearing it,
-        whatever the clear method is. A thick lvol that had a snapshot is thin.
+        """Free each whole cluster of a thin lvol without a snapshot below it. It is not cleared,
+        whatever the clear method is. A thick lvol that had a snapshot counts as thin.
         """
         if self.blob.is_read_only:
             raise OSError(30, "read-only")
@@ -83,9 +83,9 @@ class Lvol(Bdev):
         return self.store.device.is_hole(place, self.store.cluster_size)
 
     async def fill(self, index: int, source: Blob) -> None:
-        """Allocate a cluster with the content of the source and the lvols below it.
+        """Allocate a cluster with the content of the source and of the lvols below it.
 
-        :raises Refused: no space.
+        :raises Refused: there is no space.
         """
         size = self.store.cluster_size
         data = await self._read(source, index, 0, size)
@@ -132,7 +132,7 @@ class Lvol(Bdev):
         return None
 
     def _parts(self, offset: int, length: int) -> list[tuple[int, int, int]]:
-        """Cluster, start in it, and length of each part of the range."""
+        """Yield the cluster, the start in it, and the length of each part of the range."""
         if offset + length > self.size:
             raise OSError(28, "beyond the end")
         parts, size = [], self.store.cluster_size
@@ -145,9 +145,9 @@ class Lvol(Bdev):
 
 
 def lvol(bdev: Bdev) -> Lvol:
-    """The bdev as an lvol.
+    """Return the bdev as an lvol.
 
-    :raises Refused: it is none.
+    :raises Refused: it is not an lvol.
     """
     if not isinstance(bdev, Lvol):
         raise no_device()

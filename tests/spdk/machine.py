@@ -1,4 +1,4 @@
-"""An agent with its SPDK engine and a fake target, each of which a test can kill."""
+"""An agent with its SPDK engine and a fake target. A test can kill each of them."""
 
 import asyncio
 import itertools
@@ -35,12 +35,12 @@ Run = Callable[[Steps], None]
 
 
 class Died(BaseException):
-    """The agent died. Nothing may catch this."""
+    """The agent died. No code may catch this."""
 
 
 class MortalRpc(SpdkRpc):
-    """Lets the agent die at call number ``dies_at`` from now on, before it sees the answer, or
-    before it sends the call if ``is_early``.
+    """Lets the agent die at call number ``dies_at``, counted from now on: before it gets the answer
+    or, with ``is_early``, before it sends the call.
     """
 
     dies_at = 0
@@ -70,7 +70,9 @@ class MortalRpc(SpdkRpc):
 
 
 class Machine:
-    """``socket``: of the target. ``ssds``: their ids, and whether unmapping zeroes them."""
+    """``socket``: the socket of the target. ``ssds``: the ids of the SSDs, and whether unmapping
+    zeroes them.
+    """
 
     def __init__(
         self,
@@ -148,7 +150,9 @@ class Machine:
         return await self.engine.facts()
 
     async def seen(self) -> dict[str, Any]:
-        """The state of the target, without what differs in each run or is being removed."""
+        """Return the state of the target, without values that differ in each run or are being
+        removed.
+        """
         spdk_state = await SpdkState.read(self.rpc)
         return {
             "lvols": sorted(
@@ -194,7 +198,7 @@ def _plain(name: str | None) -> str | None:
 
 
 class Disk:
-    """A volume in its own target, during the block."""
+    """A context in which a volume is in its own target."""
 
     _generations = itertools.count(1)
 

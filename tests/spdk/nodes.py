@@ -53,7 +53,7 @@ def write_config(
     client_ca: Path | None = None,
 ) -> Path:
     """Write the configuration file of a node. ``zeroes``: for each SSD, whether unmapping zeroes
-    it. Callers show a certificate of ``client_ca``, or without one the TOKEN.
+    it. Callers need a certificate of ``client_ca`` or, without one, the TOKEN.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "state").mkdir(exist_ok=True)
@@ -82,7 +82,7 @@ def write_config(
 
 
 class NodeCalls:
-    """Calls to a node that tests need."""
+    """Calls to a node, for tests."""
 
     def __init__(self, node: Identity, transport: NodeTransport) -> None:
         self.address, self.port = node.addresses[0], node.port

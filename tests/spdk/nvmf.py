@@ -1,4 +1,6 @@
-"""NVMe-oF subsystems: which host may see which bdev where. All state is in memory."""
+"""NVMe-oF subsystems: which host has access to which bdev at which address. All state is in
+memory.
+"""
 
 import re
 import uuid as uuids
@@ -105,7 +107,9 @@ class Subsystem:
         }
 
     def next_cntlid(self, used: Collection[int]) -> int | None:
-        """The id after the last one, and the lowest after the highest; None: all are in use."""
+        """Return the id after the last one, or the lowest id after the highest. None: all are in
+        use.
+        """
         number = self.max_cntlid - self.min_cntlid + 1
         for step in range(1, number + 1):
             place = max(self.last_cntlid, self.min_cntlid - 1) - self.min_cntlid + step
@@ -126,7 +130,7 @@ def is_nqn(text: str) -> bool:
 
 
 class Subsystems:
-    """The exports. A bdev that vanishes takes its namespaces with it."""
+    """The exports. If a bdev disappears, its namespaces disappear, too."""
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry

@@ -1,4 +1,4 @@
-"""A storage node as processes: a fake target, and ``manage.py node_agent`` over it."""
+"""A storage node as processes: a fake target, and ``manage.py node_agent`` that uses it."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def agent_command(config: Path, *arguments: str) -> list[str]:
 
 
 class NodeProcesses(NodeCalls):
-    """Each process can be started again after it was killed."""
+    """The processes of a node. Each can be started again after it was killed."""
 
     def __init__(
         self, number: int, folder: Path, pair: KeyPair, transport: NodeTransport, **options: Any

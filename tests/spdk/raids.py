@@ -16,8 +16,8 @@ KIB = 2**10
 
 
 class Raid(Bdev):
-    """``members``: by position; None: missing. Sizes and positions do not change with the members'
-    sizes.
+    """``members``: by position; None: missing. Sizes and positions do not change when the sizes of
+    the members change.
     """
 
     product = "Raid Volume"
@@ -235,7 +235,7 @@ def _head(member: Bdev) -> int:
 
 
 async def _carried(bdev: Bdev) -> dict[str, Any] | None:
-    """The superblock on the bdev, or None."""
+    """Return the superblock on the bdev, or None."""
     if isinstance(bdev, Raid) or bdev.size < HEAD:
         return None
     head = await bdev.read(0, HEAD)

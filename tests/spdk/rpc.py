@@ -1,4 +1,4 @@
-"""The parameters and refusals of the fake target's methods, as strict as in SPDK 26.05."""
+"""The parameters and errors of the fake target's methods, as strict as in SPDK 26.05."""
 
 import inspect
 import types

@@ -1,4 +1,4 @@
-"""The fake target in the process of the test, which can be started, killed and inspected."""
+"""The fake target in the process of the test. It can be started, killed and inspected."""
 
 import asyncio
 import itertools
@@ -15,9 +15,7 @@ _numbers = itertools.count(1)
 
 class NearTarget:
     """A fake target in the event loop of its user, which must not block. ``target``: the running
-    instance.
-
-    The socket has its own folder, because paths of Unix sockets must be short.
+    instance. The socket has its own folder, because paths of Unix sockets must be short.
     """
 
     target: Target
@@ -35,7 +33,7 @@ class NearTarget:
         await self.target.open(init_seconds)
 
     async def restart(self) -> None:
-        """Kill the target as with SIGKILL and start it: connections are reset, the socket file
+        """Kill the target as with SIGKILL, and start it. Connections are reset, the socket file
         stays, and everything that is not on a drive is lost.
         """
         self.target.close()

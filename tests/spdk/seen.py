@@ -8,7 +8,7 @@ HOST = "nqn.2014-08.org.nvmexpress:uuid:11111111-1111-4111-8111-111111111111"
 
 
 def export(call: Client, bdev: str, *, nqn: str = NQN, host: str = HOST) -> int:
-    """Export the bdev; return the port where the host finds it as namespace 1."""
+    """Export the bdev. Returns the port where the host finds it as namespace 1."""
     port = free_port()
     address = {"trtype": "TCP", "adrfam": "IPv4", "traddr": "127.0.0.1", "trsvcid": str(port)}
     if not call("nvmf_get_transports"):

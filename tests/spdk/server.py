@@ -19,13 +19,13 @@ MEMBERS = {"jsonrpc", "id", "method", "params"}
 
 
 class Malformed(Exception):
-    """Not JSON, whatever follows."""
+    """The request is not JSON, whatever bytes follow."""
 
 
 class Server:
     """``poll``: seconds between two checks of the sockets. A method that changes something is
-    answered one check later than others. ``watch`` is told of each call after it was made and
-    before its reply is sent. ``replied_bytes``: of all replies so far.
+    answered one check later than other methods. ``watch`` is called for each call after it was
+    executed and before its reply is sent. ``replied_bytes``: the size of all replies so far.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Server:
         self.replied_bytes = 0
 
     async def open(self, path: Path) -> None:
-        """Listen. A socket file without a listener is taken over."""
+        """Listen. A socket file without a listener is replaced."""
         path.unlink(missing_ok=True)
         self._server = await asyncio.start_unix_server(self._serve, str(path))
 

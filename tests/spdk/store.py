@@ -1,7 +1,7 @@
-"""An lvstore on a device: clusters, blobs, and what survives the process.
+"""An lvstore on a device: clusters, blobs, and the state that survives the process.
 
-Its description is written to the head of the device after each change. Clusters keep what was last
-written to them until something clears them.
+Its description is written to the head of the device after each change. Clusters keep the data that
+was last written to them until something clears them.
 """
 
 import heapq
@@ -156,9 +156,10 @@ class Store:
         self.save()
 
     def forget(self, blob: Blob) -> list[int]:
-        """The first half of a deletion, after which a restart does not find the blob. The clusters
-        of a snapshot go to its only child where the child has none. The other clusters stay
-        allocated until ``release``.
+        """Do the first half of a deletion. After it, a restart does not find the blob.
+
+        The clusters of a snapshot go to its only child if the child does not have them. The other
+        clusters stay allocated until ``release``.
         """
         for child in self.children(blob):
             for index in sorted(blob.clusters.keys() - child.clusters.keys()):
@@ -171,7 +172,7 @@ class Store:
         return list(blob.clusters.values())
 
     def release(self, blob: Blob, places: list[int]) -> None:
-        """The second half of a deletion: clear the clusters and free them."""
+        """Do the second half of a deletion: clear the clusters and free them."""
         self._release(blob, places)
         self.going.discard(blob.name)
 

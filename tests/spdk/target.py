@@ -1,7 +1,7 @@
 """A fake of SPDK 26.05 as a process: ``python -m tests.spdk.target --socket S``.
 
-It behaves as measured (the tests in this folder say what), for the methods that a storage node's
-agent may call. Its drives are files, and bytes are really stored.
+It behaves as measured for the methods that the agent of a storage node may call; the tests in this
+folder describe this. Its drives are files that really store the bytes.
 """
 
 import argparse
@@ -50,8 +50,8 @@ class Framework(Module):
 class Target:
     """One instance of the process. Create and use it in one event loop.
 
-    ``die``: called when it crashes. ``dies_after``: after so many more calls it crashes, before the
-    last one is answered.
+    ``die``: is called when it crashes. ``dies_after``: the number of calls after which it crashes,
+    before it answers the last one.
     """
 
     def __init__(

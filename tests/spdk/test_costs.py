@@ -1,4 +1,6 @@
-"""What a call of the node API costs the SPDK target does not depend on the number of volumes."""
+"""The work of the SPDK target for a call of the node API does not depend on the number of
+volumes.
+"""
 
 import asyncio
 from collections import Counter
@@ -60,7 +62,9 @@ STEPS: Steps = {
 async def cost(
     machine: Machine, target: RunningTarget, step: Callable[[Machine], Awaitable[object]]
 ) -> tuple[Counter[str], int]:
-    """The calls that the target answers for the step, and the bytes of the replies."""
+    """Return the calls that the target answers for the step, and the number of bytes of the
+    replies.
+    """
     machine.rpc.calls, before = (), target.target.server.replied_bytes
     await step(machine)
     return Counter(machine.rpc.calls), target.target.server.replied_bytes - before
@@ -100,7 +104,7 @@ def test_calls_and_bytes_of_an_operation_do_not_depend_on_the_number_of_volumes(
 def test_a_restart_calls_the_target_for_published_volumes_only(
     tmp_path: Path, target: RunningTarget
 ) -> None:
-    """Twice for each of them. Everything is read twice."""
+    """There are two calls for each of them. Everything is read twice."""
 
     async def main() -> None:
         machine = Machine(tmp_path, target.socket)
@@ -136,7 +140,7 @@ def test_everything_is_read_once_after_an_unknown_outcome(run: Run, target: Runn
     run(steps)
 
 
-def test_what_is_made_during_a_full_read_is_not_forgotten(run: Run, target: RunningTarget) -> None:
+def test_an_object_created_during_a_full_read_is_kept(run: Run, target: RunningTarget) -> None:
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
         await agent.volumes.ensure("gone", volume(piece("s", SIZE)))
@@ -161,7 +165,7 @@ def test_what_is_made_during_a_full_read_is_not_forgotten(run: Run, target: Runn
 def test_space_is_at_most_as_old_as_stated_and_a_refusal_is_exact(
     run: Run, target: RunningTarget
 ) -> None:
-    """While it is old, clusters that thin volumes took are counted as outgrown."""
+    """While the cached values are used, clusters that thin volumes took count as outgrown."""
 
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()

@@ -72,7 +72,7 @@ def connect(node: SpdkNode, nqn: str = TARGET, host: str = HOST) -> Host:
 
 @contextmanager
 def exported(node: SpdkNode, uuid: str) -> Iterator[Host]:
-    """The volume as namespace 1 of its own target, during the block."""
+    """A context in which the volume is namespace 1 of its own target."""
     generation, nqn = next(GENERATIONS), f"{TARGET}-{uuid}"
     node.client.ensure_namespace(nqn, uuid, namespace(generation=generation))
     with connect(node, nqn) as host:
@@ -276,7 +276,7 @@ def test_a_copy_has_the_bytes_of_its_source(node: SpdkNode, peer: SpdkNode, spdk
 def test_a_copy_of_a_spanned_volume_has_the_bytes_of_its_source(
     node: SpdkNode, peer: SpdkNode, spdk: Client
 ) -> None:
-    """The bytes of both pieces and of a snapshot, also after restarts in between."""
+    """The bytes of both pieces and of a snapshot are compared, also after restarts in between."""
     pieces = piece(UNMAPPED, GIB), piece(ZEROED, 64 * MIB)
     node.client.ensure_volume("read", volume(*pieces))
     write(node, "read", GIB - BLOCK, b"one.")

@@ -1,4 +1,4 @@
-"""The check of drives, on files and on simulated drives that do not zero."""
+"""The check of drives, with files and with simulated drives that do not zero discarded blocks."""
 
 from pathlib import Path
 
@@ -17,15 +17,15 @@ from inventory.nodes.engines.spdk.drives import (
 from inventory.nodes.engines.spdk.kernel_drive import KernelDrive
 
 
-class Keeping(KernelDrive):
-    """A drive that accepts discards and does nothing."""
+class IgnoresDiscards(KernelDrive):
+    """A drive that accepts discards and ignores them."""
 
     def discard(self, offset: int, length: int) -> None:
         pass
 
 
-class OnlyLarge(KernelDrive):
-    """A drive that discards only whole units of its own size."""
+class DiscardsWholeUnits(KernelDrive):
+    """A drive that discards only complete units of its own size."""
 
     def discard(self, offset: int, length: int) -> None:
         first = -(-offset // MIB) * MIB
@@ -34,7 +34,7 @@ class OnlyLarge(KernelDrive):
             super().discard(first, end - first)
 
 
-class TooFar(KernelDrive):
+class DiscardsNeighbours(KernelDrive):
     """A drive that also discards adjacent blocks."""
 
     def discard(self, offset: int, length: int) -> None:
@@ -75,9 +75,9 @@ def test_a_drive_that_zeroes_passes_the_check(
 
 
 def test_drives_that_do_not_zero_fail_the_check(path: Path) -> None:
-    assert outcomes(Keeping, path) == {Outcome.KEPT}
-    assert outcomes(OnlyLarge, path) == {Outcome.ZEROS, Outcome.KEPT, Outcome.MIXED}
-    assert outcomes(TooFar, path) == {Outcome.MIXED}
+    assert outcomes(IgnoresDiscards, path) == {Outcome.KEPT}
+    assert outcomes(DiscardsWholeUnits, path) == {Outcome.ZEROS, Outcome.KEPT, Outcome.MIXED}
+    assert outcomes(DiscardsNeighbours, path) == {Outcome.MIXED}
 
 
 def test_a_drive_that_cannot_discard_is_left_unchanged(path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_drive_that_cannot_discard_is_left_unchanged(path: Path) -> None:
 @pytest.mark.parametrize(
     "at", [0, SMALLEST_BYTES - BLOCK, choose_extents(SMALLEST_BYTES)[5].offset]
 )
-def test_a_drive_that_holds_data_is_not_checked_unasked(path: Path, at: int) -> None:
+def test_a_drive_that_holds_data_is_checked_only_on_request(path: Path, at: int) -> None:
     with path.open("r+b") as file:
         file.seek(at)
         file.write(b"data")

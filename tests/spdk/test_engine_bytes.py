@@ -1,5 +1,5 @@
-"""Whatever hosts write, zero and discard, and whatever is created, removed and killed: a volume
-shows what its owner wrote, the content of its source, or zeros.
+"""Whatever hosts write, zero and discard, and whatever is created, removed and killed, a volume
+shows only data of its owner, the content of its source, or zeros.
 """
 
 import asyncio
@@ -46,7 +46,9 @@ step = st.one_of(
 
 
 class Tenants:
-    """What each volume may show besides zeros: by volume and block, the bytes of these owners."""
+    """The bytes that each volume may show besides zeros: those of its owners, by volume and
+    block.
+    """
 
     def __init__(self, machine: Machine, target: RunningTarget) -> None:
         self.machine = machine
@@ -160,7 +162,7 @@ class Tenants:
             await self.kill()
 
     async def check(self) -> None:
-        """Check all volumes, and a new one that takes all free space."""
+        """Check all volumes, and a new volume that takes all free space."""
         for uuid, owners in self.owners.items():
             assert await self._marks(uuid, SIZE) <= owners | {0}, uuid
         [ssd] = (await self.machine.facts()).ssds

@@ -28,7 +28,7 @@ async def fill(machine: Machine, uuid: str) -> None:
 
 
 async def removal(machine: Machine, uuid: str) -> asyncio.Task[None]:
-    """Start a removal; return when SPDK is clearing the volume's clusters."""
+    """Start a removal. Returns when SPDK is clearing the clusters of the volume."""
     name = f"ssd-s/v-{uuid}"
     task = asyncio.create_task(machine.agent.volumes.remove(uuid, 1))
     call = Client(machine.socket)
@@ -133,7 +133,7 @@ def test_a_start_does_not_wait_for_space_that_cannot_be_cleared(
 
 
 def test_space_that_is_being_cleared_is_not_free(run: Run, target: RunningTarget) -> None:
-    """Also for an agent that did not start the removal and does not see the lvol."""
+    """This holds also for an agent that did not start the removal and does not see the lvol."""
 
     async def steps(machine: Machine) -> None:
         machine.only_ssd("s", zeroes=False)

@@ -52,7 +52,7 @@ async def cut(machine: Machine, target: RunningTarget) -> None:
 
 @pytest.fixture
 def slow(target: RunningTarget, monkeypatch: pytest.MonkeyPatch) -> RunningTarget:
-    """A target whose copies stand still. The engine waits only briefly for their end."""
+    """A target whose copies stand still. The engine waits only a short time for their end."""
     monkeypatch.setattr(connections, "ENDING_SECONDS", 0.05)
     monkeypatch.setattr(copies, "ENDING_SECONDS", 0.05)
     target.target.initiator.detach_seconds = 0.02
@@ -61,7 +61,7 @@ def slow(target: RunningTarget, monkeypatch: pytest.MonkeyPatch) -> RunningTarge
 
 
 def test_stopping_a_copy_that_goes_on_is_refused(run: Run, slow: RunningTarget) -> None:
-    """So a copy that was stopped is certain to write no more."""
+    """So it is certain that a stopped copy writes no more."""
 
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
@@ -82,14 +82,14 @@ def test_stopping_a_copy_that_goes_on_is_refused(run: Run, slow: RunningTarget) 
 
 
 def test_a_copy_outlives_its_agent(run: Run, slow: RunningTarget) -> None:
-    """Its snapshots are kept, and no new copy starts, until its target is removed."""
+    """The snapshots of the copy are kept, and no new copy starts, until its target is removed."""
 
     async def steps(machine: Machine) -> None:
         await machine.boot()
         await begun(machine)
         await machine.launch()
         agent, spec = machine.agent, sync((machine.portal,), nqn=TARGET, generation=1)
-        await machine.engine.scrubbed()
+        await machine.engine.free_space_zeroed()
         assert await names(machine) == {"shared", "v-v", "v-w"}
         await refused(RefusalCode.NOT_FOUND, agent.syncs.read("v"))
         await refused(RefusalCode.UNAVAILABLE, agent.syncs.ensure("v", spec), "still written")
@@ -107,7 +107,7 @@ def test_a_copy_outlives_its_agent(run: Run, slow: RunningTarget) -> None:
 def test_a_copy_starts_after_an_abandoned_one_ended(
     run: Run, slow: RunningTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also if the previous agent never saw the answer to an attach."""
+    """This works even if the previous agent never received the answer to an attach."""
 
     async def steps(machine: Machine) -> None:
         await machine.boot()
@@ -145,7 +145,7 @@ def test_a_restarted_engine_keeps_the_snapshots_of_a_running_copy(
         agent = await machine.boot()
         await begun(machine)
         await agent.start()
-        await machine.engine.scrubbed()
+        await machine.engine.free_space_zeroed()
         assert is_written(slow)
         assert await names(machine) == {"shared", "v-v", "v-w"}
         await cut(machine, slow)

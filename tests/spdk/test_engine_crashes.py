@@ -1,4 +1,6 @@
-"""The agent, SPDK or both die between any two calls of a write: the repeated write converges."""
+"""The agent, SPDK or both die between any two calls of a write. The repeated write reaches the
+wanted state.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -76,7 +78,7 @@ def unexport(uuid: str = "v") -> Step:
 
 async def copy(machine: Machine) -> None:
     """Copy to another volume of the same node, which is a host of its own target. Returns when the
-    copy ends, or the agent dies.
+    copy ends or the agent dies.
     """
     agent, spec = machine.agent, sync((machine.portal,), nqn=TARGET, generation=1)
     await agent.syncs.ensure("v", spec)
@@ -147,7 +149,7 @@ CASES: dict[str, tuple[list[Step], Step]] = {
 
 
 class Deaths:
-    """One way to die: prepared before a step, and handled after it."""
+    """A kind of crash: prepared before a step, and handled after it."""
 
     def __init__(self, *, agent: bool, target: bool, is_early: bool = False) -> None:
         self._agent = agent
@@ -155,7 +157,7 @@ class Deaths:
         self._is_early = is_early
 
     def points(self, calls: tuple[str, ...]) -> list[int]:
-        """The numbers of the calls to die at. Calls that only read are left out, because they
+        """Return the numbers of the calls to die at. Calls that only read are omitted, because they
         change nothing.
         """
         changes = {at for at, method in enumerate(calls, 1) if "_get_" not in method}
@@ -229,7 +231,7 @@ async def prepared(before: list[Step], target: NearTarget, folder: Path) -> Mach
 
 
 async def state(machine: Machine) -> Any:
-    """Everything visible after one more start, of the agent, its engine and the target."""
+    """Return everything visible in the agent, its engine and the target after one more start."""
     agent = await machine.boot()
     seen = await machine.seen()
     for one in seen["subsystems"].values():

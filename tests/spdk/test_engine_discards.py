@@ -86,7 +86,7 @@ def test_a_thin_volume_shows_no_data_that_another_one_discarded(run: Run) -> Non
 
 @pytest.mark.parametrize("zeroes", [True, False])
 def test_hosts_can_discard_only_if_every_ssd_is_declared(run: Run, *, zeroes: bool) -> None:
-    """Otherwise they cannot discard on any SSD of the node."""
+    """Otherwise hosts cannot discard blocks on any SSD of the node."""
 
     async def steps(machine: Machine) -> None:
         machine.ssds = (
@@ -134,7 +134,9 @@ def test_a_target_where_hosts_can_discard_must_be_restarted(
 def test_space_freed_before_discards_were_barred_is_cleared(
     run: Run, target: RunningTarget
 ) -> None:
-    """By an SSD that was declared then, or by an older agent that let hosts discard."""
+    """It was freed on an SSD that was declared at that time, or by an older agent that allowed
+    discards.
+    """
 
     async def steps(machine: Machine) -> None:
         machine.only_ssd("s", zeroes=True)

@@ -1,4 +1,4 @@
-"""What a start of the SPDK engine cannot restore is retried."""
+"""Objects that a start of the SPDK engine cannot restore are restored later."""
 
 from inventory.nodes.wire import Qos
 from tests.nodes.specs import MIB, TARGET, namespace, piece, volume

@@ -1,4 +1,4 @@
-"""SSDs of the SPDK engine: which ones it uses, and which it leaves alone."""
+"""SSDs of the SPDK engine: those that it uses, and those that it does not touch."""
 
 import logging
 from dataclasses import replace
@@ -41,7 +41,7 @@ def test_a_new_volume_does_not_show_old_data_of_the_drive(run: Run, *, zeroes: b
     run(steps)
 
 
-def test_a_drive_that_holds_data_is_not_formatted_unasked(
+def test_a_drive_that_holds_data_is_formatted_only_on_request(
     run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def steps(machine: Machine) -> None:
@@ -62,7 +62,7 @@ def test_a_drive_that_holds_data_is_not_formatted_unasked(
     run(steps)
 
 
-def test_another_lvstore_is_not_used_unasked(run: Run, target: RunningTarget) -> None:
+def test_another_lvstore_is_replaced_only_on_request(run: Run, target: RunningTarget) -> None:
     async def steps(machine: Machine) -> None:
         call = Client(target.socket)
         file = str(machine.folder / "s")
@@ -102,8 +102,8 @@ def test_a_bdev_is_formatted_only_on_request(run: Run, target: RunningTarget) ->
     run(steps)
 
 
-def test_an_engine_that_lost_its_state_takes_up_its_own_lvstore(run: Run) -> None:
-    """Its lvols are reported as drift. On request the lvstore is created again."""
+def test_an_engine_that_lost_its_state_uses_its_own_lvstore(run: Run) -> None:
+    """Its lvols are reported as drift. On request, the lvstore is created again."""
 
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()
@@ -176,7 +176,7 @@ def test_volumes_on_a_missing_ssd_return_with_it(
 def test_a_removal_is_finished_when_the_missing_ssd_returns(
     run: Run, target: RunningTarget
 ) -> None:
-    """Until then it is not reported as done."""
+    """Before that, it is not reported as done."""
 
     async def steps(machine: Machine) -> None:
         agent = await machine.boot()

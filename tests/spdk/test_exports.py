@@ -182,7 +182,7 @@ def port(there: RunningTarget) -> Iterator[int]:
 
 @pytest.fixture
 def remote(call: Client, store: str, port: int) -> str:
-    """That namespace as a bdev of this target."""
+    """Attach the namespace as a bdev of this target."""
     address: dict[str, Any] = {"trtype": "TCP", "adrfam": "IPv4", "traddr": "127.0.0.1"}
     address |= {"trsvcid": str(port), "subnqn": NQN}
     for wrong in ({"hostnqn": OTHER_HOST}, {"hostnqn": HOST, "trsvcid": "1"}):

@@ -1,4 +1,4 @@
-"""A Linux host and SPDK targets: what the host refuses, and that the engine avoids that."""
+"""A Linux host and SPDK targets: what the host refuses, and how the engine avoids it."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ SIZE = 64 * MIB
 
 @pytest.fixture
 def calls() -> Iterator[list[Client]]:
-    """Two targets."""
+    """Start two targets, and return a function that calls them."""
     targets = [RunningTarget(), RunningTarget()]
     clients = [Client(target.socket) for target in targets]
     for client in clients:
@@ -44,7 +44,7 @@ def kernel() -> Iterator[Kernel]:
 
 
 def opened(call: Client, *, nsid: int, uuid: str = "", first: int = 1) -> int:
-    """The port of a target on its own machine, with one namespace."""
+    """Return the port of a target on a separate machine, with one namespace."""
     port = free_port()
     address = {"trtype": "TCP", "adrfam": "IPv4", "traddr": "127.0.0.1", "trsvcid": str(port)}
     call("nvmf_create_transport", trtype="TCP")
@@ -126,7 +126,7 @@ async def made(machine: Machine, *uuids: str) -> None:
 
 
 async def gone(machine: Machine) -> float:
-    """Seconds until the target had no subsystem."""
+    """Return the seconds until the target had no subsystem."""
     began = time.monotonic()
     while await machine.engine.target_names():
         assert time.monotonic() < began + WAIT_SECONDS

@@ -212,9 +212,9 @@ def test_a_degraded_lvol_and_a_renamed_lvstore_behave_as_measured(
 def test_discards_free_whole_clusters_as_measured(
     call: Client, drive: Path, kind: str, *, has_unmap: bool
 ) -> None:
-    """A thin lvol with nothing below it loses whole clusters, whatever its clear method. A thick
-    one is thin after a snapshot. In other cases only the drive is told. The answer is always a
-    success.
+    """A thin lvol without a snapshot below it loses whole clusters, whatever its clear method is. A
+    thick lvol is thin after a snapshot. In other cases, only the drive gets the discard. The answer
+    is always a success.
     """
     call("bdev_aio_create", name="ssd", filename=str(drive), block_size=4096, fallocate=has_unmap)
     call("bdev_lvol_create_lvstore", bdev_name="ssd", lvs_name="lvs")

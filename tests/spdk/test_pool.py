@@ -1,4 +1,6 @@
-"""The API over nodes on SPDK: what these nodes cannot do is refused before anything changes."""
+"""The API with nodes on SPDK: requests that these nodes cannot fulfil are refused before anything
+changes.
+"""
 
 from collections.abc import Iterator
 
@@ -24,7 +26,7 @@ SPANNED, WHOLE = 20, 5
 def node(
     api: Api, make_node: MakeNode, targets: list[RunningTarget], ca: TestCa, settings: Settings
 ) -> Iterator[SpdkNode]:
-    """The only node of the pool. A host has probed."""
+    """The only node of the pool. A host has sent a probe."""
     found = make_node(1, targets[0].socket)
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"node_ca": ca.file})
     node_clients.node_transport.cache_clear()
@@ -40,7 +42,7 @@ def unpublish(api: Api, uuid: str) -> None:
 
 
 def sizes(uuid: str) -> tuple[int, int]:
-    """The stored sizes in bytes: of the volume and of its pieces' claims."""
+    """Return the stored sizes in bytes, of the volume and of the claims of its pieces."""
     pieces = SubVolume.objects.filter(replica__volume__uuid=uuid)
     return Volume.objects.get(uuid=uuid).claimed_bytes, sum(p.claimed_bytes for p in pieces)
 

@@ -1,4 +1,4 @@
-"""How an agent handles the death of its SPDK target, and its own end."""
+"""The behaviour of an agent when its SPDK target dies, and when the agent ends."""
 
 import socket
 import threading
@@ -76,7 +76,7 @@ def test_a_call_does_not_outlive_the_target(
 
 
 def test_a_removal_goes_on_without_its_caller(node: SpdkNode, target: RunningTarget) -> None:
-    """It may take longer than any caller waits. A repeat does not start it again."""
+    """It may take longer than any caller waits. A retry does not start it again."""
     node.client.ensure_volume("v", SPEC)
     target.target.calls.clear()
     target.clear_for(1)
@@ -94,7 +94,7 @@ def test_a_removal_goes_on_without_its_caller(node: SpdkNode, target: RunningTar
 def test_a_target_comes_back_when_its_port_is_free(
     node: SpdkNode, target: RunningTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Meanwhile the node is up without it, so that its other objects can be used."""
+    """Until then the node is up without this target, so that its other objects can be used."""
     monkeypatch.setattr(service, "REPAIR_SECONDS", 0.05)
     [portal] = node.config.spdk.portals
     node.client.ensure_volume("v", SPEC)

@@ -1,4 +1,6 @@
-"""The configuration files of docs/how-to/add-an-spdk-node.md are valid, and mean what it says."""
+"""The configuration files in docs/how-to/add-an-spdk-node.md are valid and have the described
+meaning.
+"""
 
 import json
 import re

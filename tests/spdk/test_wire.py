@@ -56,7 +56,7 @@ def test_incomplete_json_is_awaited(call: Client) -> None:
         assert call.raw(text[cut:])["id"] == 7
 
 
-def test_large_request_resets_the_connection(call: Client) -> None:
+def test_a_large_request_resets_the_connection(call: Client) -> None:
     assert call.raw('{"id":1,"method":"%s"}' % ("x" * 2**18)) is None
 
 

@@ -28,7 +28,7 @@ START_SECONDS = 120
 
 
 class Process:
-    """A process in a group of its own, so that a kill takes its children too."""
+    """A process in its own group, so that a kill also reaches its children."""
 
     def __init__(self, arguments: list[str], environment: dict[str, str], log: Path) -> None:
         self.arguments = arguments
@@ -48,16 +48,15 @@ class Process:
             )
 
     def kill(self) -> None:
-        """SIGKILL to all of it: nothing can be tidied up."""
+        """Send SIGKILL to the whole group, so that no process can clean up."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.running.pid, signal.SIGKILL)
         self.running.wait()
 
 
 class Production:
-    """The units of one server without its balancer; ``api`` calls the API as ADMIN.
-
-    They are killed one by one, so that a test sees what one process leaves behind.
+    """The units of one server without its load balancer. ``api`` calls the API as ADMIN. Processes
+    are killed one by one, so that a test sees what each leaves.
     """
 
     def __init__(self, server: shipped.Server, folder: Path) -> None:
@@ -73,11 +72,11 @@ class Production:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Of commands."""
+        """The environment of commands."""
         return self._server.environment
 
     def start(self, unit: str, name: str) -> Process:
-        """A process of this unit of deploy/, which logs into a file of this name."""
+        """Start a process of this unit of deploy/. It logs into a file of the same name."""
         return self._process(self._server.unit(unit), name)
 
     def _process(self, unit: Unit, name: str) -> Process:

@@ -1,4 +1,4 @@
-"""Steps that tests of deploy share with others."""
+"""Shared steps of the tests of the files of deploy/."""
 
 import subprocess
 from pathlib import Path

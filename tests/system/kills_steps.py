@@ -1,4 +1,4 @@
-"""Steps that tests of kills share with others."""
+"""Shared steps of the tests of killed processes."""
 
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tests.conftest import RACKS, Api

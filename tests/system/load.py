@@ -1,4 +1,4 @@
-"""Clients of the production form that use volumes as Cinder does, and what must be true after."""
+"""Clients of the production form that use volumes as Cinder does, and checks of the result."""
 
 import json
 import threading
@@ -18,11 +18,11 @@ PAUSE_SECONDS = 0.03
 
 
 class Failed(Exception):
-    """A call whose client gave it up."""
+    """A call failed, and its client does not retry it."""
 
 
 class Client:
-    """Repeats nothing."""
+    """A client that does not retry."""
 
     retries: urllib3.Retry | bool = False
     done: ClassVar[dict[str, str]] = {}
@@ -33,9 +33,9 @@ class Client:
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
     def call(self, method: str, path: str, body: object = None) -> Any:
-        """The answer.
+        """Return the answer.
 
-        :raises Failed: there is none, or it is not what the call is for.
+        :raises Failed: there is no answer, or it is not the expected one.
         """
         try:
             answer = self._http.request(
@@ -58,8 +58,8 @@ class Client:
 
 
 class CinderClient(Client):
-    """As Cinder's KumoScale driver has it: urllib3's own retries, which leave out POST and PATCH,
-    and what the driver passes over.
+    """A client that retries like Cinder's KumoScale driver: urllib3 retries, except for POST and
+    PATCH, and errors that the driver ignores.
     """
 
     retries = urllib3.Retry(3)
@@ -71,8 +71,8 @@ class CinderClient(Client):
 
 
 class Load:
-    """Clients that work until ``end``, each with volumes and a host of its own, on kept
-    connections.
+    """Clients that work until ``end``. Each has its own volumes, its own host, and a keep-alive
+    connection.
     """
 
     def __init__(self, stack: Stack, token: str, kind: type[Client]) -> None:
@@ -82,9 +82,9 @@ class Load:
         self._running = [self._pool.submit(self._work, *each) for each in enumerate(clients)]
 
     def end(self) -> int:
-        """How many calls succeeded.
+        """Return the number of successful calls.
 
-        :raises Failed: one did not.
+        :raises Failed: a call failed.
         """
         self._over.set()
         self._pool.shutdown()
@@ -101,7 +101,9 @@ class Load:
 
 
 def calls(host: str) -> list[tuple[str, str, object]]:
-    """The life of a volume, as the driver asks for it: it chooses the uuids of volumes."""
+    """Yield the calls in the life of a volume, as the driver makes them. It chooses the uuids of
+    volumes.
+    """
     one, two, three = (str(uuids.uuid4()) for _ in range(3))
     volume = {"alias": one, "uuid": one, "capacity": 1, "provisioningType": "THIN"}
     publish = {"hostId": host, "volId": one}
@@ -136,7 +138,9 @@ def probe(host: str) -> dict[str, object]:
 
 
 def nothing_is_left(stack: Stack, fleet: SimulatedFleet) -> None:
-    """All that was made was deleted; a create that died is the collector's."""
+    """Check that everything that was created was deleted. The collector removes what a create that
+    died has left.
+    """
 
     def left() -> list[str]:
         return [uuid for node in fleet.nodes for uuid in node.volumes()]
@@ -150,7 +154,7 @@ def both_are_up(stack: Stack) -> None:
 
 
 def both_are(stack: Stack, state: str) -> None:
-    """HAProxy's log tells of each server that goes and comes."""
+    """Wait until both servers are up or down, according to the log of HAProxy."""
 
     def states() -> list[str]:
         text = stack.haproxy.log.read_text(errors="replace")

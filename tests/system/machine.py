@@ -1,8 +1,9 @@
-"""A server for docs/how-to/install.md: a folder stands for its ``/``, a supervisor for systemd.
+"""A server for docs/how-to/install.md. A folder is used instead of ``/``, and a supervisor instead
+of systemd.
 
-Nothing outside the folder is touched. PostgreSQL and Redis run as Debian's packages have them, on a
-socket in the folder and on another port. Ports and addresses that the pages say are changed into
-free ones of the loopback; so are the paths.
+Nothing outside the folder is touched. PostgreSQL and Redis run as in Debian's packages, on a socket
+in the folder and on another port. Ports and addresses in the pages are replaced by free ones on the
+loopback interface, and so are the paths.
 """
 
 import contextlib
@@ -43,7 +44,7 @@ OURS = {variable_name(field) for field in Environment.model_fields}
 
 
 class Machine:
-    """``folder`` must have a short path: sockets lie in it."""
+    """A simulated server. ``folder`` must have a short path, because it contains sockets."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -64,7 +65,7 @@ class Machine:
         self._listen()
 
     def put(self, text: str) -> str:
-        """A text of the pages or of deploy/, for this machine."""
+        """Return a text of the pages or of deploy/, adapted to this machine."""
         for place in PLACES:
             text = re.sub(rf"(?<![\w/.]){place}(?![\w.])", f"{self.folder}{place}", text)
         text = with_ports(text, self.prefixes)
@@ -80,9 +81,9 @@ class Machine:
         return text
 
     def run(self, script: str) -> str:
-        """What the script prints, in bash, which ends with the first command that fails.
+        """Run the script in bash, which stops at the first command that fails. Returns its output.
 
-        :raises AssertionError: one did.
+        :raises AssertionError: a command failed.
         """
         for name in STAND_INS:
             path = self.folder / "stand-ins" / name
@@ -106,12 +107,12 @@ class Machine:
         return done.stdout
 
     def owners(self) -> dict[str, str]:
-        """``user:group`` that files were given, by their names."""
+        """Return the ``user:group`` of files that were given an owner, by file name."""
         lines = (line.split() for line in self._owners.read_text().splitlines())
         return {Path(source).name: owner for source, _, owner in lines}
 
     def logs(self) -> str:
-        """The last of each unit's."""
+        """Return the last log of each unit."""
         found = sorted(self.folder.glob("*.log"))
         return "\n".join(f"{log.name}: {log.read_text()[-1500:]}" for log in found)
 
@@ -129,7 +130,9 @@ class Machine:
         return str(folder)
 
     def _environment(self) -> dict[str, str]:
-        """That of the test without what is ours, and the stand-ins before all programs."""
+        """Return the environment of the test without our variables, and with the stand-ins before
+        all programs.
+        """
         places = (self.folder / "stand-ins", self.folder / "usr/local/sbin", self.postgres.programs)
         path = os.pathsep.join([*map(str, places), os.environ["PATH"]])
         kept = {name: value for name, value in os.environ.items() if name not in OURS}
@@ -161,7 +164,9 @@ class Machine:
                     connection.sendall(f"{name}: {error!r}\n".encode())
 
     def _clone(self) -> None:
-        """What git knows here, or would take: a change is tested before it is committed."""
+        """Copy the files that git tracks or would add, so that a change can be tested before it is
+        committed.
+        """
         command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         names = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
         for name in names.decode().split("\0"):

@@ -1,7 +1,7 @@
 """The files of deploy/ and the settings of docs/how-to/install.md, for processes of this machine.
 
-Only places differ from what is shipped: folders, ports, addresses and where programs are. What a
-test changes beyond that is a span of time, so that it need not wait, or a key.
+Only places differ from the shipped files: folders, ports, addresses and paths of programs. Apart
+from that, a test changes only intervals, so that it need not wait, or keys.
 """
 
 import contextlib
@@ -28,14 +28,14 @@ CHANGED = re.compile(r"\w+_(SECONDS|KEYS)")
 
 
 def settings() -> dict[str, str]:
-    """settings.env as the page writes it, with the shell's words in it."""
+    """Return settings.env as the page writes it, with the variables of the shell replaced."""
     [block] = [b.text for b in pages.of("install", PAGE) if "/settings.env <<END" in b.text]
     lines = block.partition("/settings.env <<END\n")[2].partition("\nEND\n")[0].splitlines()
     return dict(line.split("=", 1) for line in lines)
 
 
 def free_prefix() -> str:
-    """Four digits to which 1, 2 and 3 can be added for a free port."""
+    """Return four digits that become a free port if 1, 2 or 3 is appended."""
     while True:
         prefix = str(servers.free_port())[:4]
         with contextlib.suppress(OSError), contextlib.ExitStack() as held:
@@ -45,18 +45,18 @@ def free_prefix() -> str:
 
 
 def with_ports(text: str, prefixes: Mapping[str, str]) -> str:
-    """Ports that begin with what is shown get what is free."""
+    """Replace ports with the prefix of the shipped files by free ones."""
     for shown, free in prefixes.items():
         text = re.sub(rf"\b{shown}(?=\d\b|%i)", free, text)
     return text
 
 
 class Server:
-    """What the units of one server say, with ``folder`` for /etc/provisioner and
+    """The units of one server, with ``folder`` instead of /etc/provisioner and
     /var/lib/provisioner.
 
-    ``places`` are values of PLACES, ``changed`` settings that CHANGED allows. ``exceptions`` are
-    settings that no form has; who passes them says why.
+    ``places``: values of PLACES. ``changed``: settings that CHANGED allows. ``exceptions``:
+    settings that no form has; the caller gives the reason.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """HAProxy's."""
+        """The URL of HAProxy."""
         return f"https://127.0.0.1:{self.port}"
 
     def write_settings(self) -> None:
@@ -88,7 +88,7 @@ class Server:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Of commands, as ``provisioner-manage`` has it."""
+        """The environment of commands, as ``provisioner-manage`` sets it."""
         return {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "SETTINGS_FILE": str(self._settings_file),
@@ -99,7 +99,7 @@ class Server:
         return Unit(DEPLOY / "systemd", name, self._put)
 
     def api(self, number: int) -> Unit:
-        """By its port, of which the last digit counts."""
+        """Return an API by its port, of which the last digit counts."""
         return self.unit(f"provisioner-api@{self.prefixes['3010']}{number}.service")
 
     def _put(self, text: str) -> str:
@@ -117,7 +117,9 @@ class Server:
 
 
 class Certificates:
-    """Those of docs/how-to/install.md: made where the CA's key is, installed in ``tls``."""
+    """The certificates of docs/how-to/install.md. They are created where the CA's key is, and
+    installed in ``tls``.
+    """
 
     NAMES = ("ca.pem", "haproxy.pem", "provisioner.pem", "ssdtoolbox.pem", "nodes.pem", "nodes.key")
 
@@ -146,7 +148,9 @@ class Certificates:
         return self._installed / "nodes.pem", self._installed / "nodes.key"
 
     def renew(self) -> None:
-        """All but the CA's, as if each were near its end; each file is replaced as a whole."""
+        """Renew all certificates except the CA's, as if each were near its expiry. Each file is
+        replaced atomically.
+        """
         for name in ("server", "provisioner", "ssdtoolbox", "nodes"):
             (self.authority.folder / f"{name}.pem").unlink(missing_ok=True)
         self.authority.server("server", ["127.0.0.1", "localhost"])

@@ -1,9 +1,10 @@
-"""The production form on this machine, by the units of deploy/, behind HAProxy.
+"""The production form on this machine: the units of deploy/ behind HAProxy.
 
 Each process can be killed, stopped and started again. All of them end with the thread that started
-them: start them in the main thread.
+them, so start them in the main thread.
 """
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,11 +32,12 @@ from tests.waiting import eventually
 
 __all__ = ["DEPLOY", "ROOT"]
 START_SECONDS = 180.0
+SECRET_KEY = "only-for-tests-only-for-tests-only-for-tests"
 S = TypeVar("S", bound="Service")
 
 
 class Service:
-    """A process with its children, in a group of its own."""
+    """A process with its children, in its own group."""
 
     def __init__(
         self,
@@ -59,28 +62,28 @@ class Service:
             )
 
     def kill(self) -> None:
-        """SIGKILL to all of it: nothing can be tidied up."""
+        """Send SIGKILL to the whole group, so that no process can clean up."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.running.pid, signal.SIGKILL)
         self.running.wait()
 
     def ask(self) -> None:
-        """Ask it to end, and do not wait."""
+        """Ask the process to end, without waiting."""
         self.running.send_signal(self.request)
 
     def reload(self, unit: Unit) -> None:
-        """As systemd does it.
+        """Reload the service as systemd does.
 
-        :raises subprocess.CalledProcessError: the unit's command failed.
+        :raises subprocess.CalledProcessError: the command of the unit failed.
         """
         environment = unit.environment | {"MAINPID": str(self.running.pid)}
         for command in unit.commands("ExecReload"):
             subprocess.run(command, env=environment, check=True, capture_output=True)
 
     def terminate(self, seconds: float = START_SECONDS) -> int:
-        """Ask it to end and wait; its exit code.
+        """Ask the process to end, and wait. Returns its exit code.
 
-        :raises subprocess.TimeoutExpired: it did not.
+        :raises subprocess.TimeoutExpired: it did not end.
         """
         self.ask()
         return self.running.wait(seconds)
@@ -89,19 +92,22 @@ class Service:
 class Postgres(Service):
     """A server with a data directory of its own, as safe against a crash as a real one.
 
-    ``options`` differ from the usual ones.
+    ``copied`` is the data directory of a server that was stopped; without it, the database
+    ``provisioner`` is empty. ``options`` differ from the usual ones.
     """
 
-    def __init__(self, folder: Path, **options: object) -> None:
+    def __init__(self, folder: Path, *, copied: Path | None = None, **options: object) -> None:
         folder.mkdir()
+        self.data = folder / "data"
+        if copied:
+            shutil.copytree(copied, self.data)
         programs = servers.postgresql_programs(folder)
         user = servers.unprivileged(folder)
         self.programs = programs
         self.port = servers.free_port()
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/provisioner"
-        data = str(folder / "data")
-        initdb = [str(programs / "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-N"]
-        servers.run([*initdb, "--encoding=UTF8", "--locale=C"], user)
+        if not copied:
+            servers.initialize(programs, self.data, user)
         usual = {
             "listen_addresses": "127.0.0.1",
             "port": self.port,
@@ -109,14 +115,14 @@ class Postgres(Service):
             "max_connections": 200,
             "fsync": "off",  # the machine does not crash, only the server
         }
-        command = [str(programs / "postgres"), "-D", data]
+        command = [str(programs / "postgres"), "-D", str(self.data)]
         for name, value in (usual | options).items():
             command += ["-c", f"{name}={value}"]
         log = folder.with_suffix(".log")
         super().__init__(command, os.environ, log, user=user, request=signal.SIGINT)
         self.ready()
-        with psycopg.connect(self._admin, autocommit=True) as connection:
-            connection.execute("CREATE DATABASE provisioner")
+        if not copied:
+            self.execute("CREATE DATABASE provisioner")
 
     @property
     def _admin(self) -> str:
@@ -126,13 +132,15 @@ class Postgres(Service):
         until(lambda: psycopg.connect(self._admin).close(), self.log)
 
     def execute(self, statement: str) -> None:
-        """One statement of the superuser, outside a transaction."""
+        """Execute one statement as superuser, outside a transaction."""
         writable = "-c default_transaction_read_only=off"
         with psycopg.connect(self._admin, autocommit=True, options=writable) as connection:
             connection.execute(statement)
 
     def restart_immediate(self) -> None:
-        """As after a crash: sessions are cut off, what was not committed is gone."""
+        """Restart the server as after a crash: sessions are ended, and uncommitted changes are
+        lost.
+        """
         self.running.send_signal(signal.SIGQUIT)
         self.running.wait()
         self.start()
@@ -140,7 +148,7 @@ class Postgres(Service):
 
 
 class Redis(Service):
-    """A server that keeps nothing: killed, it has forgotten all."""
+    """A server that stores nothing on disk. When it is killed, all its data is lost."""
 
     def __init__(self, folder: Path) -> None:
         port = servers.free_port()
@@ -158,7 +166,7 @@ class Redis(Service):
         until(self.client.ping, self.log)
 
     def configure(self, file: Path) -> None:
-        """It starts again with this file of settings."""
+        """Use this file of settings from the next start on."""
         self.kill()
         program, *arguments = self.command
         self.command = [program, str(file), *arguments]
@@ -170,14 +178,30 @@ class Redis(Service):
         self.client.flushall()
 
 
+@cache
+def migrated() -> Path:
+    """The data directory of a stopped server whose database is migrated. It is made once in a test
+    process, because making it costs more than copying it.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="provisioner-migrated-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder.chmod(0o755)
+    server = Postgres(folder / "postgres")
+    environment = os.environ | {"SECRET_KEY": SECRET_KEY, "DATABASE_URL": server.url}
+    manage(environment | {"DATA_DIR": str(folder)}, "migrate", "-v0")
+    server.terminate()
+    return server.data
+
+
 class Stack:
-    """All of it: ``url`` is HAProxy's, ``ca`` verifies it, ``client`` is a certificate and key.
+    """The whole production form. ``url`` is that of HAProxy, ``ca`` verifies it, and ``client`` is
+    a certificate and key.
 
-    ``each``: processes of each kind. One is enough for a test that stops none of them.
-    ``changed`` are spans of time and keys that differ from what is shipped. ``python_path`` comes
-    before the system's own modules.
+    ``each``: the number of processes of each kind. One is enough for a test that stops none of
+    them. ``changed``: intervals and keys that differ from the shipped values. ``python_path``:
+    comes before the system's own modules.
 
-    :raises servers.NoServer: a program is missing here.
+    :raises servers.NoServer: a program is missing on this machine.
     """
 
     def __init__(
@@ -205,10 +229,10 @@ class Stack:
         self.certificates = shipped.Certificates(self.folder)
         self.authority = self.certificates.authority
         self.ca, self.client = self.certificates.ca, self.certificates.client
-        self.postgres = self._add(Postgres(self.folder / "postgres"))
+        self.postgres = self._add(Postgres(self.folder / "postgres", copied=migrated()))
         self.redis = self._add(Redis(self.folder))
         places = {
-            "SECRET_KEY": "only-for-tests-only-for-tests-only-for-tests",
+            "SECRET_KEY": SECRET_KEY,
             "DATABASE_URL": self.postgres.url,
             "REDIS_URL": self.redis.url,
             "NODE_CA": str(self.ca),
@@ -217,7 +241,6 @@ class Stack:
         self.server = shipped.Server(self.folder, places, changed)
         self.environment = self.server.environment | self._planted
         self.url, self.port = self.server.url, self.server.port
-        self.manage("migrate", "-v0")
         apis = [self.server.api(n) for n in numbers]
         self.apis = [self._unit(unit, f"api-{n}") for n, unit in zip(numbers, apis, strict=True)]
         self.api_urls = [f"http://127.0.0.1:{unit.environment['API_PORT']}" for unit in apis]
@@ -247,7 +270,7 @@ class Stack:
         )
 
     def _unit(self, unit: Unit, name: str, **more: str) -> Service:
-        """What the unit starts, as systemd would start and stop it."""
+        """Return the service of a unit, which is started and stopped as by systemd."""
         [command] = unit.commands("ExecStart")
         place = ["env", "-C", unit.value("WorkingDirectory", "/")]
         log = self.folder / f"{name}.log"
@@ -262,8 +285,8 @@ class Stack:
         return self._unit(self.server.unit("provisioner-haproxy.service"), name, **more)
 
     def balancer(self, **variables: str) -> str:
-        """The URL of a further HAProxy before the same APIs, with these variables, which
-        haproxy.cfg takes from its environment.
+        """Start another HAProxy in front of the same APIs. ``haproxy.cfg`` reads these variables
+        from its environment. Returns its URL.
         """
         bind = f"127.0.0.1:{servers.free_port()}"
         started = self._haproxy(f"haproxy-{bind}", **variables, BIND=bind)
@@ -271,8 +294,8 @@ class Stack:
         return f"https://{bind}"
 
     def renew_certificates(self) -> None:
-        """New ones for all, as docs/how-to/tls.md says; processes take them up as it says, too,
-        but for those that it restarts.
+        """Create new certificates for all, as docs/how-to/tls.md says. Processes load them as the
+        page says, except for those that the page restarts.
         """
         self.certificates.renew()
         self.haproxy.reload(self.server.unit("provisioner-haproxy.service"))
@@ -284,7 +307,7 @@ class Stack:
         )
 
     def ready(self) -> None:
-        """Wait until both APIs are ready, and so through HAProxy.
+        """Wait until both APIs are ready, also through HAProxy.
 
         :raises AssertionError: they are not.
         """
@@ -302,12 +325,12 @@ class Stack:
         until(asked, log)
 
     def manage(self, *arguments: str) -> str:
-        """As :func:`manage`, with the stack's settings."""
+        """Like :func:`manage`, with the settings of the stack."""
         return manage(self.environment, *arguments)
 
     def tokens(self, count: int) -> list[str]:
-        """Of the role ADMIN, each of a caller of its own: CALLER_REQUESTS bounds what one may do
-        at once.
+        """Return tokens of the role ADMIN. Each belongs to a different caller, because
+        CALLER_REQUESTS limits the calls of one caller.
         """
         code = (
             "import datetime as dt; from provisioner.access.principals import Role; "
@@ -325,9 +348,9 @@ class Stack:
 
 
 def manage(environment: Mapping[str, str], *arguments: str) -> str:
-    """What ``manage.py`` prints.
+    """Return the output of ``manage.py``.
 
-    :raises AssertionError: it failed.
+    :raises AssertionError: the command failed.
     """
     done = subprocess.run(
         [sys.executable, str(ROOT / "manage.py"), *arguments],
@@ -342,7 +365,9 @@ def manage(environment: Mapping[str, str], *arguments: str) -> str:
 
 
 def announced(log: Path, count: int) -> list[tuple[str, str]]:
-    """Id and ``address:port`` of each node that ``simulate_nodes`` serves, once all are there."""
+    """Wait until all nodes of ``simulate_nodes`` serve. Returns the id and ``address:port`` of
+    each.
+    """
 
     def nodes() -> list[tuple[str, str]]:
         lines = [line.split() for line in log.read_text().splitlines()]
@@ -353,9 +378,9 @@ def announced(log: Path, count: int) -> list[tuple[str, str]]:
 
 
 def until(probe: Callable[[], object], log: Path) -> None:
-    """Call it until it raises no error.
+    """Call the function until it raises no error.
 
-    :raises AssertionError: it still does after ``START_SECONDS``.
+    :raises AssertionError: it still raises one after ``START_SECONDS``.
     """
     end = time.monotonic() + START_SECONDS
     while True:

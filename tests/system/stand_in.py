@@ -1,7 +1,8 @@
-"""Stands for programs that change the machine: on the PATH of an install under their names.
+"""A replacement for programs that change the machine. An installation finds it in the PATH under
+their names.
 
-Of ``systemctl`` and ``git clone`` the test takes care, over the socket STAND_IN_SOCKET. Accounts of
-the system are noted and left out, for nobody else may get files of a test.
+The test handles ``systemctl`` and ``git clone``, through the socket STAND_IN_SOCKET. Accounts of
+the system are recorded, but not used, because files of a test may not belong to other users.
 """
 
 import json
@@ -24,7 +25,7 @@ def main(name: str, arguments: list[str]) -> int:
 
 
 def ask(command: list[str]) -> int:
-    """What the test did with it; its words go to stderr."""
+    """Ask the test for the result of the command. Its output goes to stderr."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(os.environ["STAND_IN_SOCKET"])
         connection.sendall(json.dumps(command).encode() + b"\n")
@@ -42,7 +43,7 @@ def run_as(arguments: list[str]) -> None:
 
 
 def install(arguments: list[str]) -> None:
-    """The real one, without owners: they are noted, by target."""
+    """Run the real program without owners. These are recorded, by target."""
     owners = {"-o": "", "-g": ""}
     for option in owners:
         if option in arguments:

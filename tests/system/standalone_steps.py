@@ -1,4 +1,4 @@
-"""Steps that tests of standalone share with others."""
+"""Shared steps of the tests of the embedded form."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ STOP_SECONDS = 60.0
 
 
 class Standalone:
-    """One run of ``manage.py standalone``; its output is collected in a file."""
+    """One run of ``manage.py standalone``. Its output is collected in a file."""
 
     def __init__(self, data: Path, port: int, *options: str, **variables: str) -> None:
         self.folder = DataDir(data)
@@ -73,7 +73,7 @@ def command_line(process: int) -> str:
 
 
 def processes_of(data: Path) -> list[int]:
-    """Those that were started with this data folder in their environment."""
+    """Return the processes that have this data folder in their environment."""
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:

@@ -1,4 +1,4 @@
-"""The mode of authentication reaches every API process."""
+"""A change of the authentication mode reaches every API process."""
 
 import base64
 import time
@@ -35,7 +35,7 @@ def admin(production: Production) -> Api:
 
 
 def answers(url: str, authorization: str) -> set[int]:
-    """Of new connections each, so that all processes are asked."""
+    """Return the answers of new connections, so that all processes are called."""
     closing = {"Authorization": authorization, "Connection": "close"}
     import urllib3
 
@@ -45,7 +45,7 @@ def answers(url: str, authorization: str) -> set[int]:
     }
 
 
-def test_reaches_every_process_in_time(
+def test_a_changed_mode_reaches_every_process_in_time(
     production: Production, admin: Api, server: TokenServer
 ) -> None:
     local = production.api.authorization

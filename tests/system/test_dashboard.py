@@ -1,4 +1,4 @@
-"""What Grafana shows and Prometheus watches: every expression is one, of metrics that exist."""
+"""Grafana's dashboard and Prometheus' rules: every expression is valid, and its metrics exist."""
 
 import json
 import re
@@ -31,18 +31,18 @@ class TestDashboard:
     def expressions(self, dashboard: dict[str, Any]) -> list[str]:
         return [t["expr"] for panel in dashboard["panels"] for t in panel.get("targets", ())]
 
-    def test_expressions_are_promql(self, expressions: list[str], tmp_path: Path) -> None:
+    def test_expressions_are_valid_promql(self, expressions: list[str], tmp_path: Path) -> None:
         rules = [{"record": f"panel:{n}", "expr": text} for n, text in enumerate(expressions)]
         path = tmp_path / "rules.yml"
         path.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
         passes(tool("promtool"), "check", "rules", path)
 
-    def test_metrics_exist(self, expressions: list[str]) -> None:
+    def test_the_metrics_of_all_expressions_exist(self, expressions: list[str]) -> None:
         assert unknown_metrics(expressions) == []
         assert unknown_metrics(alert_expressions()) == []
         assert unknown_metrics(["max(ks_node_fre_iops)", "rate(django_http_x_total[5m])"]) != []
 
-    def test_each_panel_asks_the_provisioned_datasource(self, dashboard: dict[str, Any]) -> None:
+    def test_each_panel_uses_the_provisioned_datasource(self, dashboard: dict[str, Any]) -> None:
         loaded = yaml.safe_load((GRAFANA / "datasources" / "prometheus.yaml").read_text())
         [datasource] = loaded["datasources"]
         asked = [panel["datasource"] for panel in dashboard["panels"] if panel["type"] != "row"]
@@ -60,7 +60,7 @@ class TestDashboard:
         assert len(set(cells)) == len(cells)
         assert max(x for x, _ in cells) < 24
 
-    def test_compose_mounts_what_the_provider_reads(self) -> None:
+    def test_compose_mounts_the_files_that_the_provider_reads(self) -> None:
         compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
         provider = yaml.safe_load((GRAFANA / "dashboards" / "provider.yaml").read_text())
         [mounted] = [v for v in compose["grafana"]["volumes"] if v.startswith("./grafana:")]
@@ -71,7 +71,9 @@ class TestDashboard:
 
 
 def unknown_metrics(expressions: list[str]) -> list[str]:
-    """Names of metrics that neither the page of metrics nor a process (django-prometheus) has."""
+    """Return the names of metrics that are neither in the page of metrics nor exported by a process
+    (django-prometheus).
+    """
     names = set(re.findall(r"\b(?:ks|provisioner|django)_[a-z_]+", " ".join(expressions)))
     Metrics.get_instance()
     known = {name for family in REGISTRY.collect() for name in _names(family)}

@@ -1,4 +1,4 @@
-"""Commands for the demo, of README.md and the tutorials, where further nodes are in the pool."""
+"""The commands for the demo in README.md and the tutorials, with further nodes in the pool."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ END = "--- end of a block"
 
 @dataclass(frozen=True)
 class Demo:
-    """A running demo. ``environment``: of a shell that finds ``provisionerctl``."""
+    """A running demo. ``environment``: the environment of a shell that finds ``provisionerctl``."""
 
     data: Path
     port: int
@@ -35,7 +35,7 @@ class Demo:
     environment: dict[str, str]
 
     def here(self, text: str) -> str:
-        """A page's text, for this demo."""
+        """Return a text of a page, adapted to this demo."""
         changed = {
             ".data/": f"{self.data}/",
             "30100": str(self.port),
@@ -59,7 +59,9 @@ class Demo:
 
 
 def expect_as_in_tutorial(output: str) -> None:
-    """What is shown after a block is part of its last answer; what is not is a success."""
+    """Check the last answer of a block. If the page shows an answer after the block, the last
+    answer contains it, otherwise it is a success.
+    """
     *outputs, _ = output.split(f"{END}\n")
     blocks = [block for block in pages.blocks() if block.page == "docs/tutorial/first-volume.md"]
     commands = [number for number, block in enumerate(blocks) if block.where == "tutorial"]
@@ -73,7 +75,7 @@ def expect_as_in_tutorial(output: str) -> None:
 
 
 def holds(answer: Any, shown: Any) -> bool:
-    """All of ``shown`` is in the answer, with numbers of its own."""
+    """Whether the answer contains all of ``shown``. Numbers may differ."""
     match shown:
         case dict():
             return all(name in answer and holds(answer[name], shown[name]) for name in shown)
@@ -86,7 +88,7 @@ def holds(answer: Any, shown: Any) -> bool:
 
 
 def with_provisionerctl(folder: Path) -> dict[str, str]:
-    """The program as ``pipx`` would put it into the path, and a configuration file of its own."""
+    """Install the program in the path as ``pipx`` would, with a separate configuration file."""
     program = folder / "bin" / "provisionerctl"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m provisionerctl "$@"\n')
@@ -112,7 +114,7 @@ def further_nodes(script: str, log: Path) -> Iterator[None]:
 
 @contextmanager
 def running(demo: Standalone) -> Iterator[Standalone]:
-    """Once it serves; with ``--scenario``, that has been played."""
+    """Start the demo, and return when it serves. With ``--scenario``, return after the scenario."""
     try:
         demo.wait_for("reset:", SECONDS)
         yield demo
@@ -143,7 +145,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 
 @pytest.mark.timeout(1200)
-def test_the_two_minutes_of_the_readme(demo: Demo) -> None:
+def test_the_commands_of_the_readme_work(demo: Demo) -> None:
     done = demo.run(pages.of("demo")[0].text)
     assert re.findall(r"Error: (\w+)|(exit code 7)", done.stderr + done.stdout) == [
         ("NoMatchingBackend", ""),
@@ -161,15 +163,15 @@ def test_the_two_minutes_of_the_readme(demo: Demo) -> None:
         assert said in done.stdout, done.stdout
 
 
-def test_the_first_tutorial(demo: Demo) -> None:
+def test_the_commands_of_the_first_tutorial_work(demo: Demo) -> None:
     blocks = pages.of("tutorial")
     done = demo.run("".join(f"{block.text}echo '{END}'\n" for block in blocks))
     expect_as_in_tutorial(done.stdout)
 
 
-def test_the_tutorial_of_an_operator(demo: Demo) -> None:
-    """A newcomer adds nodes, sees why a create is refused, notices a dead node and which volume it
-    concerns, and drains a node to its end.
+def test_the_commands_of_the_operators_tutorial_work(demo: Demo) -> None:
+    """A new operator adds nodes, sees why a create is refused, notices a dead node and the volume
+    that it affects, and drains a node.
     """
     script = "".join(f"{block.text}echo '{END}'\n" for block in pages.of("walk"))
     for port in ("30111", "30112", "30113"):

@@ -1,4 +1,4 @@
-"""The files of deploy/, read by the programs that they are for."""
+"""The files of deploy/ are valid for the programs that read them."""
 
 import json
 import re
@@ -24,13 +24,13 @@ AS_ROOT = {"provisioner-linux-node-agent.service": 43}
 COMMON = ("api-1", "api-2", *WORKERS, "beat-1", "beat-2", "migrate")
 
 
-def test_prometheus() -> None:
+def test_prometheus_accepts_its_configuration_and_rules() -> None:
     promtool = tool("promtool")
     passes(promtool, "check", "config", DEPLOY / "prometheus" / "prometheus.yml")
     passes(promtool, "test", "rules", DEPLOY / "prometheus" / "alerts.test.yml")
 
 
-def test_systemd_units(tmp_path: Path) -> None:
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     verify = tool("systemd-analyze")
     for unit in sorted((DEPLOY / "systemd").iterdir()):
         text = unit.read_text()
@@ -44,8 +44,8 @@ def test_systemd_units(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "unit", sorted((DEPLOY / "systemd").glob("*.service")), ids=lambda unit: unit.name
 )
-def test_units_may_do_little(unit: Path) -> None:
-    """systemd's own measure of what a service could do: 0 is nothing, 10 all."""
+def test_units_have_few_privileges(unit: Path) -> None:
+    """systemd rates the privileges of a service: 0 means none, 10 means all."""
     measure = [tool("systemd-analyze"), "security", "--offline=true", "--no-pager"]
     passes(*measure, f"--threshold={AS_ROOT.get(unit.name, MOST_EXPOSED)}", unit)
     with pytest.raises(AssertionError):
@@ -59,12 +59,12 @@ class TestCompose:
         assert set(COMMON) < set(loaded)
         return dict(loaded)
 
-    def test_settings_exist(self, services: dict[str, Any]) -> None:
+    def test_compose_sets_only_known_settings(self, services: dict[str, Any]) -> None:
         known = {variable_name(field) for field in Environment.model_fields}
         for name in COMMON:
             assert set(services[name]["environment"]) <= known
 
-    def test_containers_may_do_little(self, services: dict[str, Any]) -> None:
+    def test_containers_have_few_privileges(self, services: dict[str, Any]) -> None:
         for name, service in services.items():
             assert service["read_only"] is True, name
             assert service["cap_drop"] == ["ALL"], name
@@ -73,8 +73,10 @@ class TestCompose:
             assert service["tmpfs"], name
             assert not {"privileged", "cap_add", "pid", "ipc", "network_mode"} & set(service), name
 
-    def test_redis_asks_for_a_password(self, services: dict[str, Any]) -> None:
-        """The same one everywhere, which the operator chooses, and which is no argument."""
+    def test_redis_requires_a_password(self, services: dict[str, Any]) -> None:
+        """The operator chooses it. It is the same for all services, and is not an argument of a
+        command.
+        """
         [password] = services["redis"]["environment"].values()
         assert password == "${REDIS_PASSWORD:?see .env.example}"
         assert services["redis"]["command"][-1].startswith('echo "requirepass $$REDISCLI_AUTH"')
@@ -82,19 +84,19 @@ class TestCompose:
             url = services[name]["environment"]["REDIS_URL"]
             assert url == f"redis://:{password}@redis:6379/0"
 
-    def test_only_what_clients_and_operators_call_has_a_port(
+    def test_only_services_for_clients_and_operators_have_a_port(
         self, services: dict[str, Any]
     ) -> None:
         assert {
             name: service["ports"] for name, service in services.items() if "ports" in service
         } == {"haproxy": ["443:8443"], "grafana": ["127.0.0.1:3000:3000"]}
 
-    def test_only_the_balancer_is_believed(self, services: dict[str, Any]) -> None:
+    def test_the_apis_trust_only_the_balancer(self, services: dict[str, Any]) -> None:
         """Prometheus and others are on the same network."""
         address = services["haproxy"]["networks"]["inside"]["ipv4_address"]
         assert services["api-1"]["environment"]["TRUSTED_PROXIES"] == address
 
-    def test_prometheus_asks_each_process_where_it_answers(self, services: dict[str, Any]) -> None:
+    def test_prometheus_scrapes_each_process_at_its_port(self, services: dict[str, Any]) -> None:
         configuration = (DEPLOY / "prometheus" / "prometheus.yml").read_text()
         api, workers = yaml.safe_load(configuration)["scrape_configs"]
         port = services["worker-1"]["environment"]["WORKER_METRICS_PORT"]
@@ -104,15 +106,17 @@ class TestCompose:
         assert api["basic_auth"]["password_file"] in mounted
         assert "METRICS_OPEN" not in services["api-1"]["environment"]
 
-    def test_the_page_hands_out_each_file_that_a_container_reads(self) -> None:
+    def test_the_page_installs_each_file_that_a_container_reads(self) -> None:
         text = (DEPLOY / "compose.yaml").read_text()
         read = set(re.findall(r"(?:/tls|see .env.example\})/([\w-]+(?:\.pem)?)", text))
         [block] = [b.text for b in pages.blocks() if b.text.startswith("docker build")]
         installed = re.findall(r"(?m)^ *install -m .* \S*?([\w.-]+) deploy/tls(?:/(\S+))?$", block)
         assert read == {target or name for name, target in installed}
 
-    def test_docker_compose_reads_it(self, tmp_path: Path) -> None:
-        """With the variables of .env.example, and a setting that it does not list."""
+    def test_docker_compose_accepts_the_file(self, tmp_path: Path) -> None:
+        """The test sets the variables of .env.example, and a setting that the file does not
+        list.
+        """
         shutil.copy(DEPLOY / "compose.yaml", tmp_path)
         example = (DEPLOY / ".env.example").read_text()
         filled = re.sub(r"(?m)^(\w+)=$", r"\1=something", example)
@@ -126,7 +130,7 @@ class TestCompose:
 
 
 class TestForms:
-    """compose, systemd and Kubernetes start the same, and give it the same time to end."""
+    """compose, systemd and Kubernetes start the same processes, with the same time to end."""
 
     COMMANDS: ClassVar = {
         "api": "gunicorn -c deploy/gunicorn.conf.py",
@@ -138,12 +142,16 @@ class TestForms:
 
     @pytest.fixture
     def stop_seconds(self) -> int:
-        """What a stop takes at most, by the defaults and by what the forms set."""
+        """Return the longest time that a stop takes, with the defaults and with the settings of the
+        forms.
+        """
         default = Environment.model_fields["stop_seconds"].default
         return int(default) + 5
 
-    def test_settings(self) -> None:
-        """Those that system tests run with: names are the same, and so is what names no place."""
+    def test_all_forms_have_the_same_settings(self) -> None:
+        """System tests run with these settings. Names are the same, and so are all values that name
+        no place.
+        """
         page = shipped.settings()
         unit = {"WORKER_METRICS_PORT"}  # of each worker, in its unit
         file = yaml.safe_load((KUBERNETES / "settings.yaml").read_text())["data"]
@@ -156,8 +164,8 @@ class TestForms:
             assert page[name] == file[name] == str(compose["environment"][name])
         assert int(file["STOP_SECONDS"]) == Environment.model_fields["stop_seconds"].default
 
-    def test_haproxy(self) -> None:
-        """It is told the same, and no limit of it is another one."""
+    def test_all_forms_give_haproxy_the_same_variables(self) -> None:
+        """So the limits of HAProxy are the same in all forms."""
         unit = Unit(DEPLOY / "systemd", "provisioner-haproxy.service", str).environment
         compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["haproxy"]
         text = (DEPLOY / "haproxy.cfg").read_text()
@@ -176,7 +184,9 @@ class TestForms:
             assert value == in_pod[name] == str(compose["environment"][name])
 
     @pytest.mark.parametrize("role", COMMANDS)
-    def test_systemd(self, role: str, stop_seconds: int) -> None:
+    def test_systemd_starts_and_stops_each_role_as_the_other_forms(
+        self, role: str, stop_seconds: int
+    ) -> None:
         [unit] = (DEPLOY / "systemd").glob(f"provisioner-{role}*.service")
         text = unit.read_text()
         started = text.partition("ExecStart=/opt/provisioner/.venv/bin/")[2].partition("\n")[0]
@@ -184,7 +194,9 @@ class TestForms:
         assert int(text.partition("TimeoutStopSec=")[2].split()[0]) > stop_seconds
 
     @pytest.mark.parametrize("role", COMMANDS)
-    def test_compose(self, role: str, stop_seconds: int) -> None:
+    def test_compose_starts_and_stops_each_role_as_the_other_forms(
+        self, role: str, stop_seconds: int
+    ) -> None:
         service = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"][f"{role}-1"]
         if role == "api":
             image = (DEPLOY / "Dockerfile").read_text().splitlines()[-1].removeprefix("CMD ")
@@ -195,7 +207,9 @@ class TestForms:
         assert int(service["stop_grace_period"].removesuffix("s")) > stop_seconds
 
     @pytest.mark.parametrize("role", COMMANDS)
-    def test_kubernetes(self, role: str, stop_seconds: int) -> None:
+    def test_kubernetes_starts_and_stops_each_role_as_the_other_forms(
+        self, role: str, stop_seconds: int
+    ) -> None:
         [deployment] = [
             each
             for each in yaml.safe_load_all((KUBERNETES / f"{role}.yaml").read_text())

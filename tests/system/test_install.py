@@ -1,4 +1,4 @@
-"""docs/how-to/install.md, from its first command to its last: on the runtime requirements alone."""
+"""All commands of docs/how-to/install.md, with the runtime requirements only."""
 
 import json
 import re
@@ -74,7 +74,9 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def installed() -> Iterator[Installed]:
-    """All blocks of the page in one shell, and then those of other pages that need its server."""
+    """Run all blocks of the page in one shell, and then those of other pages that need its
+    server.
+    """
     for program in ("haproxy", "openssl"):
         tool(program)
     back_up, *restore = pages.of("server", "docs/how-to/back-up-and-restore.md")
@@ -101,7 +103,7 @@ def installed() -> Iterator[Installed]:
             machine.stop()
 
 
-def test_every_call_succeeds(installed: Installed) -> None:
+def test_every_call_of_the_page_succeeds(installed: Installed) -> None:
     answers = re.findall(r'(?m)^\{.*"status": ?"(\w+)"', installed.output)
     assert len(answers) > 8, installed.output
     assert set(answers) == {"Success"}, installed.output
@@ -109,15 +111,15 @@ def test_every_call_succeeds(installed: Installed) -> None:
     assert "0 differences" in installed.output
 
 
-def test_redis_asks_for_the_password(installed: Installed) -> None:
+def test_redis_requires_the_password(installed: Installed) -> None:
     url = installed.machine.redis.url
     assert redis.Redis.from_url(url).ping()
     with pytest.raises(redis.AuthenticationError):
         redis.Redis.from_url(re.sub("//.*@", "//", url)).ping()
 
 
-def test_what_was_made_since_the_backup_is_adopted_or_discarded(installed: Installed) -> None:
-    assert "\nwrites are allowed again\n" in installed.output
+def test_volumes_created_since_the_backup_are_adopted_or_discarded(installed: Installed) -> None:
+    assert "\nwrites go on\n" in installed.output
     assert re.search(r"(?m)^\d+  .*'since-1'.*\n\d+  .*'since-2'.*$", installed.output)
     [volumes] = re.findall(r"(?m)^restored: (.*)$", installed.output)
     assert [volume["uuid"] for volume in json.loads(volumes)] == ["since-1"]
@@ -127,20 +129,20 @@ def test_what_was_made_since_the_backup_is_adopted_or_discarded(installed: Insta
     assert oct(dump.stat().st_mode)[-3:] == "600"
 
 
-def test_a_host_is_told_where_to_connect(installed: Installed) -> None:
-    """docs/how-to/prepare-linux-hosts.md: a command for each node with a replica."""
+def test_the_page_for_hosts_shows_where_to_connect(installed: Installed) -> None:
+    """docs/how-to/prepare-linux-hosts.md shows a command for each node with a replica."""
     said = r"(?m)^nvme connect -t tcp -a \S+ -s \d+ -n nqn\.2022-08\.com\.kioxia:[\w-]{36} -l -1$"
     assert len(re.findall(said, installed.output)) == 2
 
 
-def test_the_environment_holds_the_runtime_requirements_alone(installed: Installed) -> None:
+def test_only_the_runtime_requirements_are_installed(installed: Installed) -> None:
     found = installed.machine.folder / "opt/provisioner/.venv/lib"
     assert list(found.glob("python3*/site-packages/celery"))
     assert not list(found.glob("python3*/site-packages/pytest*"))
 
 
-def test_the_nodes_report_by_themselves(installed: Installed) -> None:
-    """Through HAProxy, which asks for client certificates that they have not."""
+def test_the_nodes_probe_through_haproxy(installed: Installed) -> None:
+    """HAProxy asks for client certificates, which the nodes do not have."""
 
     def have_probed() -> bool:
         nodes = json.loads(installed.get("/backends").data)
@@ -150,7 +152,7 @@ def test_the_nodes_report_by_themselves(installed: Installed) -> None:
     eventually(have_probed, seconds=90, what=installed.machine.logs, pause=0.2)
 
 
-def test_keys_are_where_they_belong(installed: Installed) -> None:
+def test_each_key_is_readable_only_by_its_service(installed: Installed) -> None:
     machine = installed.machine
     tls = machine.folder / "etc/provisioner/tls"
     modes = {path.name: oct(path.stat().st_mode)[-3:] for path in tls.iterdir()}
@@ -170,7 +172,7 @@ def test_keys_are_where_they_belong(installed: Installed) -> None:
     assert [path for path in code.rglob("*.key") if ".venv" not in path.parts] == []
 
 
-def test_nobody_is_let_in_without_a_certificate(installed: Installed) -> None:
+def test_callers_without_a_certificate_are_refused(installed: Installed) -> None:
     for path in ("/info", "/backends", "/admin/login/", "/docs"):
         assert installed.get(path, certificate=False).status == 403
     assert installed.get("/metrics", certificate=False, credentials=False).status == 403

@@ -1,5 +1,6 @@
-"""deploy/kubernetes against the schemas of Kubernetes, against the settings that there are, and
-against what a pod must be: what a server is in the systemd form."""
+"""deploy/kubernetes is valid for the schemas of Kubernetes, uses only existing settings, and
+defines a pod that corresponds to a server of the systemd form.
+"""
 
 import re
 from pathlib import Path
@@ -21,7 +22,7 @@ Objects = list[dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def objects() -> Objects:
-    """As kustomize makes them, and the secret, which is filled by hand."""
+    """Return the objects that kustomize builds, and the secret, which is written by hand."""
     text = passes(tool("kubectl"), "kustomize", DEPLOY)
     return [*yaml.safe_load_all(text), yaml.safe_load(SECRET.read_text())]
 
@@ -36,7 +37,7 @@ def of_kind(objects: Objects, kind: str) -> Objects:
 
 
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
-def test_schemas(objects: Objects, version: str) -> None:
+def test_all_objects_match_the_schemas_of_kubernetes(objects: Objects, version: str) -> None:
     for each in objects:
         kubernetes_validate.validate(each, version, strict=True)
     wrong = of_kind(objects, "Deployment")[0] | {"spec": {"replica": 2}}
@@ -44,12 +45,12 @@ def test_schemas(objects: Objects, version: str) -> None:
         kubernetes_validate.validate(wrong, version, strict=True)
 
 
-def test_one_namespace(objects: Objects) -> None:
+def test_all_objects_are_in_one_namespace(objects: Objects) -> None:
     spaces = {o["metadata"].get("namespace") for o in objects if o["kind"] != "Namespace"}
     assert spaces == {of_kind(objects, "Namespace")[0]["metadata"]["name"]}
 
 
-def test_settings_are_right(objects: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_are_valid(objects: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
     values = settings(objects)
     values |= of_kind(objects, "Secret")[0]["stringData"] | {"SECRET_KEY": "k" * 50}
     known = {variable_name(field) for field in Environment.model_fields}
@@ -85,8 +86,8 @@ def environment(container: dict[str, Any]) -> dict[str, str]:
 
 
 def test_the_secret_of_files_has_each_file(objects: Objects, pods: Objects) -> None:
-    """Which is made by the command in the comment of the secret's example. Who reads none of the
-    others has none of the others: only HAProxy has the key of TLS.
+    """The command in the comment of the secret's example creates it. Each pod gets only the files
+    that it reads: only HAProxy has the key of TLS.
     """
     made = set(re.findall(r"--from-file=([\w.]+)", SECRET.read_text()))
     used: set[str] = set()
@@ -114,8 +115,8 @@ def test_haproxy_has_the_same_configuration_in_all_forms(objects: Objects, pods:
     assert volume["configMap"]["name"] == made["metadata"]["name"]
 
 
-def test_a_pod_is_what_a_server_is_with_systemd(pods: Objects) -> None:
-    """HAProxy before two APIs that believe it alone, on the loopback of both."""
+def test_a_pod_has_haproxy_before_two_apis_like_a_server(pods: Objects) -> None:
+    """The two APIs trust only HAProxy. All of them use the loopback interface."""
     unit = Unit(DEPLOY / "systemd", "provisioner-haproxy.service", str)
     haproxy = environment(named(pods, "haproxy"))
     assert set(haproxy) < set(unit.environment)
@@ -127,9 +128,9 @@ def test_a_pod_is_what_a_server_is_with_systemd(pods: Objects) -> None:
         assert api["ports"] == [{"name": f"api-{number}", "containerPort": int(port)}]
 
 
-def test_a_pod_ends_from_the_outside_to_the_inside(objects: Objects, pods: Objects) -> None:
-    """No call is sent to what is already gone: the service forgets the pod, HAProxy finishes what
-    it has, then the APIs end.
+def test_a_pod_stops_haproxy_before_the_apis(objects: Objects, pods: Objects) -> None:
+    """No call is sent to a stopped process: the service removes the pod, HAProxy finishes its
+    calls, and then the APIs end.
     """
     [pod] = [pod for pod in pods if any(c["name"] == "haproxy" for c in pod["containers"])]
     sleeps = {c["name"]: c["lifecycle"]["preStop"]["sleep"]["seconds"] for c in pod["containers"]}
@@ -139,7 +140,7 @@ def test_a_pod_ends_from_the_outside_to_the_inside(objects: Objects, pods: Objec
     assert pod["terminationGracePeriodSeconds"] > sleeps["api-1"] + end
 
 
-def test_clients_come_by_haproxy_alone(objects: Objects, pods: Objects) -> None:
+def test_clients_reach_the_api_only_through_haproxy(objects: Objects, pods: Objects) -> None:
     [service] = of_kind(objects, "Service")
     policies = of_kind(objects, "NetworkPolicy")
     [policy] = [each for each in policies if each["metadata"]["name"] == "api"]
@@ -153,7 +154,7 @@ def test_clients_come_by_haproxy_alone(objects: Objects, pods: Objects) -> None:
     assert environment(named(pods, "haproxy"))["BIND"] == ":8443"
 
 
-def test_pods_have_only_what_exists(objects: Objects, pods: Objects) -> None:
+def test_pods_mount_only_volumes_that_exist(objects: Objects, pods: Objects) -> None:
     names = {(o["kind"], o["metadata"]["name"]) for o in objects}
     for pod in pods:
         volumes = {volume["name"] for volume in pod["volumes"]}
@@ -166,8 +167,10 @@ def test_pods_have_only_what_exists(objects: Objects, pods: Objects) -> None:
         assert mounted == volumes
 
 
-def test_pods_are_restricted(pods: Objects) -> None:
-    """As the namespace demands; and no variables of services, of which API_PORT would be one."""
+def test_pods_have_few_privileges(pods: Objects) -> None:
+    """The namespace demands this. Pods also get no variables of services, because one of them would
+    be API_PORT.
+    """
     for pod in pods:
         assert pod["enableServiceLinks"] is False
         assert pod["automountServiceAccountToken"] is False
@@ -190,8 +193,8 @@ def test_selectors_find_their_pods(objects: Objects) -> None:
     assert service["spec"]["selector"] in labels
 
 
-def test_pods_are_called_only_where_a_policy_says(objects: Objects) -> None:
-    """By nobody, but: each policy names pods that there are, and ports that these have."""
+def test_network_policies_name_existing_pods_and_ports(objects: Objects) -> None:
+    """By default nobody may connect. Each policy names existing pods and their ports."""
     policies = {
         each["metadata"]["name"]: each["spec"] for each in of_kind(objects, "NetworkPolicy")
     }
@@ -206,8 +209,8 @@ def test_pods_are_called_only_where_a_policy_says(objects: Objects) -> None:
     assert set(policies) == {"api", "worker", "periodic"}
 
 
-def test_the_api_is_asked_what_it_answers(pods: Objects) -> None:
-    """One API that is not ready takes no pod away: the other serves."""
+def test_probes_call_healthz_of_each_api_and_readyz_of_haproxy(pods: Objects) -> None:
+    """If one API is not ready, no pod is taken out of service, because the other API serves."""
     ready = named(pods, "haproxy")["readinessProbe"]["httpGet"]
     assert ready == {"path": "/readyz", "port": "https", "scheme": "HTTPS"}
     for name in ("api-1", "api-2"):
@@ -215,7 +218,7 @@ def test_the_api_is_asked_what_it_answers(pods: Objects) -> None:
         assert "readinessProbe" not in named(pods, name)
 
 
-def test_workers_show_metrics_where_the_pods_say(objects: Objects, pods: Objects) -> None:
+def test_workers_serve_metrics_at_the_annotated_port(objects: Objects, pods: Objects) -> None:
     shown = settings(objects)["WORKER_METRICS_PORT"]
     assert named(pods, "worker")["ports"] == [{"name": "metrics", "containerPort": int(shown)}]
     [template] = [
@@ -226,7 +229,7 @@ def test_workers_show_metrics_where_the_pods_say(objects: Objects, pods: Objects
     assert template == {"prometheus.io/scrape": "true", "prometheus.io/port": shown}
 
 
-def test_the_secret_is_not_kept_here() -> None:
+def test_the_filled_secret_is_ignored_by_git() -> None:
     ignored = (Path(__file__).parents[2] / ".gitignore").read_text().splitlines()
     assert "deploy/kubernetes/secret.yaml" in ignored
     values = yaml.safe_load(SECRET.read_text())["stringData"].values()

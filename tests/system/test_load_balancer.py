@@ -1,5 +1,8 @@
-"""HAProxy before two API processes: what callers see while these are killed and restarted."""
+"""HAProxy before two API processes: what callers see while processes are killed and restarted, and
+certificates are renewed.
+"""
 
+import socket
 import ssl
 import time
 import uuid as uuids
@@ -12,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import urllib3
+from cryptography import x509
 
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tests.programs import tool
@@ -28,8 +32,9 @@ from tests.system.stack import Stack
 
 pytestmark = pytest.mark.timeout(900)
 KEEP_ALIVE_SECONDS = 2
-KILLS = 2
-"""Of each process."""
+RENEWALS = 3
+WORK_SECONDS = 2.0
+"""In which clients work on with what was renewed."""
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +60,7 @@ def token(stack: Stack) -> str:
 @pytest.fixture(scope="module")
 def fleet(stack: Stack, token: str) -> Iterator[SimulatedFleet]:
     """Three nodes in the pool."""
-    certificate, key = stack.authority.node("nodes", ["127.0.0.1"])
+    certificate, key = stack.certificates.node
     with SimulatedFleet(
         3, certificate=certificate, key=key, ca=stack.ca, require_client_certificate=True
     ) as fleet:
@@ -65,12 +70,12 @@ def fleet(stack: Stack, token: str) -> Iterator[SimulatedFleet]:
         yield fleet
 
 
-def test_a_killed_process_costs_cinder_nothing(
+def test_no_call_of_cinder_fails_when_a_process_is_killed(
     stack: Stack, token: str, fleet: SimulatedFleet
 ) -> None:
-    """It repeats no POST and no PATCH itself."""
+    """Cinder itself does not retry POST and PATCH."""
     load = Load(stack, token, CinderClient)
-    for api in stack.apis * KILLS:
+    for api in stack.apis:
         time.sleep(1)  # the load goes on
         api.kill()
         time.sleep(1)
@@ -81,22 +86,52 @@ def test_a_killed_process_costs_cinder_nothing(
     nothing_is_left(stack, fleet)
 
 
-def test_a_rolling_restart_costs_nobody_anything(
+def shown(stack: Stack, port: int) -> int:
+    """Serial number of the certificate that a server shows to a new connection."""
+    context = ssl.create_default_context(cafile=str(stack.ca))
+    context.load_cert_chain(stack.certificates.provisioner)
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=30) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
+    ):
+        certificate = secure.getpeercert(binary_form=True)
+    assert certificate
+    return x509.load_der_x509_certificate(certificate).serial_number
+
+
+def test_renewed_certificates_and_a_rolling_restart_fail_no_call(
     stack: Stack, token: str, fleet: SimulatedFleet
 ) -> None:
-    """/readyz refuses, HAProxy turns to the other, and requests that run are finished."""
+    """As docs/how-to/tls.md says: HAProxy and the nodes' agents reload, workers and APIs are
+    restarted one after the other. Clients that repeat no call work meanwhile, and new connections
+    arrive while one process of HAProxy replaces the other.
+    """
     load = Load(stack, token, Client)
-    for api in stack.apis:
-        assert api.terminate() == 0
-        api.start()
+    ports = (stack.port, *(node.port for node in fleet.nodes))
+    seen = {port: [shown(stack, port)] for port in ports}
+    for _ in range(RENEWALS):
+        stack.renew_certificates()
+        fleet.renew_certificates()
+        end = time.monotonic() + WORK_SECONDS
+        while time.monotonic() < end:
+            for port, serials in seen.items():
+                serials.append(shown(stack, port))
+                time.sleep(0.01)
+    for serials in seen.values():
+        assert len(set(serials)) == 1 + RENEWALS
+    for service in (*stack.workers, *stack.periodic, *stack.apis):
+        assert service.terminate() == 0
+        service.start()
         stack.ready()
         both_are_up(stack)
     assert load.end() > 100
     nothing_is_left(stack, fleet)
 
 
-def test_a_connection_rests_for_keep_alive_and_is_closed_then(stack: Stack, token: str) -> None:
-    """By HAProxy, which closes none that is in use: the API keeps its own longer."""
+def test_haproxy_closes_an_idle_connection_after_keep_alive(stack: Stack, token: str) -> None:
+    """HAProxy never closes a connection that is in use. The API keeps its connections longer than
+    HAProxy.
+    """
     context = ssl.create_default_context(cafile=str(stack.ca))
     context.load_cert_chain(stack.client)
     port = urlsplit(stack.balancer(KEEP_ALIVE=f"{KEEP_ALIVE_SECONDS}s")).port
@@ -112,7 +147,7 @@ def test_a_connection_rests_for_keep_alive_and_is_closed_then(stack: Stack, toke
         assert connection.sock.recv(1) == b""
 
 
-def test_after_a_crash_of_postgresql_no_connection_is_used_that_it_cut_off(stack: Stack) -> None:
+def test_no_broken_connection_is_used_after_a_crash_of_postgresql(stack: Stack) -> None:
     clients = [Client(stack, token) for token in stack.tokens(8)]
     with ThreadPoolExecutor(32) as callers:
 
@@ -126,7 +161,7 @@ def test_after_a_crash_of_postgresql_no_connection_is_used_that_it_cut_off(stack
 
 @pytest.fixture
 def killed(stack: Stack) -> Iterator[Callable[[], None]]:
-    """Kills all APIs; they are back after the test."""
+    """Kill all APIs. They are started again after the test."""
 
     def kill() -> None:
         for api in stack.apis:
@@ -139,7 +174,7 @@ def killed(stack: Stack) -> Iterator[Callable[[], None]]:
     both_are_up(stack)
 
 
-def test_when_no_api_is_left_the_answer_still_is_the_apis(
+def test_haproxy_answers_with_the_apis_envelope_when_no_api_is_left(
     stack: Stack, token: str, killed: Callable[[], None]
 ) -> None:
     killed()
@@ -149,7 +184,7 @@ def test_when_no_api_is_left_the_answer_still_is_the_apis(
     _is_haproxy_s(answer, 503)
 
 
-def test_what_is_not_known_by_its_key_is_sent_once(
+def test_a_call_without_repeat_protection_is_sent_once(
     stack: Stack, token: str, fleet: SimulatedFleet, killed: Callable[[], None]
 ) -> None:
     client, uuid = Client(stack, token), str(uuids.uuid4())
@@ -169,28 +204,30 @@ def test_what_is_not_known_by_its_key_is_sent_once(
 
 
 def _is_haproxy_s(answer: urllib3.BaseHTTPResponse, status: int) -> None:
-    """In the API's envelope."""
+    """Whether the answer is of HAProxy. It uses the envelope of the API."""
     assert (answer.status, answer.headers["Content-Type"]) == (status, "application/json")
     assert answer.json()["status"] == "ServiceUnavailable"
     assert f"HTTP Status {status}" in answer.json()["description"]
 
 
-class TestWhatCallersClaim:
+class TestForgedHeaders:
     @pytest.mark.parametrize(
         "name", ["X-SSL-Client-Verify", "x-ssl-client-verify", "X_SSL_Client_Verify"]
     )
-    def test_no_header_stands_for_a_certificate(self, stack: Stack, token: str, name: str) -> None:
+    def test_no_header_replaces_a_client_certificate(
+        self, stack: Stack, token: str, name: str
+    ) -> None:
         http = urllib3.PoolManager(ca_certs=str(stack.ca), retries=False)
         headers = {"Authorization": f"Bearer {token}", name: "SUCCESS"}
         assert http.request("GET", f"{stack.url}/volumes", headers=headers).status == 403
 
-    def test_a_certificate_of_this_ca_is_one(self, stack: Stack, token: str) -> None:
+    def test_a_header_cannot_hide_a_client_certificate(self, stack: Stack, token: str) -> None:
         headers = {"Authorization": f"Bearer {token}", "X-SSL-Client-Verify": "NONE"}
         answer = stack.pool().request("GET", f"{stack.url}/volumes", headers=headers)
         assert answer.status == 200
 
-    def test_nobody_names_himself(self, stack: Stack, token: str) -> None:
-        """The request log has the address that HAProxy saw."""
+    def test_no_header_changes_the_logged_address(self, stack: Stack, token: str) -> None:
+        """The request log has the address of the client that HAProxy saw."""
         request_id = "who-calls"
         headers = {
             "Authorization": f"Bearer {token}",

@@ -1,4 +1,4 @@
-"""Long lists through the load balancer as shipped: whole, or broken for everybody to see."""
+"""Long lists through the shipped load balancer: complete, or visibly broken."""
 
 import json
 import time
@@ -44,7 +44,7 @@ def headers(stack: Stack) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def test_a_long_list_comes_whole_and_its_beginning_early(
+def test_a_long_list_arrives_complete_and_starts_early(
     stack: Stack, headers: dict[str, str]
 ) -> None:
     began = time.monotonic()
@@ -59,7 +59,7 @@ def test_a_long_list_comes_whole_and_its_beginning_early(
     assert first < FIRST_BYTE_OF_ALL * whole
 
 
-def test_a_list_that_breaks_is_broken_behind_the_balancer_too(
+def test_a_list_that_fails_midway_is_incomplete_behind_the_balancer_too(
     stack: Stack, headers: dict[str, str]
 ) -> None:
     last_has_blocks_of(stack, 1234)
@@ -72,7 +72,7 @@ def test_a_list_that_breaks_is_broken_behind_the_balancer_too(
 
 
 def last_has_blocks_of(stack: Stack, size: int) -> None:
-    """1234: it cannot be shown."""
+    """Set the block size of the last row. A row with 1234 cannot be serialized."""
     statement = "UPDATE volumes_volume SET block_size = %s WHERE uuid = %s"
     with psycopg.connect(stack.postgres.url, autocommit=True) as connection:
         connection.execute(statement, [size, f"v-{ROWS - 1:06}"])

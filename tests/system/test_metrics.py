@@ -1,4 +1,4 @@
-"""What Prometheus finds in the production form: while nobody does anything, and after faults."""
+"""The metrics that Prometheus scrapes from the production form, without load and after faults."""
 
 import datetime as dt
 import json
@@ -43,7 +43,7 @@ Growth = Callable[[str, Metric, Sample], float]
 
 
 class System:
-    """The production form with one node, as Prometheus sees it."""
+    """The production form with one node, with the metrics that Prometheus scrapes."""
 
     def __init__(self, held: ExitStack) -> None:
         self.stack = Stack(SPANS, each=1)
@@ -76,7 +76,7 @@ class System:
         return node
 
     def create(self, alias: str, tenant: str = "") -> str:
-        """The volume's uuid."""
+        """Create a volume. Returns its uuid."""
         path = f"/{tenant}/volumes" if tenant else "/volumes"
         self.client.call("POST", path, {"alias": alias, "uuid": alias, "capacity": 10})
         return alias
@@ -95,7 +95,9 @@ class System:
         return found
 
     def series(self, scraped: Scrape, growth: Growth, steps: int) -> list[dict[str, str]]:
-        """As promtool takes them: what was scraped, of each process, and whether it answered."""
+        """Return the series in the format of promtool: the scraped metrics of each process, and
+        whether it answered.
+        """
         found = []
         for number, (url, text) in enumerate(scraped.items()):
             job = "provisioner" if number < len(self.stack.apis) else "provisioner-workers"
@@ -111,8 +113,9 @@ class System:
         return found
 
     def alerts(self, folder: Path) -> set[str]:
-        """The alerts that fire when what is so now stays so for an hour, and what grows goes on
-        growing. promtool tells of each alert that was not foreseen, and none is.
+        """Return the alerts that fire if the present state lasts for an hour, and increasing values
+        continue to increase. promtool reports each alert that was not expected, and the test
+        expects none.
         """
         before, began = self.scrape(), time.monotonic()
         time.sleep(BETWEEN_SCRAPES_SECONDS)
@@ -151,15 +154,15 @@ def system() -> Iterator[System]:
         yield System(held)
 
 
-def test_workers_show_jobs_and_no_tenants_volumes(system: System) -> None:
+def test_workers_show_metrics_of_jobs_but_not_of_volumes(system: System) -> None:
     for text in list(system.scrape().values())[1:]:
         assert "# HELP provisioner_jobs_total" in text
         assert "uuid=" not in text
 
 
 def test_each_panel_has_data(system: System, tmp_path: Path) -> None:
-    """promtool evaluates it over what was scraped: it tells of each result that was not foreseen,
-    and none is.
+    """promtool evaluates each panel with the scraped metrics. It reports each result that was not
+    expected, and the test expects none.
     """
     dashboard = json.loads((DEPLOY / "grafana/dashboards/provisioner.json").read_text())
     asked = [t["expr"] for panel in dashboard["panels"] for t in panel.get("targets", ())]
@@ -176,7 +179,7 @@ def test_each_panel_has_data(system: System, tmp_path: Path) -> None:
     assert [text for text in asked if text.replace('"', '\\"') not in shown] == []
 
 
-def test_a_quiet_hour_raises_no_alert(system: System, tmp_path: Path) -> None:
+def test_an_idle_hour_raises_no_alert(system: System, tmp_path: Path) -> None:
     system.create("quiet")
     assert system.alerts(tmp_path) == set()
 
@@ -184,7 +187,7 @@ def test_a_quiet_hour_raises_no_alert(system: System, tmp_path: Path) -> None:
 def test_faults_raise_their_alerts(
     system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last test of this system: nothing is repaired."""
+    """This is the last test of this system, because nothing is repaired."""
     monkeypatch.setattr(certificates, "LEAF_LIFE", dt.timedelta(days=13))
     certificate, key = system.stack.authority.node("short-lived", ["127.0.0.1"])
     second = system.add_node(certificate, key, "02:00:01")
@@ -224,7 +227,7 @@ def _one(name: str, labels: dict[str, str], values: str) -> dict[str, str]:
 
 
 def _promtool(content: dict[str, Any], folder: Path) -> str:
-    """What promtool says of a file of tests of rules."""
+    """Return the output of promtool for a file with tests of rules."""
     path = folder / "tests.yml"
     path.write_text(yaml.safe_dump(content))
     done = subprocess.run(

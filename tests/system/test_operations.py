@@ -33,13 +33,15 @@ def stack() -> Iterator[Stack]:
         "UNREADY_SECONDS": "0",
     }
     tool("haproxy")
-    running = Stack(settings)
+    running = Stack(settings, each=1)
     yield running
     running.stop()
 
 
 def beat_sends(stack: Stack) -> None:
-    """No worker runs, so the queue grows. A beat that ends is started, as by its supervisor."""
+    """Wait until beat has sent jobs. No worker runs, so the queue becomes longer. If beat ends, it
+    is started again, as by its supervisor.
+    """
     queued = stack.redis.client.llen
     before, end = int(queued("periodic")), time.monotonic() + 60
     while int(queued("periodic")) < before + 3:
@@ -50,7 +52,7 @@ def beat_sends(stack: Stack) -> None:
         time.sleep(0.1)
 
 
-def test_beat_goes_on_after_redis_forgot_all(stack: Stack) -> None:
+def test_beat_continues_after_redis_lost_all_data(stack: Stack) -> None:
     for worker in (*stack.workers, *stack.periodic):
         worker.kill()
     beat_sends(stack)
@@ -60,7 +62,7 @@ def test_beat_goes_on_after_redis_forgot_all(stack: Stack) -> None:
         worker.start()
 
 
-def test_a_backup_restored_beside_it(stack: Stack) -> None:
+def test_a_backup_can_be_restored_beside_the_running_system(stack: Stack) -> None:
     backup = stack.folder / "backup"
     programs = stack.postgres.programs
     url = stack.postgres.url
@@ -84,9 +86,9 @@ def test_a_backup_restored_beside_it(stack: Stack) -> None:
 
 
 class TestNewTokens:
-    """The key of tokens and the token of a node, changed at once."""
+    """The key of tokens and the token of a node are changed at once."""
 
-    def test_tokens_hold_and_nodes_are_caught_up(self, stack: Stack) -> None:
+    def test_tokens_stay_valid_and_nodes_get_new_ones(self, stack: Stack) -> None:
         certificate, key = stack.authority.node("nodes", ["127.0.0.1"])
         node: dict[str, Any] = {
             "certificate": certificate,
@@ -131,8 +133,8 @@ class TestNewTokens:
 
 
 def test_data_keys_are_rotated(stack: Stack) -> None:
-    """Last, because what runs lacks the new key. Stored are a licence and the token of the node
-    that the test before this one added.
+    """This is the last test, because running processes lack the new key. The database has a
+    licence, and the token of the node that the previous test added.
     """
     put = "from provisioner.access.secrets import encrypt; from inventory.models import License; "
     get = "from inventory.services.licenses import license_text; print(license_text())"

@@ -1,5 +1,5 @@
-"""What others do to the production form: a node that hangs, workers with no time, a machine whose
-clock is wrong, a broker that restarts again and again.
+"""Effects of other components on the production form: a node that hangs, workers without CPU time,
+a machine with a wrong clock, a broker that restarts repeatedly.
 """
 
 import signal
@@ -60,7 +60,7 @@ class Client:
         return answer.json() if is_json else answer.data.decode()
 
     def create(self, alias: str) -> float:
-        """Seconds that it took.
+        """Create a volume. Returns the seconds that it took.
 
         :raises AssertionError: it failed.
         """
@@ -70,7 +70,7 @@ class Client:
         return time.monotonic() - began
 
     def metric(self, name: str, url: str = "") -> dict[str, float]:
-        """Values by what stands in braces."""
+        """Return the values of a metric, by its labels."""
         text = self.call("GET", "/metrics", url=url)
         lines = [line for line in text.splitlines() if name in line]
         pairs = [line.rpartition(" ") for line in lines if not line.startswith("#")]
@@ -99,7 +99,7 @@ def start_nodes(stack: Stack, client: Client, name: str, count: int, prefix: str
 
 @pytest.fixture(scope="module")
 def nodes(stack: Stack, client: Client) -> Iterator[Service]:
-    """Five of a process, and one in a process of its own, which is the value."""
+    """Start five nodes in one process, and one node in a separate process. Returns the latter."""
     several = start_nodes(stack, client, "nodes", NODES, "02:00:00")
     alone = start_nodes(stack, client, "alone", 1, "02:00:01")
     yield alone
@@ -117,8 +117,10 @@ def states(client: Client, url: str = "") -> list[str]:
     return [backend["state"] for backend in client.call("GET", "/backends", url=url)]
 
 
-def test_a_node_that_hangs(client: Client, nodes: Service) -> None:
-    """Its process is stopped: the kernel takes connections for it, and nobody answers."""
+def test_a_node_that_hangs_does_not_slow_creates_down(client: Client, nodes: Service) -> None:
+    """The process of the node is stopped, so the kernel accepts connections to it, but nothing
+    answers.
+    """
     p95(client, "warm")
     before = p95(client, "normal")
     nodes.running.send_signal(signal.SIGSTOP)
@@ -141,7 +143,7 @@ def test_a_node_that_hangs(client: Client, nodes: Service) -> None:
 def test_periodic_jobs_run_while_tasks_fill_the_workers(
     stack: Stack, client: Client, nodes: Service
 ) -> None:
-    """Workers that never end what they do, as seen by the others: they are stopped."""
+    """The workers are stopped, so their tasks never end for the other processes."""
     for worker in stack.workers:
         worker.running.send_signal(signal.SIGSTOP)
     try:
@@ -158,7 +160,7 @@ def test_periodic_jobs_run_while_tasks_fill_the_workers(
     assert all(ages[job] < 10 for job in frequent), "each ran since"
 
 
-def test_redis_restarts_three_times_in_five_seconds(
+def test_workers_survive_three_restarts_of_redis_in_five_seconds(
     stack: Stack, client: Client, nodes: Service
 ) -> None:
     workers = [*stack.workers, *stack.periodic]
@@ -181,7 +183,7 @@ def test_redis_restarts_three_times_in_five_seconds(
 
 
 def restart_beats(stack: Stack) -> None:
-    """As their supervisor does."""
+    """Restart beats as their supervisor does."""
     for beat in stack.beats:
         if beat.running.poll() is not None:
             beat.start()
@@ -193,7 +195,7 @@ def frequent_ages(client: Client) -> list[float]:
     return [ages[job] for job, seconds in intervals.items() if seconds <= 5]
 
 
-def test_clocks_that_are_ten_minutes_off(
+def test_processes_with_wrong_clocks_work_correctly(
     stack: Stack, client: Client, nodes: Service, tmp_path: Path
 ) -> None:
     library = tmp_path / "clock.so"

@@ -1,5 +1,5 @@
-"""Outages of what the API needs, against the production form: what callers see meanwhile, and how
-soon after the end they are served again.
+"""Outages of services that the API needs, in the production form: the answers during the outage,
+and the time until calls are served again.
 """
 
 import itertools
@@ -74,7 +74,7 @@ def caller(stack: Stack, tokens: list[str]) -> Caller:
     return Caller(stack.api_urls[0], tokens)
 
 
-def test_the_database_is_away(stack: Stack, caller: Caller) -> None:
+def test_calls_fail_fast_during_a_database_outage_and_recover(stack: Stack, caller: Caller) -> None:
     assert caller.get("/volumes").status == 200
     seen: list[Seen] = []
     over = threading.Event()
@@ -109,8 +109,8 @@ def test_the_database_is_away(stack: Stack, caller: Caller) -> None:
     assert slowest["/volumes"] < REFUSED_SECONDS
 
 
-def test_the_broker_is_away(stack: Stack, caller: Caller) -> None:
-    """Calls are served, and what needs a task waits for the broker to be back."""
+def test_calls_are_served_during_an_outage_of_the_broker(stack: Stack, caller: Caller) -> None:
+    """Tasks wait until the broker is back."""
     stack.redis.kill()
     try:
         for path in ("/readyz", "/volumes", "/tasks"):
@@ -120,7 +120,7 @@ def test_the_broker_is_away(stack: Stack, caller: Caller) -> None:
         stack.redis.start()
 
 
-def test_a_database_that_became_read_only_is_left_until_it_takes_writes(
+def test_a_read_only_database_is_not_used_until_it_accepts_writes(
     stack: Stack, caller: Caller
 ) -> None:
     stack.postgres.execute("ALTER SYSTEM SET default_transaction_read_only = on")

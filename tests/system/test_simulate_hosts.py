@@ -1,4 +1,4 @@
-"""``manage.py simulate_hosts`` as a process, while the API is killed beside it."""
+"""``manage.py simulate_hosts`` as a process. The API is killed while it runs."""
 
 import signal
 import sys
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 
 @pytest.fixture
 def hosts(production: Production, tmp_path: Path) -> Iterator[Process]:
-    """Two, that synchronize 10 GiB within three seconds."""
+    """Two hosts, which synchronize 10 GiB within three seconds."""
     callers = [Api("", "").as_role("HOST", host=host_uuid(f"host-{n}")) for n in (1, 2)]
     tokens = [caller.authorization.removeprefix("Bearer ") for caller in callers]
     environment = production.environment | {"HOST_TOKEN": "\n".join(tokens)}
@@ -34,7 +34,7 @@ def hosts(production: Production, tmp_path: Path) -> Iterator[Process]:
     process.kill()
 
 
-def test_two_hosts_migrate_while_the_api_is_killed(
+def test_migrations_of_two_hosts_survive_kills_of_the_api(
     production: Production, fleet: SimulatedFleet, hosts: Process
 ) -> None:
     api = pool_of(production, fleet)

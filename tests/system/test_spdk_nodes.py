@@ -1,5 +1,5 @@
-"""The main job through our API on storage nodes that are ``node_agent`` processes over fake SPDK
-targets, which are killed in between. A host reads what it wrote; at the end nothing is left.
+"""The main use of the API, with storage nodes that are ``node_agent`` processes over fake SPDK
+targets. These are killed in between. A host reads what it wrote, and at the end nothing is left.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from inventory.services.node import clients as node_clients
 from provisioner.certificates import Authority
 from tasks import runner
 from tests.api.replicas_steps import all_available, places, replicated, report
-from tests.api.snapshot_steps import assigned, cloned, snapped
+from tests.api.snapshot_steps import cloned, created_snapshot_volume, snapped
 from tests.api.volume_steps import GIB, HOST, create, created, probe_host, published
 from tests.conftest import Api
 from tests.nodes.certificates import KeyPair
@@ -37,7 +37,9 @@ BLOCK = 4096
 
 
 class Pool:
-    """Three nodes in three racks, and a host, which stays connected to each it once reached."""
+    """Three nodes in three racks, and a host, which stays connected to each node that it has
+    reached.
+    """
 
     def __init__(self, nodes: list[NodeProcesses], api: Api) -> None:
         self.api = api
@@ -51,13 +53,13 @@ class Pool:
             self.nodes[answer.body["persistentID"]] = node
 
     def node(self, volume: str, replica: str | None = None) -> NodeProcesses:
-        """That has the replica, or the only one."""
+        """Return the node of the replica, or of the only replica."""
         place = places(self.api, volume)[replica or volume]
         return self.nodes[place["backend"]["persistentID"]]
 
     @contextmanager
     def connected(self, volume: str, replica: str | None = None) -> Iterator[tuple[Host, int]]:
-        """The host at the replica's node, and the namespace there."""
+        """Connect the host to the node of the replica. Returns the host and the namespace."""
         node = self.node(volume, replica)
         found = node.client.read_target(NQN)
         assert found is not None
@@ -74,7 +76,7 @@ class Pool:
             return host.read(nsid, offset, BLOCK).rstrip(b".\0")
 
     def restart(self) -> None:
-        """Agents and targets of all nodes die."""
+        """Kill the agents and targets of all nodes, and start them again."""
         restart(*self.nodes.values())
 
 
@@ -104,7 +106,7 @@ def pool(api: Api, authority: Authority, settings: Settings, tmp_path: Path) -> 
             node.close()
 
 
-def test_a_replicated_volume_grows_and_moves(api: Api, pool: Pool) -> None:
+def test_a_replicated_volume_keeps_its_data_when_expanded_and_moved(api: Api, pool: Pool) -> None:
     uuid = replicated(api, "vol")
     published(api, uuid, probe_host(api))
     outgoing, staying = all_available(api, uuid)
@@ -138,14 +140,16 @@ def test_a_replicated_volume_grows_and_moves(api: Api, pool: Pool) -> None:
     nothing_is_left(pool)
 
 
-def test_copies_of_a_volume_and_what_the_next_tenant_reads(api: Api, pool: Pool) -> None:
+def test_snapshots_and_clones_keep_their_data_and_a_new_volume_reads_zeros(
+    api: Api, pool: Pool
+) -> None:
     probe_host(api)
     uuid = created(api, "vol")
     published(api, uuid)
     pool.write(0, b"before", uuid)
     snapshot = snapped(api, uuid, "snap")
     pool.write(0, b"after", uuid)
-    shown = assigned(api, snapshot, "shown", writable=False)
+    shown = created_snapshot_volume(api, snapshot, "shown", writable=False)
     clone = cloned(api, shown, "clone")
     for one in (shown, clone):
         published(api, one)
@@ -177,7 +181,7 @@ def test_copies_of_a_volume_and_what_the_next_tenant_reads(api: Api, pool: Pool)
 def test_an_unpublished_volume_moves_to_another_node(
     api: Api, pool: Pool, gib: int, pieces: int
 ) -> None:
-    """Copied by the nodes, target to target, while the one that is read is killed in between."""
+    """The nodes copy it from target to target. The source is killed in between."""
     probe_host(api)
     uuid = created(api, "vol", capacity=gib, storageClass={"blockSize": 4096, "allowSpan": True})
     published(api, uuid)
@@ -202,13 +206,13 @@ def test_an_unpublished_volume_moves_to_another_node(
     nothing_is_left(pool)
 
 
-def test_blocks_that_no_drive_has_are_refused_by_name(api: Api, pool: Pool) -> None:
+def test_a_block_size_that_no_drive_has_is_refused(api: Api, pool: Pool) -> None:
     answer = create(api, "vol", storageClass={"blockSize": 512})
     assert answer.status == "NoMatchingBackend"
     assert "3 nodes with no SSD for blocks of 512 bytes" in answer.description
 
 
-def test_a_spanned_volume_grows_when_no_host_has_it(api: Api, pool: Pool) -> None:
+def test_a_spanned_volume_is_expanded_while_unpublished(api: Api, pool: Pool) -> None:
     probe_host(api)
     uuid = created(api, "vol", capacity=150, storageClass={"allowSpan": True})
     published(api, uuid)
@@ -228,7 +232,7 @@ def test_a_spanned_volume_grows_when_no_host_has_it(api: Api, pool: Pool) -> Non
 
 
 def nothing_is_left(pool: Pool) -> None:
-    """Neither in the database nor on a node, whatever its agent says."""
+    """Check that nothing is left in the database or on a node, whatever its agent reports."""
     collect()
     assert audit() == []
     for node in pool.nodes.values():
@@ -241,5 +245,5 @@ def nothing_is_left(pool: Pool) -> None:
 
 
 def _are_gone(targets: Callable[[], list[dict[str, Any]]]) -> bool:
-    """The subsystem for discovery always stays."""
+    """Whether all subsystems were removed, except the discovery subsystem, which always exists."""
     return [target["subtype"] for target in targets()] == ["Discovery"]

@@ -1,4 +1,4 @@
-"""The embedded form as its user meets it: real processes, real ports, real signals."""
+"""The embedded form as users see it: real processes, real ports, real signals."""
 
 import os
 import re
@@ -18,7 +18,7 @@ PORTS = 5
 
 
 def free_ports() -> int:
-    """The first of enough free ports in a row."""
+    """Return the first of enough consecutive free ports."""
     for first in range(31000, 32000, PORTS):
         try:
             for port in range(first, first + PORTS):
@@ -29,7 +29,7 @@ def free_ports() -> int:
     raise AssertionError("there are no free ports")
 
 
-def test_scenario_then_a_killed_worker_then_ctrl_c_then_again_on_the_same_data(data: Path) -> None:
+def test_the_demo_survives_a_killed_worker_and_restarts_on_the_same_data(data: Path) -> None:
     port = free_ports()
     system = Standalone(data, port, "--scenario")
     system.wait_for("The system is running.", seconds=400)
@@ -59,7 +59,7 @@ def test_scenario_then_a_killed_worker_then_ctrl_c_then_again_on_the_same_data(d
     assert processes_of(data) == []
 
 
-def test_children_end_with_a_killed_supervisor_and_a_second_one_is_refused(data: Path) -> None:
+def test_children_end_with_their_supervisor_and_a_second_one_is_refused(data: Path) -> None:
     port = free_ports()
     system = Standalone(data, port)
     system.wait_for("The system is running.")
@@ -80,7 +80,7 @@ def test_children_end_with_a_killed_supervisor_and_a_second_one_is_refused(data:
     )
 
 
-def test_a_step_that_fails_ends_it_with_a_sentence_that_says_which(data: Path) -> None:
+def test_a_failed_step_ends_the_scenario_with_a_sentence_that_names_it(data: Path) -> None:
     other_ca = Authority.of(data.with_name("other-ca")).path
     system = Standalone(data, free_ports(), "--scenario", "--exit", NODE_CA=str(other_ca))
     assert system.process.wait(60) == 1

@@ -1,5 +1,5 @@
-"""A standby takes over, under all that runs: calls are refused while it takes no writes, and writes
-go on by themselves once it does.
+"""A failover to a standby while everything runs. Calls are refused while the standby accepts no
+writes. As soon as it does, writes continue by themselves.
 """
 
 import time
@@ -42,7 +42,7 @@ def call(stack: Stack) -> Call:
     return answered
 
 
-def test_a_standby_takes_over_and_writes_go_on(stack: Stack, call: Call) -> None:
+def test_writes_continue_after_a_standby_took_over(stack: Stack, call: Call) -> None:
     certificate, key = stack.authority.node("nodes", ["127.0.0.1"])
     port = servers.free_port()
     with SimulatedFleet(
@@ -74,7 +74,7 @@ def created(call: Call, name: str) -> dict[str, Any]:
 
 
 def until(call: Call, name: str, text: str, seconds: float) -> list[str]:
-    """Create it until the answer has the text: what the answers before that said."""
+    """Create a volume until the answer has the text. Returns the texts of the earlier answers."""
     end = time.monotonic() + seconds
     seen: list[str] = []
     while True:
@@ -88,7 +88,7 @@ def until(call: Call, name: str, text: str, seconds: float) -> list[str]:
 
 
 def become_standby(stack: Stack) -> None:
-    """The same server, which has all commits and takes no writes."""
+    """Turn the server into a standby, which has all commits and accepts no writes."""
     stack.postgres.terminate()
     (stack.folder / "postgres" / "data" / "standby.signal").touch()
     stack.postgres.start()
@@ -96,6 +96,6 @@ def become_standby(stack: Stack) -> None:
 
 
 def promote(stack: Stack) -> None:
-    """It has a new timeline."""
+    """Promote the standby. It then has a new timeline."""
     with psycopg.connect(stack.postgres.url, autocommit=True) as connection:
         connection.execute("SELECT pg_promote()")

@@ -1,4 +1,4 @@
-"""A setting that cannot work ends each process as it starts, with one sentence."""
+"""A setting that cannot work ends each process at its start, with one sentence."""
 
 import os
 import socket
@@ -55,7 +55,7 @@ def empty_database() -> Iterator[str]:
 
 @pytest.fixture
 def deaf() -> Iterator[str]:
-    """A server that takes connections and says nothing."""
+    """A server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"postgresql://u:never-shown@127.0.0.1:{listener.getsockname()[1]}/x"
 
@@ -80,41 +80,49 @@ def refuses(role: str, settings: dict[str, str], sentence: str) -> None:
 
 
 @pytest.mark.parametrize("role", ["api", "worker", "beat"])
-def test_no_credentials_for_nodes(role: str, settings_that_work: dict[str, str]) -> None:
+def test_a_start_without_credentials_for_nodes_is_refused(
+    role: str, settings_that_work: dict[str, str]
+) -> None:
     wrong = settings_that_work | {"NODE_CERTIFICATE": ""}
     refuses(role, wrong, "NODE_CERTIFICATE is not set")
 
 
-def test_credentials_for_nodes_that_cannot_be_read(settings_that_work: dict[str, str]) -> None:
+def test_credentials_for_nodes_that_cannot_be_read_are_refused(
+    settings_that_work: dict[str, str],
+) -> None:
     wrong = settings_that_work | {"NODE_CA": "/nowhere/ca.pem"}
     refuses("worker", wrong, "[Errno 2] No such file or directory: '/nowhere/ca.pem'")
 
 
 @pytest.mark.parametrize("role", COMMANDS)
-def test_a_database_that_cannot_be_reached(role: str, settings_that_work: dict[str, str]) -> None:
+def test_a_start_without_a_reachable_database_is_refused(
+    role: str, settings_that_work: dict[str, str]
+) -> None:
     wrong = settings_that_work | {"DATABASE_URL": "postgresql://u:never-shown@127.0.0.1:1/x"}
     refuses(role, wrong, "the database cannot be used: connection ")
 
 
-def test_a_database_that_does_not_answer(settings_that_work: dict[str, str], deaf: str) -> None:
+def test_a_database_that_does_not_answer_ends_the_start_in_time(
+    settings_that_work: dict[str, str], deaf: str
+) -> None:
     wrong = settings_that_work | {"DATABASE_URL": deaf}
     refuses("api", wrong, "the database cannot be used: connection timeout expired")
 
 
 @pytest.mark.parametrize("role", ["api", "worker"])
-def test_a_database_without_migrations(
+def test_a_database_without_migrations_is_refused(
     role: str, settings_that_work: dict[str, str], empty_database: str
 ) -> None:
     wrong = settings_that_work | {"DATABASE_URL": empty_database}
     refuses(role, wrong, "the database lacks ")
 
 
-def test_no_address_for_nodes(settings_that_work: dict[str, str]) -> None:
+def test_a_start_without_public_url_is_refused(settings_that_work: dict[str, str]) -> None:
     refuses("worker", settings_that_work | {"PUBLIC_URL": ""}, "PUBLIC_URL is not set")
 
 
 @pytest.mark.parametrize("here", ["https://127.0.0.1", "https://localhost:30100", "https://[::1]"])
-def test_nodes_elsewhere_that_cannot_reach_the_address(
+def test_a_local_public_url_is_refused_if_nodes_are_elsewhere(
     here: str, settings_that_work: dict[str, str]
 ) -> None:
     now = timezone.now()

@@ -1,4 +1,6 @@
-"""Who is slow, many or unknown takes nothing from the others: the shipped haproxy.cfg and APIs."""
+"""Callers that are slow, numerous or unknown do not affect other callers, with the shipped
+haproxy.cfg and APIs.
+"""
 
 import contextlib
 import socket
@@ -46,7 +48,7 @@ def crowd(stack: Stack) -> Iterator["Crowd"]:
 
 
 class Crowd:
-    """Connections that stay."""
+    """Connections that stay open."""
 
     def __init__(self, stack: Stack, connections: contextlib.ExitStack) -> None:
         self._stack, self._connections = stack, connections
@@ -54,7 +56,7 @@ class Crowd:
     def comes(
         self, count: int, says: bytes, url: str = "", *, certificate: bool = True
     ) -> list[ssl.SSLSocket]:
-        """Each says this and no more."""
+        """Send the same bytes on each connection, and nothing more."""
         context = ssl.create_default_context(cafile=str(self._stack.ca))
         if certificate:
             context.load_cert_chain(self._stack.client)
@@ -69,7 +71,7 @@ class Crowd:
 
 
 def get(stack: Stack, path: str, token: str = "", url: str = "") -> urllib3.BaseHTTPResponse:
-    """By a new connection of a client with a certificate."""
+    """Send a GET on a new connection, with a client certificate."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     with stack.pool() as http:
         return http.request("GET", f"{url or stack.url}{path}", headers=headers, timeout=30)
@@ -85,18 +87,22 @@ def others_are_served(stack: Stack, token: str) -> None:
 class TestOthersAreServed:
     @pytest.mark.parametrize("says", [CHUNKED, SIZED])
     @pytest.mark.parametrize("certificate", [True, False])
-    def test_beside_slow_bodies(
+    def test_slow_bodies_do_not_delay_others(
         self, stack: Stack, token: str, crowd: Crowd, says: bytes, certificate: bool
     ) -> None:
         credentials = f"Authorization: Bearer {token}\r\n".encode() if certificate else b""
         crowd.comes(40, HEAD + credentials + says, certificate=certificate)
         others_are_served(stack, token)
 
-    def test_beside_half_requests(self, stack: Stack, token: str, crowd: Crowd) -> None:
+    def test_incomplete_requests_do_not_delay_others(
+        self, stack: Stack, token: str, crowd: Crowd
+    ) -> None:
         crowd.comes(100, HALF)
         others_are_served(stack, token)
 
-    def test_beside_idle_connections(self, stack: Stack, token: str, crowd: Crowd) -> None:
+    def test_idle_connections_do_not_delay_others(
+        self, stack: Stack, token: str, crowd: Crowd
+    ) -> None:
         crowd.comes(500, b"")
         others_are_served(stack, token)
 
@@ -135,7 +141,9 @@ class TestCertificates:
             ("/volumes?/healthz", ""),
         ],
     )
-    def test_who_has_none_ends_at_the_balancer(self, stack: Stack, path: str, scheme: str) -> None:
+    def test_callers_without_a_certificate_are_refused_by_the_balancer(
+        self, stack: Stack, path: str, scheme: str
+    ) -> None:
         request_id = f"none-{abs(hash((path, scheme)))}"
         answer = self.ask(stack, path, scheme, request_id)
         assert answer.status == 403
@@ -175,14 +183,14 @@ class TestBodies:
                 "POST", f"{stack.url}/volumes", body=body, headers=headers, timeout=30
             )
 
-    def test_a_large_one_is_kept_as_a_whole(self, stack: Stack, token: str) -> None:
+    def test_a_large_body_is_accepted(self, stack: Stack, token: str) -> None:
         body = b'{"alias": "a", "capacity": "x"' + b" " * 1_000_000 + b"}"
         pieces = (body[at : at + 10_000] for at in range(0, len(body), 10_000))
         for each in (body, pieces):
             answer = self.post(stack, token, each)
             assert answer.json()["description"].startswith("capacity = 'x': ")
 
-    def test_one_that_is_too_large(self, stack: Stack, token: str) -> None:
+    def test_a_body_that_is_too_large_is_refused(self, stack: Stack, token: str) -> None:
         body = b"{}" + b" " * 1_048_576
         pieces = (body[at : at + 10_000] for at in range(0, len(body), 10_000))
         for each in (body, pieces):
@@ -190,61 +198,69 @@ class TestBodies:
             assert (answer.status, answer.json()["status"]) == (413, "PayloadTooLarge")
 
     @pytest.mark.parametrize(("certificate", "http"), [(False, b"413"), (True, b"401")])
-    def test_one_whose_length_nobody_said(
+    def test_a_chunked_body_of_a_caller_without_certificate_is_refused(
         self, crowd: Crowd, certificate: bool, http: bytes
     ) -> None:
-        """Of a node whose token nobody has looked at."""
+        """The caller sends the token of a node, which was not checked yet."""
         head = b"POST /probe HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer none\r\n"
         says = head + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
         [connection] = crowd.comes(1, says, certificate=certificate)
         assert connection.recv(100).startswith(b"HTTP/1.1 " + http)
 
-    def test_one_that_comes_too_slowly(self, stack: Stack, crowd: Crowd) -> None:
+    def test_a_body_that_arrives_too_slowly_is_refused(self, stack: Stack, crowd: Crowd) -> None:
         [connection] = crowd.comes(1, HEAD + CHUNKED)
         assert connection.recv(100).startswith(b"HTTP/1.1 408 ")
 
 
 class TestLimits:
     def is_refused(self, stack: Stack, token: str, url: str) -> None:
-        """But for health checks."""
+        """Whether requests other than health checks are refused."""
         answer = get(stack, "/volumes", token, url)
         assert answer.status == 429
         assert int(answer.headers["Retry-After"]) > 0
         assert answer.json()["status"] == "TooManyRequests"
         assert get(stack, "/healthz", url=url).status == 200
 
-    def test_requests_at_once(self, stack: Stack, token: str, crowd: Crowd) -> None:
+    def test_requests_above_the_concurrent_limit_are_refused(
+        self, stack: Stack, token: str, crowd: Crowd
+    ) -> None:
         url = stack.balancer(MAX_REQUESTS="2")
         crowd.comes(2, HEAD + SIZED, url)
         self.is_refused(stack, token, url)
 
-    def test_bodies_at_once(self, stack: Stack, token: str, crowd: Crowd) -> None:
+    def test_bodies_above_the_concurrent_limit_are_refused(
+        self, stack: Stack, token: str, crowd: Crowd
+    ) -> None:
         url = stack.balancer(MAX_BODIES="2")
         crowd.comes(2, HEAD + SIZED, url)
         [third] = crowd.comes(1, HEAD + CHUNKED, url)
         assert third.recv(100).startswith(b"HTTP/1.1 429 ")
         assert get(stack, "/volumes", token, url).status == 200
 
-    def test_haproxy_refuses_requests_above_all_requests(self, stack: Stack, token: str) -> None:
+    def test_requests_above_the_total_limit_are_refused(self, stack: Stack, token: str) -> None:
         url = stack.balancer(ALL_REQUESTS="0")
         answer = get(stack, "/volumes", token, url)
         assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
         assert answer.json()["status"] == "ServiceUnavailable"
         assert get(stack, "/healthz", url=url).status == 200
 
-    def test_requests_in_a_time(self, stack: Stack, token: str) -> None:
+    def test_requests_above_the_rate_limit_are_refused(self, stack: Stack, token: str) -> None:
         url = stack.balancer(REQUEST_RATE="3")
         assert {get(stack, "/volumes", token, url).status for _ in range(3)} == {200}
         self.is_refused(stack, token, url)
 
-    def test_connections_at_once(self, stack: Stack, token: str, crowd: Crowd) -> None:
+    def test_connections_above_the_concurrent_limit_are_refused(
+        self, stack: Stack, token: str, crowd: Crowd
+    ) -> None:
         url = stack.balancer(MAX_CONNECTIONS="10")
         crowd.comes(10, b"", url)
         self.is_refused(stack, token, url)
         with pytest.raises((ConnectionError, ssl.SSLError)):
             crowd.comes(20, b"", url)
 
-    def test_connections_in_a_time(self, stack: Stack, token: str, crowd: Crowd) -> None:
+    def test_connections_above_the_rate_limit_are_refused(
+        self, stack: Stack, token: str, crowd: Crowd
+    ) -> None:
         url = stack.balancer(CONNECTION_RATE="20")
         for connection in crowd.comes(21, b"", url):
             connection.close()

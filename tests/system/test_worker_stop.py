@@ -1,4 +1,4 @@
-"""SIGTERM to a worker in the middle of a task: another goes on at once, not after the lease."""
+"""SIGTERM to a worker during a task: another worker continues at once, not only after the lease."""
 
 import signal
 import threading
@@ -17,7 +17,9 @@ SOON_SECONDS = 20
 """Less than the lease, which is renewed when the node is called."""
 
 
-def test_the_task_is_handed_on(production: Production, fleet: SimulatedFleet) -> None:
+def test_a_stopped_worker_hands_its_task_over(
+    production: Production, fleet: SimulatedFleet
+) -> None:
     node = fleet.nodes[0]
     body = {"mgmtIPs": [node.address], "mgmtPort": node.port}
     assert production.api.post("/backends", body).status == "Success"
@@ -42,7 +44,7 @@ def test_the_task_is_handed_on(production: Production, fleet: SimulatedFleet) ->
 
 
 def owner() -> int:
-    """The process that works on the task; 0: none does."""
+    """Return the process that works on the task. 0: there is none."""
     said = next(iter(Task.objects.values_list("lease_owner", flat=True)), "")
     return int(said.split(":")[1]) if ":" in said else 0
 

@@ -1,4 +1,4 @@
-"""systemd's units, read as data: what of them decides how a process starts."""
+"""Reads the units of systemd as data: the parts that determine how a process starts."""
 
 import shlex
 from collections import defaultdict
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class Unit:
-    """One unit; ``put`` changes its text first, as a machine needs it."""
+    """A unit. ``put`` replaces text in it first, to adapt it to the machine."""
 
     def __init__(self, folder: Path, name: str, put: Callable[[str], str]) -> None:
         prefix, at, rest = name.partition("@")
@@ -21,7 +21,7 @@ class Unit:
                 self._values[key].append(value.replace("%i", instance).replace("%%", "%"))
 
     def words(self, key: str) -> list[str]:
-        """All words of all lines of a key."""
+        """Return the words of all lines with this key."""
         return [word for value in self._values[key] for word in shlex.split(value)]
 
     def commands(self, key: str) -> list[list[str]]:
@@ -32,6 +32,8 @@ class Unit:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What systemd gives to a process: little, and what the unit says."""
+        """Return the environment that systemd sets for a process: a few variables, and those in the
+        unit.
+        """
         said = dict(word.split("=", 1) for word in self.words("Environment"))
         return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", **said}

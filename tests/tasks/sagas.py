@@ -1,4 +1,4 @@
-"""Sagas that only the tests of the runner have."""
+"""Sagas that only the tests of the runner use."""
 
 from contextlib import contextmanager
 

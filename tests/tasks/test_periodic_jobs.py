@@ -1,4 +1,6 @@
-"""Periodic jobs: their own queue, one run at a time, and when the last one succeeded is known."""
+"""Periodic jobs have their own queue, run one at a time, and record the time of their last
+success.
+"""
 
 import datetime as dt
 import threading
@@ -49,31 +51,31 @@ def ages() -> dict[str, float]:
     return {sample.labels["name"]: sample.value for sample in age.samples}
 
 
-def test_every_job_of_the_schedule_goes_to_their_own_queue() -> None:
+def test_every_periodic_job_goes_to_the_queue_of_periodic_jobs() -> None:
     schedule = celery.app.conf.beat_schedule.values()
     assert {entry["options"]["queue"] for entry in schedule} == {celery.PERIODIC}
     assert set(queue.periodic_jobs()) == {entry["task"] for entry in schedule}
     assert all("expires" not in entry["options"] for entry in schedule), "clocks may differ"
 
 
-def test_the_first_run_begins() -> None:
+def test_the_first_run_begins_and_a_second_does_not() -> None:
     assert periodic.run_begin(JOB, interval_seconds=5)
     assert not periodic.run_begin(JOB, interval_seconds=5)
 
 
 @pytest.mark.parametrize(("seconds", "begins"), [(2, False), (3, True)])
-def test_messages_that_waited_are_done_by_one_run(seconds: float, begins: bool) -> None:
+def test_several_waiting_messages_start_one_run(seconds: float, begins: bool) -> None:
     began(seconds, ended_at=clock.now())
     assert periodic.run_begin(JOB, interval_seconds=5) is begins
 
 
 @pytest.mark.parametrize(("seconds", "begins"), [(19, False), (21, True)])
-def test_one_run_at_a_time_unless_its_process_may_be_dead(seconds: float, begins: bool) -> None:
+def test_a_run_is_exclusive_unless_its_process_may_be_dead(seconds: float, begins: bool) -> None:
     began(seconds)
     assert periodic.run_begin(JOB, interval_seconds=5) is begins
 
 
-def test_a_failed_run_does_not_count() -> None:
+def test_a_failed_run_does_not_count_as_success() -> None:
     began(100, succeeded_at=clock.now() - dt.timedelta(seconds=100))
     assert periodic.run_begin(JOB, interval_seconds=5)
     periodic.run_end(JOB, succeeded=False)
@@ -82,14 +84,14 @@ def test_a_failed_run_does_not_count() -> None:
     assert ages()[JOB] < 10
 
 
-def test_the_metrics_have_every_job(api: Api) -> None:
+def test_every_periodic_job_has_a_metric(api: Api) -> None:
     text = api.get("/metrics").body
     for job, seconds in queue.periodic_jobs().items():
         assert f'provisioner_job_age_seconds{{name="{job}"}}' in text
         assert f'provisioner_job_interval_seconds{{name="{job}"}} {seconds}' in text
 
 
-def test_a_run_by_a_worker_is_written_down(base_rows: None, worker: None) -> None:
+def test_a_run_by_a_worker_is_recorded(base_rows: None, worker: None) -> None:
     celery.app.send_task(JOB, queue=celery.PERIODIC)
     eventually(
         lambda: JobRun.objects.filter(pk=JOB, ended_at__isnull=False).exists(),
@@ -99,7 +101,7 @@ def test_a_run_by_a_worker_is_written_down(base_rows: None, worker: None) -> Non
     assert ages()[JOB] < 20
 
 
-def test_a_failure_in_a_worker_is_none(base_rows: None, worker: None) -> None:
+def test_a_failure_in_a_worker_is_not_recorded_as_success(base_rows: None, worker: None) -> None:
     long_ago = clock.now() - dt.timedelta(hours=1)
     JobRun.objects.create(job="tests.broken", began_at=long_ago, succeeded_at=long_ago)
     celery.app.send_task("tests.broken", queue=celery.PERIODIC)
@@ -108,7 +110,7 @@ def test_a_failure_in_a_worker_is_none(base_rows: None, worker: None) -> None:
     assert rows.get().succeeded_at == long_ago
 
 
-def test_a_job_that_was_asked_for_is_always_run(base_rows: None, worker: None) -> None:
+def test_a_job_that_is_not_periodic_always_runs(base_rows: None, worker: None) -> None:
     began(0)
     celery.app.send_task("tests.long")
     assert BEGAN.wait(20)

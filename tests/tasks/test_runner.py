@@ -1,4 +1,4 @@
-"""How tasks are worked off: leases, heartbeats, waiting, and what is lost on the way."""
+"""How workers run tasks: leases, heartbeats, waiting, and lost workers or messages."""
 
 import datetime as dt
 import threading
@@ -39,7 +39,7 @@ def test_outputs_reach_later_steps():
     assert (task.state, task.steps_done, task.progress) == (TaskState.FINISHED, 3, 100.0)
 
 
-def test_progress_by_weight_and_fraction(monkeypatch):
+def test_progress_is_the_weight_of_done_steps_plus_a_fraction(monkeypatch):
     monkeypatch.setattr(tasks_context, "HEARTBEAT_SECONDS", 0)
     reached = []
 
@@ -53,7 +53,7 @@ def test_progress_by_weight_and_fraction(monkeypatch):
     assert reached == [50.0, 50.0, 75.0]
 
 
-def test_heartbeat_writes_every_two_seconds(django_assert_num_queries):
+def test_a_heartbeat_writes_at_most_every_two_seconds(django_assert_num_queries):
     def work(context):
         with django_assert_num_queries(1):
             for _ in range(100):
@@ -66,7 +66,7 @@ def test_heartbeat_writes_every_two_seconds(django_assert_num_queries):
     assert tasks_context.HEARTBEAT_SECONDS == 2
 
 
-def test_heartbeat_renews_the_lease_and_finds_that_it_is_lost(monkeypatch):
+def test_a_heartbeat_renews_the_lease_and_notices_its_loss(monkeypatch):
     monkeypatch.setattr(tasks_context, "HEARTBEAT_SECONDS", 0)
     lost = []
 
@@ -90,8 +90,8 @@ def test_heartbeat_renews_the_lease_and_finds_that_it_is_lost(monkeypatch):
     assert (row(task_id).state, row(task_id).lease_owner) == (TaskState.RUNNING, "another")
 
 
-def test_duplicate_delivery_does_nothing():
-    """While one worker has it, and after it ended."""
+def test_a_duplicate_message_does_nothing():
+    """It arrives while a worker runs the task, or after the task has ended."""
     calls = []
 
     def work(context):
@@ -105,7 +105,7 @@ def test_duplicate_delivery_does_nothing():
     assert calls == [task_id]
 
 
-def test_ten_workers_at_once():
+def test_one_of_ten_simultaneous_workers_runs_a_task():
     calls = []
     with registered(Step(lambda context: calls.append(1)), Step(nothing)):
         task_id = submitted()
@@ -134,7 +134,7 @@ def _note(notes, name, task):
     notes.append(name)
 
 
-def test_refusal_is_the_tasks_result_and_undoes_what_was_begun():
+def test_a_refusal_is_the_result_of_the_task_and_undoes_begun_steps():
     undone: list[str] = []
 
     def refuse(context):
@@ -154,7 +154,7 @@ def test_refusal_is_the_tasks_result_and_undoes_what_was_begun():
     assert (task.lease_owner, task.lease_until) == ("", None)
 
 
-def test_bug_is_an_internal_error(caplog):
+def test_a_bug_ends_the_task_with_internal_error(caplog):
     def work(context):
         raise KeyError("secret detail")
 
@@ -169,7 +169,7 @@ def test_bug_is_an_internal_error(caplog):
         task_wait(task_id=task_id, seconds=0)
 
 
-def test_dead_database_fails_nothing():
+def test_a_database_outage_does_not_fail_the_task():
     state = {"is_up": False}
 
     def work(context):
@@ -186,7 +186,7 @@ def test_dead_database_fails_nothing():
     assert row(task_id).state == TaskState.FINISHED
 
 
-def test_last_step_writes_nothing_once_the_lease_is_lost():
+def test_the_last_step_writes_nothing_after_the_lease_is_lost():
     def lose(context):
         Task.objects.update(lease_owner="another")
 
@@ -199,7 +199,7 @@ def test_last_step_writes_nothing_once_the_lease_is_lost():
     assert Task.objects.get().pk == task_id
 
 
-def test_abort_undoes_at_once_and_stops_the_worker():
+def test_an_abort_undoes_the_task_at_once_and_stops_its_worker():
     undone: list[str] = []
 
     def work(context):
@@ -234,7 +234,7 @@ def test_a_volumes_task_is_aborted_and_undone():
     ]
 
 
-def test_host_moves_its_own_task():
+def test_only_the_host_changes_the_state_of_its_task():
     with registered(
         Step(lambda context: Reschedule(seconds=60)), Step(nothing), is_hosts=lambda task: True
     ):
@@ -247,7 +247,7 @@ def test_host_moves_its_own_task():
     assert row(task_id).state == TaskState.FINISHED
 
 
-def test_a_worker_alone_finishes_what_it_works_off():
+def test_a_client_cannot_finish_a_task_of_a_worker():
     with registered(Step(nothing), Step(nothing)):
         task_id = submitted(host_id="h")
         with pytest.raises(MoveRefused):
@@ -255,7 +255,7 @@ def test_a_worker_alone_finishes_what_it_works_off():
     assert row(task_id).state == TaskState.IDLE
 
 
-def test_type_without_saga_is_left_alone(monkeypatch):
+def test_a_task_type_without_saga_is_not_run(monkeypatch):
     monkeypatch.delitem(saga._sagas, KIND, raising=False)
     task_id = submitted()
     runner.run(task_id)
@@ -266,12 +266,12 @@ def test_type_without_saga_is_left_alone(monkeypatch):
 
 
 class TestStop:
-    """A worker that is being stopped hands its task on: at a heartbeat, or between two steps."""
+    """A worker that is being stopped hands its task over, at a heartbeat or between two steps."""
 
     @pytest.fixture(autouse=True)
     def stopped(self):
         yield
-        shutdown.go_on()
+        shutdown.clear()
 
     @pytest.fixture
     def sent(self, monkeypatch):
@@ -280,7 +280,7 @@ class TestStop:
         return sent
 
     @pytest.mark.parametrize("beats", [True, False])
-    def test_the_task_goes_on_elsewhere_at_once(self, sent, beats):
+    def test_the_task_is_sent_to_another_worker_at_once(self, sent, beats):
         done = []
 
         def work(context):
@@ -297,12 +297,12 @@ class TestStop:
             assert (task.state, task.lease_owner, task.attempts) == (TaskState.RUNNING, "", 0)
             assert done == ([] if beats else ["work"])
             assert sent == [("tasks.jobs.run_task", (task_id,), 0.0)]
-            shutdown.go_on()
+            shutdown.clear()
             with registered(*[Step(nothing)] * 3):
                 runner.run(task_id)
         assert row(task_id).state == TaskState.FINISHED
 
-    def test_whoever_lost_the_lease_hands_nothing_on(self, sent):
+    def test_a_worker_that_lost_the_lease_hands_nothing_over(self, sent):
         def work(context):
             Task.objects.update(lease_owner="another")
             shutdown.stop()

@@ -1,4 +1,4 @@
-"""What ``GET /tasks`` costs, and what a new task is."""
+"""The cost of ``GET /tasks``, and the initial state of tasks."""
 
 import datetime as dt
 
@@ -15,7 +15,7 @@ from tasks.services import VolumeHasTask, task_create, task_update
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_task_is_born_with_a_lease():
+def test_a_new_task_has_a_lease():
     before = timezone.now()
     task = task_create(type=TaskType.FETCH_INVENTORY)
     lease = dt.timedelta(seconds=LEASE_SECONDS)
@@ -24,7 +24,7 @@ def test_task_is_born_with_a_lease():
     assert task.state is TaskState.IDLE
 
 
-def test_second_active_task_of_a_volume():
+def test_a_second_active_task_of_a_volume_is_refused():
     first = task_create(type=TaskType.REMOTE_MIGRATION, host_id="h", volume_id="v")
     with pytest.raises(VolumeHasTask) as refused:
         task_create(type=TaskType.REPLICA_SYNC, volume_id="v")
@@ -34,7 +34,7 @@ def test_second_active_task_of_a_volume():
     task_create(type=TaskType.REPLICA_SYNC, volume_id="v")
 
 
-def test_list_of_a_host_is_one_indexed_query(django_assert_num_queries):
+def test_the_tasks_of_a_host_are_read_by_one_indexed_query(django_assert_num_queries):
     Task.objects.bulk_create(
         Task(type=TaskType.REMOTE_MIGRATION, host_id=f"h{n % 1000}") for n in range(5000)
     )
@@ -46,7 +46,7 @@ def test_list_of_a_host_is_one_indexed_query(django_assert_num_queries):
         assert "tasks_of_host" in task_rows(host_id="h7").explain()
 
 
-def test_update_is_one_statement(django_assert_num_queries):
+def test_a_task_update_is_one_statement(django_assert_num_queries):
     task = task_create(type=TaskType.REMOTE_MIGRATION, host_id="h")
     with django_assert_num_queries(1):
         task_update(task_id=task.pk, host_id="h", state=TaskState.RUNNING, progress=3)

@@ -1,4 +1,4 @@
-"""Tasks that wait, and what finds those whose message or worker was lost."""
+"""Tasks that wait, and the recovery of tasks whose message or worker was lost."""
 
 import time
 from itertools import pairwise
@@ -17,8 +17,8 @@ from tests.worker import running_worker
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_wait_and_wake():
-    """Until its time has come only who wakes it makes it go on."""
+def test_a_waiting_task_runs_when_woken_or_due():
+    """Before its time, it continues only if it is woken."""
     calls = []
 
     def work(context):
@@ -45,12 +45,12 @@ def test_wait_and_wake():
 # over the broker
 
 
-def test_worked_off_by_celery():
+def test_a_celery_worker_runs_a_task():
     with registered(Step(nothing), Step(nothing)), running_worker():
         assert task_wait(task_id=submitted(), seconds=10) is True
 
 
-def test_comes_back_in_time():
+def test_a_rescheduled_step_runs_again_after_its_pause():
     times = []
 
     def work(context):
@@ -64,7 +64,7 @@ def test_comes_back_in_time():
     assert all(1 <= wait < 4 for wait in waits), waits
 
 
-def test_lost_message_is_found_by_beat():
+def test_a_task_whose_message_was_lost_is_sent_again():
     with registered(Step(nothing), Step(nothing)):
         task_id = submitted()
         with running_worker():  # which purges what was sent
@@ -76,7 +76,7 @@ def test_lost_message_is_found_by_beat():
         assert tasks_requeue() == 0
 
 
-def test_requeue_takes_the_lease_of_the_dead():
+def test_a_task_with_an_expired_lease_is_sent_again():
     with registered(Step(nothing), Step(nothing)):
         task_id = submitted()
         Task.objects.update(lease_owner="dead", lease_until=timezone.now(), state="RUNNING")
@@ -86,7 +86,7 @@ def test_requeue_takes_the_lease_of_the_dead():
     assert row(task_id).state == TaskState.FINISHED
 
 
-def test_wait_ends_in_time(monkeypatch):
+def test_waiting_for_a_task_ends_after_the_given_seconds(monkeypatch):
     monkeypatch.setattr(submission, "WAIT_STEP_SECONDS", 0.01)
     task_id = submitted()
     started = time.monotonic()

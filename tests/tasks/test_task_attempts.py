@@ -1,4 +1,4 @@
-"""A task that kills its workers, and what tasks say they wait for."""
+"""A task that kills its workers, and the reasons why tasks wait."""
 
 import datetime as dt
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Killed(BaseException):
-    """What no code catches: the process is gone."""
+    """Simulates the death of the process. No code catches it."""
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +33,7 @@ def die(context):
 
 
 def run_again(task_id):
-    """As another worker, after the lease of the one before is over."""
+    """Run the task as another worker, after the previous lease has expired."""
     Task.objects.filter(pk=task_id).update(lease_until=timezone.now())
     runner.run(task_id)
 
@@ -48,7 +48,7 @@ def shown(task_id):
     return task_json(task)
 
 
-def test_given_up_after_so_many_deaths():
+def test_a_task_fails_after_its_workers_died_task_attempts_times():
     undone = []
     steps = [Step(nothing, undo=lambda task: undone.append(1)), Step(die), Step(nothing)]
     with registered(*steps):
@@ -64,7 +64,7 @@ def test_given_up_after_so_many_deaths():
 
 
 @pytest.mark.parametrize("result", [None, Reschedule(seconds=60)], ids=["done", "waits"])
-def test_a_step_that_is_done_or_waits_begins_the_count_anew(result):
+def test_a_step_that_is_done_or_waits_resets_the_attempts(result):
     deaths = iter([True, True, False, True, True, True])
 
     def work(context):
@@ -85,7 +85,7 @@ def test_a_step_that_is_done_or_waits_begins_the_count_anew(result):
 
 
 @pytest.mark.parametrize("cut", [OperationalError("gone"), SystemExit(0), KeyboardInterrupt()])
-def test_an_outage_or_a_stop_is_no_death(cut):
+def test_an_outage_or_a_requested_stop_is_no_attempt(cut):
     def work(context):
         raise cut
 
@@ -101,7 +101,7 @@ def test_an_outage_or_a_stop_is_no_death(cut):
     assert (row(task_id).attempts, row(task_id).state) == (0, TaskState.RUNNING)
 
 
-def test_what_a_waiting_task_waits_for():
+def test_a_waiting_task_says_what_it_waits_for():
     steps = [
         Step(
             lambda c: Reschedule(seconds=60, outputs={"n": 1}, pending_reason="the end of the copy")
@@ -116,7 +116,7 @@ def test_what_a_waiting_task_waits_for():
         assert row(task_id).outputs == {"n": 1, "waits_for": "the end of the copy"}
 
 
-def test_what_is_worked_on_or_ended_waits_for_nothing():
+def test_a_running_or_ended_task_waits_for_nothing():
     seen = []
     with registered(Step(lambda c: seen.append(shown(c.task.pk))), Step(nothing)):
         task_id = submitted()
@@ -128,7 +128,7 @@ def test_what_is_worked_on_or_ended_waits_for_nothing():
     ]
 
 
-def test_a_step_that_says_nothing_waits_for_its_next_step():
+def test_a_waiting_step_without_reason_waits_for_its_next_step():
     with registered(Step(lambda context: Reschedule(seconds=60)), Step(nothing)):
         task_id = submitted()
         runner.run(task_id)
@@ -136,7 +136,7 @@ def test_a_step_that_says_nothing_waits_for_its_next_step():
         task_submit(task_id)
 
 
-def test_what_was_waited_for_is_forgotten_when_the_step_is_done():
+def test_the_pending_reason_is_cleared_when_the_step_is_done():
     answers = iter([Reschedule(seconds=60, pending_reason="rain"), None])
     with registered(Step(lambda context: next(answers)), Step(nothing)):
         task_id = submitted()
@@ -145,7 +145,7 @@ def test_what_was_waited_for_is_forgotten_when_the_step_is_done():
     assert (row(task_id).state, row(task_id).outputs) == (TaskState.FINISHED, {})
 
 
-def test_a_host_waits_for_itself_and_is_heard():
+def test_a_report_of_the_host_updates_the_last_activity():
     before = timezone.now()
     with registered(Step(nothing), Step(nothing), is_hosts=lambda task: True):
         task_id = submitted(host_id="h")
@@ -155,7 +155,7 @@ def test_a_host_waits_for_itself_and_is_heard():
     assert before <= last_activity_at <= timezone.now()
 
 
-def test_bytes_of_a_copy(django_assert_num_queries):
+def test_a_copying_task_shows_bytes_rate_and_seconds_left(django_assert_num_queries):
     task_id = submitted()
     assert not {"bytesDone", "bytesTotal", "bytesPerSecond", "secondsLeft"} & set(shown(task_id))
     task = Task.objects.filter(pk=task_id)

@@ -1,4 +1,4 @@
-"""Each layer contract can fail: a forbidden import in a copy of the tree breaks it."""
+"""Each layer contract can fail: a forbidden import in a copy of the source tree breaks it."""
 
 import re
 import shutil
@@ -75,7 +75,7 @@ def broken(output: str) -> set[str]:
     return {identifier for identifier, name in contracts().items() if f"{name} BROKEN" in output}
 
 
-def test_each_contract_is_tried() -> None:
+def test_each_import_contract_is_tested_here() -> None:
     assert {name for names, *_ in FORBIDDEN for name in names.split()} == set(contracts())
 
 
@@ -110,14 +110,14 @@ def test_a_service_that_sees_requests_is_refused(tree: Path) -> None:
     assert "`django.http` is banned: A service does not see requests." in output
 
 
-def test_there_are_no_circles() -> None:
+def test_there_are_no_circular_imports() -> None:
     graph = grimp.build_graph(*PACKAGES)
     imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
     TopologicalSorter(imports).prepare()  # raises CycleError
 
 
 def test_no_test_module_imports_another() -> None:
-    """What several of them need stands in a step module: ``*_steps.py``."""
+    """Code that several test modules need is in a step module: ``*_steps.py``."""
     pattern = re.compile(r"(?m)^\s*(?:from|import) tests\.(?:\w+\.)*test_\w+")
     wrong = [
         f"{path.relative_to(ROOT)}: {found[0].strip()}"

@@ -1,4 +1,6 @@
-"""The pool's CA and its certificates: usable by TLS, kept, renewed in time."""
+"""The pool's CA and its certificates: TLS accepts them, they are kept, and they are renewed in
+time.
+"""
 
 import datetime as dt
 import io
@@ -22,7 +24,7 @@ def serial(path: Path) -> int:
     return x509.load_pem_x509_certificate(path.read_bytes()).serial_number
 
 
-def test_server_and_client_meet_in_mutual_tls(tmp_path: Path) -> None:
+def test_server_and_client_certificates_work_for_mutual_tls(tmp_path: Path) -> None:
     authority = Authority.of(tmp_path)
     certificate, key = authority.server("server", ["localhost", "127.0.0.1"])
     client = authority.client("ssdtoolbox")
@@ -51,7 +53,7 @@ def test_server_and_client_meet_in_mutual_tls(tmp_path: Path) -> None:
     assert shown["subject"] == ((("commonName", "ssdtoolbox"),),)
 
 
-def test_asking_again_changes_nothing(tmp_path: Path) -> None:
+def test_a_repeated_request_returns_the_same_certificates(tmp_path: Path) -> None:
     def everything() -> dict[str, bytes]:
         authority = Authority.of(tmp_path)
         authority.server("server", ["localhost"])
@@ -61,7 +63,7 @@ def test_asking_again_changes_nothing(tmp_path: Path) -> None:
     assert everything() == everything()
 
 
-def test_keys_are_their_owners_alone(tmp_path: Path) -> None:
+def test_keys_are_readable_only_by_their_owner(tmp_path: Path) -> None:
     authority = Authority.of(tmp_path / "tls")
     certificate, key = authority.server("server", ["localhost"])
     modes = {
@@ -119,7 +121,7 @@ def test_a_new_host_makes_a_new_certificate(tmp_path: Path) -> None:
     ]
 
 
-def test_the_balancers_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+def test_the_file_of_the_balancer_is_readable_only_by_its_owner(tmp_path: Path) -> None:
     authority = Authority.of(tmp_path)
     authority.server("server", ["localhost"])
     pem = authority.balancer("server")
@@ -127,7 +129,7 @@ def test_the_balancers_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(pem)
 
 
-def test_what_another_ca_signed_is_signed_anew(tmp_path: Path) -> None:
+def test_a_certificate_of_another_ca_is_replaced(tmp_path: Path) -> None:
     server, key = Authority.of(tmp_path).server("server", ["localhost"])
     before, key_before = serial(server), key.read_bytes()
     for name in ("ca.pem", "ca.key"):
@@ -149,7 +151,7 @@ def test_each_certificate_has_one_role(tmp_path: Path, role: CertificateRole) ->
 
 
 def made(authority: Authority, role: CertificateRole) -> bytes:
-    """The certificate of a role (DER); all use files of the same name."""
+    """Create a certificate of a role (DER). All use files of the same name."""
     make: dict[CertificateRole, Callable[[], Path]] = {
         CertificateRole.API: lambda: authority.server("one", ["localhost"])[0],
         CertificateRole.NODE: lambda: authority.node("one", ["localhost"])[0],
@@ -160,14 +162,14 @@ def made(authority: Authority, role: CertificateRole) -> bytes:
     return x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
 
 
-def test_a_certificate_of_before_gets_its_role(tmp_path: Path) -> None:
+def test_a_certificate_without_the_requested_role_is_replaced(tmp_path: Path) -> None:
     """The file has a certificate with another role, or without one, as from before roles."""
     authority = Authority.of(tmp_path)
     made(authority, CertificateRole.CLIENT)
     require_role(made(authority, CertificateRole.PROVISIONER), CertificateRole.PROVISIONER)
 
 
-def test_a_node_s_certificate_is_good_for_the_nodes_it_names(tmp_path: Path) -> None:
+def test_a_node_certificate_is_valid_for_the_nodes_that_it_names(tmp_path: Path) -> None:
     authority = Authority.of(tmp_path)
     for named, others in (((), ()), (("a", "b"), ("c",)), (("c",), ("a", "b"))):
         path, _ = authority.node("node", ["localhost"], named)
@@ -180,7 +182,7 @@ def test_a_node_s_certificate_is_good_for_the_nodes_it_names(tmp_path: Path) -> 
                 require_role(certificate, CertificateRole.NODE, node_id=node_id)
 
 
-def test_the_command_makes_what_it_is_told(tmp_path: Path) -> None:
+def test_the_command_creates_the_requested_certificates(tmp_path: Path) -> None:
     node = ("--storage-node", "--name", "node-1", "--persistent-id", "n1", "--host", "127.0.0.1")
     for arguments in ((), node):
         call_command("certificates", f"--dir={tmp_path}", *arguments, stdout=io.StringIO())

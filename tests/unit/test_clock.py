@@ -1,4 +1,4 @@
-"""The database's time decides, and the skew of a process is measured."""
+"""The time of the database counts, and the difference of a process's clock is measured."""
 
 import datetime as dt
 import time
@@ -37,7 +37,7 @@ def ahead() -> float:
     return (clock.now() - dt.datetime.now(dt.UTC)).total_seconds()
 
 
-def test_nobody_reads_another_clock() -> None:
+def test_only_listed_files_read_the_clock_of_the_machine() -> None:
     read = ("timezone.now", "datetime.now(", "utcnow(", "time.time()", "date.today(")
     found = {
         name
@@ -48,19 +48,19 @@ def test_nobody_reads_another_clock() -> None:
     assert found == set(OWN)
 
 
-def test_until_it_is_known_the_own_clock_counts() -> None:
+def test_the_machines_clock_counts_before_the_first_connection() -> None:
     assert abs(ahead()) < 1
 
 
 @pytest.mark.parametrize("seconds", [600.0, -600.0])
-def test_the_databases_time_counts(seconds: float) -> None:
+def test_the_time_of_the_database_counts(seconds: float) -> None:
     compare(seconds)
     assert abs(ahead() - seconds) < 1
     assert clock.epoch_seconds() == pytest.approx(time.time() + seconds, abs=1)
     assert REGISTRY.get_sample_value("provisioner_clock_skew_seconds") == pytest.approx(600, abs=1)
 
 
-def test_an_answer_that_took_long_changes_nothing_that_it_does_not_contradict() -> None:
+def test_a_slow_answer_that_fits_the_known_offset_changes_nothing() -> None:
     compare(600)
     known = clock._clock.offset
     compare(601, took=5)
@@ -69,14 +69,14 @@ def test_an_answer_that_took_long_changes_nothing_that_it_does_not_contradict() 
     assert abs(ahead() - 695) < 1, "the least change that it allows"
 
 
-def test_a_step_of_the_own_clock_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_of_the_machines_clock_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     compare(0)
     before, real = clock.now(), time.time
     monkeypatch.setattr(time, "time", lambda: real() + 3600)
     assert clock.now() - before < dt.timedelta(seconds=5)
 
 
-def test_a_clock_that_is_off_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_wrong_clock_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(3):
         compare(600)
     assert [record.levelname for record in caplog.records] == ["WARNING"]

@@ -15,7 +15,7 @@ GOOD = {"SECRET_KEY": "k" * 40}
 
 @pytest.fixture
 def variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """An environment with none of our variables except those in GOOD."""
+    """An environment with no variables of ours except those in GOOD."""
     for name in environment.Environment.model_fields:
         monkeypatch.delenv(environment.variable_name(name), raising=False)
     for name, value in GOOD.items():
@@ -88,7 +88,7 @@ def variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyP
         ),
     ],
 )
-def test_wrong_setting_is_named_with_its_rule(
+def test_a_wrong_setting_is_named_with_its_rule(
     variables: pytest.MonkeyPatch, name: str, value: str, sentence: str
 ) -> None:
     variables.setenv(name, value)
@@ -98,7 +98,7 @@ def test_wrong_setting_is_named_with_its_rule(
     assert "hidden" not in str(stopped.value.code)
 
 
-def test_process_ends_with_the_sentence_and_no_trace(tmp_path: Path) -> None:
+def test_the_process_ends_with_a_sentence_and_no_traceback(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "manage.py", "check"],
         cwd=ROOT,
@@ -115,7 +115,7 @@ def test_process_ends_with_the_sentence_and_no_trace(tmp_path: Path) -> None:
     )
 
 
-def test_settings_file_of_the_data_folder_stands_in_for_what_is_not_set(
+def test_the_settings_file_gives_variables_that_are_not_set(
     variables: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     variables.delenv("SECRET_KEY")

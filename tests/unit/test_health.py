@@ -63,7 +63,7 @@ def examples() -> list[tuple[str, ...]]:
 
 
 def described(text: str) -> ReplicaRow:
-    """A replica in the notation of the page."""
+    """Return a replica that is given in the notation of the page."""
     if text == "rebuilt by a copy":
         return a_replica("Synchronizing", rebuilding=True)
     state, _, node = text.partition(" on an ")
@@ -71,7 +71,9 @@ def described(text: str) -> ReplicaRow:
 
 
 @pytest.mark.parametrize(("wanted", "replicas", "published", "health"), examples())
-def test_the_examples_of_the_page(wanted: str, replicas: str, published: str, health: str) -> None:
+def test_the_examples_of_the_page_have_the_stated_health(
+    wanted: str, replicas: str, published: str, health: str
+) -> None:
     rows = [described(text) for text in replicas.split(", ") if text != "and no other"]
     volume = a_volume(int(wanted), published=published == "yes")
     assert volume_health(volume, rows, NOW).health == health
@@ -95,7 +97,9 @@ def test_the_examples_of_the_page(wanted: str, replicas: str, published: str, he
         (1, [], Health.FAULTED),
     ],
 )
-def test_a_published_volume(wanted: int, replicas: list[ReplicaRow], health: Health) -> None:
+def test_the_health_of_a_published_volume_follows_from_its_replicas(
+    wanted: int, replicas: list[ReplicaRow], health: Health
+) -> None:
     assert volume_health(a_volume(wanted, published=True), replicas, NOW).health is health
 
 
@@ -138,7 +142,7 @@ def test_the_reason_says_that_replicas_do_not_exist() -> None:
         ),
     ],
 )
-def test_the_pool_is_as_its_worst(
+def test_the_health_of_the_pool_is_the_worst_of_its_parts(
     volumes: dict[Health, int], away: int, health: Health, reason: str
 ) -> None:
     nodes = {NodeHealth.UNAVAILABLE: away, NodeHealth.CORDONED: 1, NodeHealth.AVAILABLE: 3}

@@ -24,7 +24,7 @@ def envelope(status: int, code: str) -> bytes:
 
 
 class Server:
-    """Answers the requests of each connection in turn; ``seen`` records them."""
+    """Answers the requests of each connection in turn. ``seen`` records them."""
 
     def __init__(self, *answers: bytes) -> None:
         self._answers = answers
@@ -60,7 +60,7 @@ def talk_to(server: Talk, authority: Authority, pair: KeyPair, calls: Calls) -> 
         asyncio.run(talk(port))
 
 
-def test_one_connection_is_kept_and_opened_anew_when_it_was_closed(
+def test_a_connection_is_kept_and_reopened_after_it_was_closed(
     authority: Authority, pair: KeyPair
 ) -> None:
     server = Server(LIST, envelope(200, "Success"), CHUNKED)
@@ -108,7 +108,9 @@ def test_a_result_tells_whether_the_call_was_done(
         (answering(envelope(200, "TenantNotFound")), "GET /a: HTTP 200"),
     ],
 )
-def test_what_is_no_answer(authority: Authority, pair: KeyPair, server: Talk, reason: str) -> None:
+def test_an_incomplete_or_unexpected_answer_raises_no_answer(
+    authority: Authority, pair: KeyPair, server: Talk, reason: str
+) -> None:
     async def calls(api: Connection) -> None:
         with pytest.raises(NoAnswer, match=reason) as failed:
             await api.read("/a")
@@ -117,7 +119,7 @@ def test_what_is_no_answer(authority: Authority, pair: KeyPair, server: Talk, re
     talk_to(server, authority, pair, calls)
 
 
-def test_a_server_that_says_nothing(
+def test_a_call_to_a_silent_server_ends_in_time(
     authority: Authority, pair: KeyPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "CALL_SECONDS", 0.2)
@@ -134,7 +136,7 @@ def test_a_server_that_says_nothing(
     talk_to(wait, authority, pair, calls)
 
 
-def test_a_server_of_another_ca(authority: Authority, pair: KeyPair) -> None:
+def test_a_server_of_another_ca_is_refused(authority: Authority, pair: KeyPair) -> None:
     async def calls(port: int) -> None:
         endpoint = Endpoint.of(f"https://127.0.0.1:{port}", ssl.create_default_context())
         with pytest.raises(NoAnswer, match="CERTIFICATE_VERIFY_FAILED"):

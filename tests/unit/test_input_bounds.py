@@ -12,7 +12,7 @@ BOUNDED = re.compile(r"\{\d+,\d+\}\)?\$$")
 
 
 def unbounded(schema: Schema, path: str) -> Iterator[str]:
-    """Paths of the values without a maximum."""
+    """Yield the paths of values without a maximum."""
     if name := schema.get("$ref"):
         yield from unbounded(description()["components"]["schemas"][name.split("/")[-1]], path)
         return

@@ -1,4 +1,6 @@
-"""Turns: no key has more than its share or waits for ever; the key with the fewest is next."""
+"""Turns: no key gets more than its share or waits for ever, and the key with the fewest turns is
+next.
+"""
 
 import threading
 from collections.abc import Iterator
@@ -24,7 +26,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 def waiting(lane: Lane, threads: ThreadPoolExecutor, key: str, bounds: Bounds) -> Future[ExitStack]:
-    """A thread that waits for a turn; its result is the turn."""
+    """A thread that waits for a turn. Its result is the turn."""
     before = len(lane._waiting)
 
     def take() -> ExitStack:
@@ -38,7 +40,7 @@ def waiting(lane: Lane, threads: ThreadPoolExecutor, key: str, bounds: Bounds) -
     return future
 
 
-def test_most_of_all_and_most_of_one_key(lane: Lane) -> None:
+def test_turns_are_limited_in_total_and_for_each_key(lane: Lane) -> None:
     bounds = Bounds(3, 2)
     with lane.turn("a", bounds), lane.turn("a", bounds):
         with pytest.raises(LaneFull), lane.turn("a", bounds):
@@ -57,7 +59,7 @@ def test_a_wait_for_a_turn_ends_after_its_time_limit(lane: Lane) -> None:
     assert lane.is_idle
 
 
-def test_a_turn_given_back_goes_to_who_waits(lane: Lane, threads: ThreadPoolExecutor) -> None:
+def test_a_returned_turn_goes_to_a_waiting_thread(lane: Lane, threads: ThreadPoolExecutor) -> None:
     bounds = Bounds(1, 1, LONG)
     with lane.turn("a", bounds):
         future = waiting(lane, threads, "a", bounds)
@@ -65,7 +67,7 @@ def test_a_turn_given_back_goes_to_who_waits(lane: Lane, threads: ThreadPoolExec
     assert lane.is_idle
 
 
-def test_who_has_the_fewest_turns_is_next(lane: Lane, threads: ThreadPoolExecutor) -> None:
+def test_the_key_with_the_fewest_turns_is_next(lane: Lane, threads: ThreadPoolExecutor) -> None:
     """The key with fewer turns is next, although the other one came first."""
     bounds = Bounds(2, 2, LONG)
     first, second = ExitStack(), ExitStack()
@@ -81,7 +83,7 @@ def test_who_has_the_fewest_turns_is_next(lane: Lane, threads: ThreadPoolExecuto
     assert lane.is_idle
 
 
-def test_who_may_not_is_passed_over(lane: Lane, threads: ThreadPoolExecutor) -> None:
+def test_a_key_at_its_limit_does_not_block_others(lane: Lane, threads: ThreadPoolExecutor) -> None:
     """A key with all of its turns does not block free turns for others."""
     bounds = Bounds(3, 1, LONG)
     with lane.turn("a", bounds):
@@ -92,13 +94,13 @@ def test_who_may_not_is_passed_over(lane: Lane, threads: ThreadPoolExecutor) -> 
     own.result(LONG).close()
 
 
-def test_a_failure_gives_the_turn_back(lane: Lane) -> None:
+def test_a_failure_returns_the_turn(lane: Lane) -> None:
     with pytest.raises(ZeroDivisionError), lane.turn("a", Bounds(1, 1)):
         raise ZeroDivisionError
     assert lane.is_idle
 
 
-def test_no_turn_is_lost_or_made(lane: Lane, threads: ThreadPoolExecutor) -> None:
+def test_no_turn_is_lost_or_duplicated(lane: Lane, threads: ThreadPoolExecutor) -> None:
     running, most, lock = 0, 0, threading.Lock()
 
     def work(number: int) -> None:
@@ -117,5 +119,5 @@ def test_no_turn_is_lost_or_made(lane: Lane, threads: ThreadPoolExecutor) -> Non
 
 
 @pytest.mark.parametrize(("whole", "part"), [(1, 1), (2, 1), (4, 3), (16, 12), (64, 48)])
-def test_three_quarters(whole: int, part: int) -> None:
+def test_three_quarters_are_rounded_down_but_at_least_one(whole: int, part: int) -> None:
     assert three_quarters(whole) == part

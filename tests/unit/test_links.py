@@ -49,7 +49,7 @@ def anchors(page: Path) -> frozenset[str]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_links_lead_somewhere(page: str) -> None:
+def test_each_link_leads_to_an_existing_file_or_heading(page: str) -> None:
     path = ROOT / page
     for target in LINK.findall(CODE.sub("", path.read_text())):
         name, _, anchor = target.partition("#")
@@ -59,7 +59,7 @@ def test_links_lead_somewhere(page: str) -> None:
             assert anchor in anchors(linked), target
 
 
-def test_a_link_of_the_site_stays_within_docs() -> None:
+def test_links_of_the_site_stay_within_docs() -> None:
     """MkDocs shows only what is in docs/."""
     for page in PAGES:
         if page.startswith("docs/"):
@@ -84,7 +84,7 @@ def test_each_page_is_in_the_navigation_of_the_site() -> None:
 
 
 def alternatives(name: str) -> list[str]:
-    """Expand alternatives: ``a/{b,c}.py`` is two files."""
+    """Expand alternatives: ``a/{b,c}.py`` stands for two files."""
     parts = re.split(r"\{([^}]*)\}", name)
     choices = [part.split(",") if number % 2 else [part] for number, part in enumerate(parts)]
     return ["".join(chosen) for chosen in product(*choices)]

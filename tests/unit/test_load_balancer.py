@@ -1,4 +1,4 @@
-"""Requests that deploy/haproxy.cfg repeats after a process broke off are safe to repeat."""
+"""Requests that deploy/haproxy.cfg repeats after a process has died are safe to repeat."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ ANYWAY = {
 
 
 def sent_again(method: str, path: str) -> bool:
-    """Whether the file's rules repeat this request."""
+    """Whether this request is sent again according to the rules in the file."""
     text = CONFIG.read_text()
     patterns = dict(re.findall(r"acl (\w+) path_reg (\S+)", text))
     [rule] = re.findall(r"disable-l7-retry unless (.+)", text)
@@ -32,7 +32,7 @@ def sent_again(method: str, path: str) -> bool:
     return False
 
 
-def test_only_what_is_safe():
+def test_only_safe_requests_are_sent_again():
     again, safe = set(), set()
     for method, route, view, action in operations():
         path = "/" + re.sub(r"<[^>]*>", "x", route).lstrip("/")
@@ -45,18 +45,18 @@ def test_only_what_is_safe():
     assert again == safe | ANYWAY | of_tenants
 
 
-def test_its_head_names_each_variable_and_its_default():
+def test_the_head_of_the_file_names_each_variable_and_its_default():
     head = CONFIG.read_text().partition("\nglobal\n")[0]
     for name, default in re.findall(r"\$\{(\w+)-(\w+)\}", CONFIG.read_text()):
         assert re.search(rf"^#   {name} +{default}, ", head, re.MULTILINE), name
 
 
-def test_followers_of_events_hear_something_before_the_load_balancer_gives_up():
+def test_streams_of_events_are_kept_alive_within_the_balancers_timeout():
     timeouts = dict(re.findall(r"timeout (client|server) (\d+)s", CONFIG.read_text()))
     assert min(map(int, timeouts.values())) >= 2 * KEEP_ALIVE_SECONDS
 
 
-def test_a_body_that_the_api_takes_fits():
+def test_the_body_limits_of_balancer_and_api_are_equal():
     defaults = dict(re.findall(r"\$\{(\w+)-(\w+)\}", CONFIG.read_text()))
     assert int(defaults["MAX_BODY"]) == Environment.model_fields["max_body_bytes"].default
     assert int(defaults["BUFFER_BYTES"]) == int(defaults["MAX_BODY"]) + 2**16

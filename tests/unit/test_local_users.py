@@ -1,4 +1,4 @@
-"""Passwords are hashed once in each process, and the memory for this is bounded."""
+"""Passwords are hashed once in each process, and the memory for this is limited."""
 
 from typing import Any, ClassVar
 
@@ -40,13 +40,13 @@ def test_a_right_password_is_hashed_once(hashed, django_assert_num_queries):
     assert hashed == ["right"]
 
 
-def test_a_wrong_one_is_hashed_each_time(hashed):
+def test_a_wrong_password_is_hashed_each_time(hashed):
     for _ in range(3):
         assert user_verify("op", "wrong") is None
     assert hashed == ["wrong"] * 3
 
 
-def test_an_unknown_name_costs_as_much(hashed):
+def test_an_unknown_name_is_hashed_like_a_wrong_password(hashed):
     assert user_verify("nobody", "wrong") is None
     assert hashed == ["wrong"]
 
@@ -61,7 +61,7 @@ def test_a_changed_password_is_hashed_again(hashed):
     assert hashed == ["right"]
 
 
-def test_what_is_remembered_is_bounded(hashed, monkeypatch):
+def test_the_number_of_remembered_passwords_is_bounded(hashed, monkeypatch):
     monkeypatch.setattr(local_users, "_CACHE_SIZE", 3)
     for number in range(8):
         name = f"user{number}"
@@ -70,7 +70,7 @@ def test_what_is_remembered_is_bounded(hashed, monkeypatch):
         assert len(local_users._verified) <= 3
 
 
-def test_no_password_is_remembered(hashed):
+def test_no_password_is_kept_in_plain_text(hashed):
     user_verify("op", "right")
     [proof] = local_users._verified
     assert len(proof) == 32

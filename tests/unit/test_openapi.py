@@ -45,7 +45,7 @@ def test_operation_ids_are_unique():
 
 
 def test_every_code_of_the_reference_is_described():
-    """Ours may have additional codes, from the contract."""
+    """The OpenAPI description may have additional codes."""
     described_codes = {
         f"{view.resource}.{action}": {"Success", *view.operations[action].codes.split()}
         for *_, view, action in operations()
@@ -54,7 +54,7 @@ def test_every_code_of_the_reference_is_described():
     assert {line: codes for line, codes in missing.items() if codes} == {}
 
 
-def test_what_the_reference_does_not_have_is_marked():
+def test_extensions_of_the_reference_are_marked():
     known = {line.partition(".")[0] for line in CODES}
     marked = {view.resource: view.operations[action].extension for *_, view, action in operations()}
     assert {resource for resource, extension in marked.items() if extension} == set(marked) - known
@@ -68,7 +68,7 @@ def test_answers_carry_the_codes_of_their_operation():
     assert codes_of(refused) == {"InvalidInput", "BadRequest"}
 
 
-def test_what_is_open_asks_for_no_credentials():
+def test_open_operations_are_described_without_credentials():
     asked = {path: operation["security"] for path, _, operation in described()}
     assert asked["/info"] == []
     assert asked["/token"] == [{"basic": []}]

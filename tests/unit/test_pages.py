@@ -92,17 +92,17 @@ BLOCKS = pages.blocks()
 SHELL = [block for block in BLOCKS if block.language == "sh"]
 
 
-def test_what_is_not_run_is_known() -> None:
+def test_each_block_is_run_or_listed_with_a_reason() -> None:
     assert {block.name for block in SHELL if block.where not in RUN} == set(NOT_RUN)
 
 
-def test_each_way_of_running_has_its_test_and_its_blocks() -> None:
+def test_each_kind_of_block_has_a_test() -> None:
     for where, test in RUN.items():
         assert f'"{where}"' in (ROOT / test).read_text()
         assert pages.of(where)
 
 
-def test_languages() -> None:
+def test_each_block_names_its_language() -> None:
     """A block without a language is no command but a file, a drawing, or output."""
     assert {block.language for block in BLOCKS} <= {"sh", "json", "toml", "ini", "mermaid", ""}
     commands = re.compile(
@@ -112,7 +112,7 @@ def test_languages() -> None:
 
 
 @pytest.mark.parametrize("block", SHELL, ids=lambda block: block.name)
-def test_shell_is_well_formed(block: Block) -> None:
+def test_shell_blocks_are_well_formed(block: Block) -> None:
     done = subprocess.run(
         ["bash", "-n"], input=block.text, capture_output=True, text=True, check=False
     )
@@ -120,7 +120,7 @@ def test_shell_is_well_formed(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", SHELL, ids=lambda block: block.name)
-def test_shell_names_what_is_there(block: Block) -> None:
+def test_shell_blocks_name_existing_commands_and_files(block: Block) -> None:
     known = {*get_commands(), "version"}
     asked = re.findall(r"(?:manage\.py|provisioner-manage) ([a-z_]+)", block.text)
     assert set(asked) <= known
@@ -129,7 +129,7 @@ def test_shell_names_what_is_there(block: Block) -> None:
         assert name.startswith("deploy/tls") or (ROOT / name).exists(), name
 
 
-def test_the_other_languages_are_read() -> None:
+def test_blocks_of_other_languages_are_valid() -> None:
     for block in BLOCKS:
         if block.language == "json":
             json.loads(block.text)

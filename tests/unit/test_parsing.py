@@ -30,7 +30,7 @@ VALUES = st.recursive(
 
 
 @given(st.dictionaries(NAMES, VALUES))
-def test_any_object(body):
+def test_any_object_is_parsed_or_refused(body):
     try:
         fields = parse(EchoInput, body)
     except InvalidInput as refusal:
@@ -41,7 +41,7 @@ def test_any_object(body):
 
 
 @given(st.binary() | VALUES.map(lambda value: json.dumps(value).encode()))
-def test_any_body(body):
+def test_any_body_is_parsed_or_refused(body):
     try:
         parsed = JSONObjectParser().parse(io.BytesIO(body))
     except ParseError:
@@ -50,7 +50,7 @@ def test_any_body(body):
 
 
 @given(st.dictionaries(st.sampled_from(["limit", "OFFSET", "marker", "x"]), TEXT))
-def test_any_query(query):
+def test_any_query_is_parsed_or_refused(query):
     try:
         fields = parse(PageInput, query)
     except InvalidInput:
@@ -59,7 +59,7 @@ def test_any_query(query):
 
 
 @given(TEXT)
-def test_any_path(text):
+def test_any_path_is_parsed_or_refused(text):
     try:
         path_identifiers({"volume": text, "alias": text})
     except InvalidInput:
@@ -72,7 +72,7 @@ def test_any_path(text):
     ("bounds", "accepted", "refused"),
     [({}, [0, INT64_MAX], [-1, INT64_MAX + 1]), ({"min_value": 3, "max_value": 5}, [3, 5], [2, 6])],
 )
-def test_bounds_of_whole_numbers(bounds, accepted, refused):
+def test_whole_numbers_outside_of_their_bounds_are_refused(bounds, accepted, refused):
     field = Whole(**bounds)
     assert [field.run_validation(value) for value in accepted] == accepted
     for value in refused:
@@ -80,13 +80,13 @@ def test_bounds_of_whole_numbers(bounds, accepted, refused):
             field.run_validation(value)
 
 
-def test_the_rule_and_the_value_are_shortened():
+def test_long_rules_and_values_are_shortened():
     refusal = InvalidInput.of("field", "v" * 1000, "r" * 1000)
     assert refusal.description == f"field = '{'v' * 76}...: {'r' * 197}..."
 
 
 @pytest.mark.parametrize("name", ["clientSecret", "password", "authToken", "license", "a.0.SECRET"])
-def test_names_of_secrets(name):
+def test_fields_with_secrets_are_recognised_by_name(name):
     from provisioner.common.parsing import SECRET
 
     assert SECRET.search(name)

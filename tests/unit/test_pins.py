@@ -1,4 +1,6 @@
-"""Versions, and contents from PyPI, are pinned: what is installed is what was tested."""
+"""The versions and contents of packages from PyPI are pinned, so that the tested ones are
+installed.
+"""
 
 import re
 from pathlib import Path

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volumes.placement.explanation import TAKEN, WISHES
+from volumes.placement.explanation import EXCLUDED, REQUESTED
 from volumes.placement.filters import FILTERS
 from volumes.placement.layout import PIECE_BYTES, lay_out
 from volumes.placement.request import Candidate, Drive, PlacementRequest
@@ -16,7 +16,9 @@ GIB = 2**30
 
 
 def node(name: str, *, free: tuple[int, ...] = (100, 100), **changes: object) -> Candidate:
-    """A node that passes every filter; arguments: free GiB of its SSDs of 100 GiB each."""
+    """Return a node that passes every filter. The arguments are the free GiB of its SSDs of 100 GiB
+    each.
+    """
     drives = tuple(Drive(n, f"ssd-{n}", gib * GIB) for n, gib in enumerate(free))
     base = Candidate(
         persistent_id=name,
@@ -37,34 +39,34 @@ def node(name: str, *, free: tuple[int, ...] = (100, 100), **changes: object) ->
     return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
 
 
-def wish(**changes: object) -> PlacementRequest:
+def a_request(**changes: object) -> PlacementRequest:
     base = PlacementRequest(seed="v", replicas=1, capacity_bytes=10 * GIB, claimed_bytes=10 * GIB)
     return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
 
 
 REFUSALS = {
-    "in use": (node("n", in_use=False), wish()),
-    "Available": (node("n", available=False), wish()),
-    "answering": (node("n"), wish(avoid=frozenset({"n"}))),
-    "former volume removed": (node("n"), wish(removing=frozenset({"n"}))),
-    "hostId": (node("n", host_id="other"), wish(host_id="h")),
-    "destinationBackendId": (node("n"), wish(destination="m")),
-    "region": (node("n", region="r1"), wish(regions=("r2",))),
-    "zone": (node("n"), wish(zones=("z",))),
-    "rack": (node("n", rack="a"), wish(racks=("b", "c"))),
-    "protocol": (node("n"), wish(local=True)),
-    "limits": (node("n", enforces_limits=False), wish(is_limited=True)),
-    "block size": (node("n", drives=(Drive(0, "a", 50 * GIB, block_size=512),)), wish()),
+    "in use": (node("n", in_use=False), a_request()),
+    "Available": (node("n", available=False), a_request()),
+    "answering": (node("n"), a_request(avoid=frozenset({"n"}))),
+    "former volume removed": (node("n"), a_request(removing=frozenset({"n"}))),
+    "hostId": (node("n", host_id="other"), a_request(host_id="h")),
+    "destinationBackendId": (node("n"), a_request(destination="m")),
+    "region": (node("n", region="r1"), a_request(regions=("r2",))),
+    "zone": (node("n"), a_request(zones=("z",))),
+    "rack": (node("n", rack="a"), a_request(racks=("b", "c"))),
+    "protocol": (node("n"), a_request(local=True)),
+    "limits": (node("n", enforces_limits=False), a_request(is_limited=True)),
+    "block size": (node("n", drives=(Drive(0, "a", 50 * GIB, block_size=512),)), a_request()),
     "space": (
         node("n", drives=(Drive(0, "a", 50 * GIB, block_size=512), Drive(1, "b", 9 * GIB))),
-        wish(),
+        a_request(),
     ),
     "shareSSDBetweenVolumes": (
         node("n", drives=(Drive(0, "a", 50 * GIB, holds_class=True), Drive(1, "b", GIB))),
-        wish(share_ssd=False),
+        a_request(share_ssd=False),
     ),
-    "desired IOPS": (node("n", used_iops=999), wish(desired_iops=2)),
-    "desired bandwidth": (node("n", used_bw=999), wish(desired_bw=2)),
+    "desired IOPS": (node("n", used_iops=999), a_request(desired_iops=2)),
+    "desired bandwidth": (node("n", used_bw=999), a_request(desired_bw=2)),
 }
 
 WHY = {
@@ -106,13 +108,13 @@ TEXTS = {
 }
 
 
-def test_every_filter_is_tried_here_and_has_its_words() -> None:
+def test_every_filter_is_tested_here_and_has_a_text() -> None:
     assert list(REFUSALS) == [one.name for one in FILTERS]
-    assert {*WISHES, *TAKEN} == {*FILTER_NAMES}
+    assert {*REQUESTED, *EXCLUDED} == {*FILTER_NAMES}
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_filter_refuses_by_name_and_says_how_many(name: str) -> None:
+def test_each_filter_refuses_by_name_and_counts_the_nodes(name: str) -> None:
     candidate, request = REFUSALS[name]
     outcome = plan(request, [candidate])
     assert outcome.refused["n"].filter == name
@@ -128,24 +130,24 @@ def test_a_refusal_names_what_was_wanted_and_counts_nodes() -> None:
         node("c", in_use=False),
         node("d", available=False, zone="z1"),
     ]
-    nowhere = plan(wish(zones=("nowhere",)), nodes)
+    nowhere = plan(a_request(zones=("nowhere",)), nodes)
     assert nowhere.explain() == (
         "0 of 1 replicas can be placed on 4 nodes: "
         "zone nowhere: 0 of 4 nodes; 1 node cordoned; 1 node unavailable"
     )
-    some = plan(wish(zones=("z1", "z2"), replicas=3), nodes)
+    some = plan(a_request(zones=("z1", "z2"), replicas=3), nodes)
     assert some.explain() == (
         "2 of 3 replicas can be placed on 4 nodes: zone z1 or z2: 3 of 4 nodes; 1 node cordoned; "
         "1 node unavailable; 2 nodes that already have a replica"
     )
-    assert plan(wish(), nodes[:1]).explain() == "1 of 1 replicas can be placed on 1 node"
+    assert plan(a_request(), nodes[:1]).explain() == "1 of 1 replicas can be placed on 1 node"
     assert "None" not in nowhere.explain() + "".join(why for _, why in nowhere.refused.values())
 
 
-def test_the_words_for_space() -> None:
+def test_a_refusal_for_space_names_the_needed_space() -> None:
     small = [node("n", free=(9,))]
     texts = {
-        plan(wish(**changes), small).explain().rpartition("less than ")[2]
+        plan(a_request(**changes), small).explain().rpartition("less than ")[2]
         for changes in (
             {"allow_span": True},
             {"claimed_bytes": 10 * GIB + 1},
@@ -159,9 +161,9 @@ def test_the_words_for_space() -> None:
     }
 
 
-def test_one_replica_per_node_and_rack() -> None:
+def test_a_node_and_a_rack_get_one_replica() -> None:
     nodes = [node("a", rack="1"), node("b", rack="1"), node("c", rack="2"), node("d"), node("e")]
-    outcome = plan(wish(replicas=5), nodes)
+    outcome = plan(a_request(replicas=5), nodes)
     assert sorted(r.node.rack_key for r in outcome.chosen) == [
         "node d",
         "node e",
@@ -174,16 +176,16 @@ def test_one_replica_per_node_and_rack() -> None:
     )
 
 
-def test_racks_may_repeat_where_the_class_allows_it() -> None:
+def test_racks_may_repeat_if_the_storage_class_allows_it() -> None:
     nodes = [node("a", rack="1"), node("b", rack="1"), node("c", rack="1")]
-    outcome = plan(wish(replicas=3, same_rack_allowed=True), nodes)
+    outcome = plan(a_request(replicas=3, same_rack_allowed=True), nodes)
     assert outcome.complete
     assert len({r.node.persistent_id for r in outcome.chosen}) == 3
 
 
-def test_more_replicas_go_beside_the_present_ones() -> None:
+def test_added_replicas_avoid_nodes_and_racks_of_present_ones() -> None:
     nodes = [node("a", rack="1"), node("b", rack="1"), node("c", rack="2")]
-    request = wish(taken_nodes=frozenset({"a"}), taken_racks=frozenset({"rack 1"}))
+    request = a_request(taken_nodes=frozenset({"a"}), taken_racks=frozenset({"rack 1"}))
     outcome = plan(request, nodes)
     assert [r.node.persistent_id for r in outcome.chosen] == ["c"]
     assert {node: refusal.filter for node, refusal in outcome.refused.items()} == {
@@ -192,20 +194,20 @@ def test_more_replicas_go_beside_the_present_ones() -> None:
     }
 
 
-def test_the_emptier_node_wins_and_equal_ones_share_the_load() -> None:
-    assert [r.node.name for r in plan(wish(), [node("a", free=(50, 50)), node("b")]).chosen] == [
-        "b"
-    ]
+def test_the_emptier_node_is_chosen_and_equal_nodes_share_the_load() -> None:
+    assert [
+        r.node.name for r in plan(a_request(), [node("a", free=(50, 50)), node("b")]).chosen
+    ] == ["b"]
     chosen = {
-        plan(wish(seed=str(n)), [node("a"), node("b"), node("c")]).chosen[0].node.name
+        plan(a_request(seed=str(n)), [node("a"), node("b"), node("c")]).chosen[0].node.name
         for n in range(50)
     }
     assert chosen == {"a", "b", "c"}
 
 
-def test_the_less_loaded_node_wins() -> None:
+def test_the_less_loaded_node_is_chosen() -> None:
     nodes = [node("a", used_iops=500), node("b", used_iops=100)]
-    assert plan(wish(desired_iops=10), nodes).chosen[0].node.name == "b"
+    assert plan(a_request(desired_iops=10), nodes).chosen[0].node.name == "b"
 
 
 @pytest.mark.parametrize(
@@ -217,7 +219,7 @@ def test_the_less_loaded_node_wins() -> None:
         ((30, 30, 10), True, None),
     ],
 )
-def test_layout_uses_one_ssd_or_the_fewest_that_suffice(
+def test_a_layout_uses_one_ssd_or_the_fewest_that_suffice(
     free: tuple[int, ...], span: bool, expected: list[tuple[int, int, int]] | None
 ) -> None:
     sub_volumes = lay_out(
@@ -241,7 +243,7 @@ def test_layout_uses_one_ssd_or_the_fewest_that_suffice(
         ((900,), (20, 60), None),
     ],
 )
-def test_layout_in_given_pieces(
+def test_a_prescribed_layout_puts_each_sub_volume_on_its_own_ssd(
     free: tuple[int, ...], claims: tuple[int, int], expected: list[tuple[int, int, int]] | None
 ) -> None:
     """Each on its own SSD, in order, even if all would fit on one."""
@@ -282,7 +284,7 @@ NODES = st.lists(
 def test_any_plan_keeps_the_rules(
     nodes: list[Candidate], replicas: int, gib: int, percent: int, span: bool, same_rack: bool
 ) -> None:
-    request = wish(
+    request = a_request(
         replicas=replicas,
         capacity_bytes=gib * GIB,
         claimed_bytes=gib * GIB * percent // 100,
@@ -309,5 +311,5 @@ def test_any_plan_keeps_the_rules(
 
 def test_a_node_that_does_not_answer_is_chosen_last() -> None:
     nodes = [node("a", answers=False, free=(100, 100)), node("b", free=(20, 20)), node("c")]
-    assert [one.node.name for one in plan(wish(replicas=2), nodes).chosen] == ["c", "b"]
-    assert [one.node.name for one in plan(wish(replicas=3), nodes).chosen] == ["c", "b", "a"]
+    assert [one.node.name for one in plan(a_request(replicas=2), nodes).chosen] == ["c", "b"]
+    assert [one.node.name for one in plan(a_request(replicas=3), nodes).chosen] == ["c", "b", "a"]

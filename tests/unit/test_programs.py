@@ -11,7 +11,7 @@ from tests import programs
 ROOT = Path(__file__).parents[2]
 
 
-def test_what_was_skipped_is_grouped() -> None:
+def test_skipped_tests_are_grouped_by_missing_program() -> None:
     lacks = f"Skipped: {programs.MISSING}"
     assert programs.summary([f"{lacks}haproxy", f"{lacks}node", f"{lacks}haproxy"]) == [
         "Not run, for want of programs:",
@@ -23,7 +23,9 @@ def test_what_was_skipped_is_grouped() -> None:
 
 
 def tools(tmp_path: Path, said: str = "") -> subprocess.CompletedProcess[str]:
-    """``make test-tools`` with nothing installed but an apt-get that only records its calls."""
+    """Return ``make test-tools`` on a machine where nothing is installed except an apt-get that
+    only records its calls.
+    """
     fake = tmp_path / "apt-get"
     fake.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n')
     fake.chmod(0o755)
@@ -38,7 +40,7 @@ def tools(tmp_path: Path, said: str = "") -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_it_says_what_it_would_install_and_asks(tmp_path: Path) -> None:
+def test_test_tools_lists_the_packages_and_asks(tmp_path: Path) -> None:
     done = tools(tmp_path, "n\n")
     assert done.returncode == 1, done.stderr
     assert "kubernetes-client" in done.stdout
@@ -47,8 +49,8 @@ def test_it_says_what_it_would_install_and_asks(tmp_path: Path) -> None:
     assert not (tmp_path / "calls").exists()
 
 
-def test_nothing_else_installs_packages() -> None:
-    """Apart from tests/programs.py only this file, the stand-in of the program, and what installs
+def test_no_other_file_installs_packages() -> None:
+    """Only tests/programs.py, this file, the stand-in of the program, and the code that installs
     into the disk image of the lab's machines may name it.
     """
     found = {

@@ -18,7 +18,7 @@ SECONDS = 0.5
 def ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[ssl.SSLSocket, ssl.SSLSocket]]:
-    """The server's and the client's end of a connection on which a request begins."""
+    """Return the server's and the client's end of a connection on which a request has begun."""
     monkeypatch.setattr(server, "CLIENT_SECONDS", SECONDS)
     authority = Authority.of(tmp_path)
     certificate, key = authority.server("api", ["localhost"])
@@ -38,7 +38,7 @@ def ends(
             yield accepted, client
 
 
-def test_what_the_server_does_meanwhile_does_not_count(
+def test_the_time_that_the_server_needs_does_not_count_as_idle(
     ends: tuple[ssl.SSLSocket, ssl.SSLSocket],
 ) -> None:
     ours, client = ends

@@ -1,4 +1,4 @@
-"""Whoever is woken by an alert finds what to do, and the commands there exist."""
+"""Each alert has a runbook, and the commands in it exist."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ PROMETHEUS = ROOT / "deploy" / "prometheus"
 
 
 def rules() -> dict[str, str]:
-    """The runbook of each alert, by name."""
+    """Return the runbook of each alert, by name."""
     groups = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"]
     found = [rule for group in groups for rule in group["rules"]]
     return {rule["alert"]: rule["annotations"]["runbook"] for rule in found}
@@ -23,7 +23,7 @@ def test_each_alert_names_its_own_section_of_the_runbook() -> None:
     assert sorted(re.findall(r"(?m)^## (\w+)$", TEXT)) == sorted(rules())
 
 
-def test_each_section_says_what_to_look_at_and_what_to_do() -> None:
+def test_each_section_says_what_to_check_and_what_to_do() -> None:
     sections = re.split(r"(?m)^## \w+$", TEXT)[1:]
     for section in sections:
         assert re.fullmatch(

@@ -27,7 +27,7 @@ def test_a_secret_is_unreadable_in_storage_and_decrypts_to_itself(text):
     assert decrypt(stored) == text
 
 
-def test_keys_are_rotated(keys):
+def test_secrets_are_readable_with_each_configured_key(keys):
     by_default = encrypt("secret")
     keys("a")
     old = encrypt("secret")
@@ -42,7 +42,7 @@ def test_keys_are_rotated(keys):
 
 
 @pytest.mark.parametrize("stored", ["", "secret", "gAAAAA", "ä"])
-def test_what_was_not_encrypted(stored):
+def test_a_text_that_was_not_encrypted_is_refused(stored):
     with pytest.raises(UnreadableSecret):
         decrypt(stored)
 

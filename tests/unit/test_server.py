@@ -1,4 +1,6 @@
-"""The API's side of a connection: idle clients hold no thread; errors use the API's envelope."""
+"""The API's side of a connection: idle clients occupy no thread, and errors use the API's
+envelope.
+"""
 
 import json
 import socket
@@ -44,7 +46,7 @@ def test_a_silent_client_does_not_get_past_the_handshake(
         connection.do_handshake()
 
 
-def test_a_client_that_asks_for_nothing_is_let_go(
+def test_a_client_that_sends_no_request_is_disconnected(
     authority: Authority,
     sockets: tuple[socket.socket, socket.socket],
     monkeypatch: pytest.MonkeyPatch,
@@ -79,7 +81,7 @@ def test_tls_is_1_2_or_newer(authority: Authority) -> None:
     ("status", "reason", "code"),
     [(400, "Bad Request", "BadRequest"), (431, "Request Header Fields Too Large", "BadRequest")],
 )
-def test_what_is_no_http_is_answered_with_the_envelope(
+def test_a_malformed_request_is_answered_with_the_envelope(
     sockets: tuple[socket.socket, socket.socket], status: int, reason: str, code: str
 ) -> None:
     server.write_error(sockets[0], status, reason, "no request line")
@@ -92,8 +94,8 @@ def test_what_is_no_http_is_answered_with_the_envelope(
     }
 
 
-def test_an_answer_leaves_in_one_piece() -> None:
-    """A process that dies while it answers has sent the whole answer or nothing."""
+def test_an_answer_is_sent_in_one_piece() -> None:
+    """A process that dies while it answers has sent the complete answer or nothing."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         theirs.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")

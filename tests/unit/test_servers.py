@@ -1,4 +1,6 @@
-"""The private servers of a test session: they start and stop, or a line says what to install."""
+"""The private servers of a test session start and stop. If they cannot, one line says what to
+install.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How a simulated host interprets what it reads."""
+"""How a simulated host interprets the answers of the API."""
 
 import os
 import ssl
@@ -61,7 +61,7 @@ def test_the_first_report_follows_from_the_legs(
     assert Array(seen, 1).report(seen, now=0) == report
 
 
-def test_founders_need_no_synchronization_and_others_do() -> None:
+def test_only_legs_added_later_are_synchronized() -> None:
     both = volume(("node-a", "Unknown"), ("node-b", "Unknown"))
     array = Array(both, 1)
     assert array.report(both, now=0) == ("leg-a", "Available")
@@ -71,7 +71,7 @@ def test_founders_need_no_synchronization_and_others_do() -> None:
     assert array.report(later, now=2) == ("leg-c", "Synchronizing")
 
 
-def test_synchronization_takes_its_time_and_begins_anew_after_a_loss() -> None:
+def test_synchronization_takes_time_and_restarts_after_a_loss() -> None:
     there = volume(("node-a", "Available"), ("node-b", "Synchronizing"))
     array = Array(there, bytes_per_second=2)
     assert array.report(there, now=100) is None
@@ -84,7 +84,7 @@ def test_synchronization_takes_its_time_and_begins_anew_after_a_loss() -> None:
     assert array.report(there, now=110) == ("leg-b", "Available")
 
 
-def test_overdue_is_a_leg_that_is_missing() -> None:
+def test_only_a_missing_leg_is_overdue() -> None:
     assert volume(("node-a", "Available"), ("node-b", "Missing")).overdue() == "leg-b"
     assert volume(("node-a", "Available"), ("node-b", "Synchronizing")).overdue() is None
 
@@ -100,7 +100,7 @@ def test_overdue_is_a_leg_that_is_missing() -> None:
         ({"taskConfiguration": [{"name": "migrationHandler", "value": "PROVISIONER"}]}, set()),
     ],
 )
-def test_which_tasks_are_taken(more: dict[str, Any], taken: set[str]) -> None:
+def test_only_idle_migrations_for_the_host_are_taken(more: dict[str, Any], taken: set[str]) -> None:
     row = {
         "taskId": "t",
         "type": "RemoteMigration",
@@ -129,7 +129,7 @@ def test_which_tasks_are_taken(more: dict[str, Any], taken: set[str]) -> None:
         (["--url", "https://h", "--credentials-file", ".gitignore"], "must be NAME:PASSWORD"),
     ],
 )
-def test_wrong_arguments(arguments: list[str], message: str) -> None:
+def test_wrong_arguments_are_refused(arguments: list[str], message: str) -> None:
     with pytest.raises(CommandError, match=message) as refused:
         call_command("simulate_hosts", *arguments)
     assert "secret" not in str(refused.value)

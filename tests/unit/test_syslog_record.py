@@ -59,19 +59,19 @@ def shown(text):
     return re.sub("[\x80-\x9f]", "\N{REPLACEMENT CHARACTER}", text.replace("\x7f", "␡"))
 
 
-def test_the_reference_s_example():
+def test_the_example_of_the_reference_is_encoded_exactly():
     assert encoded() == (
         b"<131>1 2026-11-23T12:15:16.000007Z TestHost TestApp - COMMAND "
         b'[parameters@32473 Test="TestValue"] \xef\xbb\xbfTestMessage-forwardLogTest'
     )
 
 
-def test_without_parameters():
+def test_a_record_without_parameters_has_no_structured_data():
     assert b" COMMAND - \xef\xbb\xbfTest" in encoded(parameters=())
 
 
 @given(RECORDS, st.integers(0, 23), ENTERPRISES)
-def test_whatever_the_input_the_line_reads_back(given_record, facility, enterprise):
+def test_any_record_reads_back_unchanged(given_record, facility, enterprise):
     line = given_record.encoded(facility=facility, enterprise_number=enterprise)
     found = parse(line)
     assert divmod(found.priority, 8) == (facility, SEVERITY[given_record.level])
@@ -84,14 +84,14 @@ def test_whatever_the_input_the_line_reads_back(given_record, facility, enterpri
 
 
 @given(RECORDS)
-def test_one_line_without_control_characters(given_record):
+def test_a_record_is_one_line_without_control_characters(given_record):
     line = given_record.encoded(facility=16, enterprise_number=32473).decode()
     assert len(line.splitlines()) == 1
     assert not [c for c in line if unicodedata.category(c) in {"Cc", "Zl", "Zp"}]
 
 
 @given(st.text().filter(lambda t: t.isprintable()))
-def test_printable_text_arrives_as_it_is(text):
+def test_printable_text_is_unchanged(text):
     line = encoded(message=text, parameters=[("p", text)])
     assert (parse(line).message, parse(line).parameters) == (text, [("p", text)])
 
@@ -104,7 +104,7 @@ def test_framing_counts_octets(records):
 
 @given(st.text(), st.text(), st.text())
 def test_headers_that_could_be_forged_are_refused(host, app_name, name):
-    """Such values are refused, or harmless."""
+    """Such values are refused or harmless."""
     try:
         line = encoded(host=host, app_name=app_name, parameters=[(name, "v")])
     except ValueError:
@@ -160,6 +160,6 @@ def test_urls_of_syslog_servers_are_parsed(url, use_tls, expected):
         ("", False),
     ],
 )
-def test_urls_that_are_none(url, use_tls):
+def test_malformed_urls_of_servers_are_refused(url, use_tls):
     with pytest.raises(ValueError):  # noqa: PT011 - some come from urllib
         Destination.of(url, use_tls=use_tls)

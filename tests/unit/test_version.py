@@ -1,4 +1,4 @@
-"""The version is defined in one place, and shown in several."""
+"""The version is defined in one place and shown in several places."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from provisioner import __version__
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_command_needs_no_settings() -> None:
+def test_the_version_command_needs_no_settings() -> None:
     done = subprocess.run(
         [sys.executable, "manage.py", "version"],
         cwd=ROOT,
@@ -24,11 +24,11 @@ def test_the_command_needs_no_settings() -> None:
     assert (done.stdout, done.stderr) == (f"{__version__}\n", "")
 
 
-def test_the_administration_shows_it() -> None:
+def test_the_administration_shows_the_version() -> None:
     assert settings.UNFOLD["SITE_TITLE"] == f"Provisioner {__version__}"
 
 
-def test_the_changelog_has_a_section_for_it() -> None:
+def test_the_changelog_has_a_section_for_the_version() -> None:
     assert f"\n## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text()
 
 

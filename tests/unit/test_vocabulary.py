@@ -1,4 +1,4 @@
-"""One word for one thing: old identifiers and words, which might come back by habit, fail here."""
+"""One word for one thing: the test fails if former identifiers and words are used again."""
 
 import re
 import subprocess
@@ -217,8 +217,8 @@ def identifiers(file: str) -> Iterator[tuple[int, str]]:
 
 
 def prose() -> Iterator[tuple[str, int, str]]:
-    """Lines of comments, docstrings and other texts of the code, and all lines of pages and of
-    what is deployed.
+    """Yield the lines of comments, docstrings and other texts of the code, and all lines of pages
+    and of deployed files.
     """
     for file in sources():
         with (ROOT / file).open("rb") as source:
@@ -242,14 +242,14 @@ def found() -> list[tuple[str, int, str]]:
     return [(file, line, name) for file in sources() for line, name in identifiers(file)]
 
 
-def test_no_identifier_of_before(found: list[tuple[str, int, str]]) -> None:
+def test_no_old_identifier_is_used(found: list[tuple[str, int, str]]) -> None:
     wrong = [
         f"{f}:{line}: {name}, not {old}" for f, line, old in found if (name := INSTEAD.get(old))
     ]
     assert wrong == []
 
 
-def test_no_word_of_before(found: list[tuple[str, int, str]]) -> None:
+def test_no_identifier_contains_an_old_word(found: list[tuple[str, int, str]]) -> None:
     wrong = [
         f"{file}:{line}: {name}: say {WORDS[word]}, not {word}"
         for file, line, name in found
@@ -259,11 +259,11 @@ def test_no_word_of_before(found: list[tuple[str, int, str]]) -> None:
     assert wrong == []
 
 
-def test_no_exception_is_left_over(found: list[tuple[str, int, str]]) -> None:
+def test_each_exception_for_identifiers_is_still_needed(found: list[tuple[str, int, str]]) -> None:
     assert EXCEPTIONS.keys() - {name for _, _, name in found} == set()
 
 
-def test_a_page_names_no_identifier_of_before() -> None:
+def test_no_page_names_an_old_identifier() -> None:
     pages = [p for p in (ROOT / "docs").rglob("*.md") if p.name != "renamed.md"]
     pattern = re.compile("`(" + "|".join(map(re.escape, INSTEAD)) + ")`")
     wrong = [f"{p.name}: {m.group(1)}" for p in pages for m in pattern.finditer(p.read_text())]
@@ -288,11 +288,11 @@ def texts() -> list[tuple[str, int, str]]:
     return list(prose())
 
 
-def test_no_text_says_a_word_of_before(texts: list[tuple[str, int, str]]) -> None:
+def test_no_text_contains_an_old_word(texts: list[tuple[str, int, str]]) -> None:
     assert old_words(texts) == []
 
 
-def test_no_exception_of_a_text_is_left_over(texts: list[tuple[str, int, str]]) -> None:
+def test_each_exception_for_texts_is_still_needed(texts: list[tuple[str, int, str]]) -> None:
     lines = "\n".join(text for _, _, text in texts)
     assert [e for e in PROSE_EXCEPTIONS if not re.search(e, lines)] == []
 
@@ -319,7 +319,7 @@ def test_an_old_word_would_be_found(file: str, text: str, *, is_found: bool) -> 
         ("deploy/haproxy.cfg", "MAX_CONNECTIONS"),
     ],
 )
-def test_docstrings_pages_and_what_is_deployed_are_read(
+def test_docstrings_pages_and_deployed_files_are_read(
     file: str, text: str, texts: list[tuple[str, int, str]]
 ) -> None:
     assert any(name == file and text in line for name, _, line in texts)

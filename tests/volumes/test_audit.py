@@ -1,4 +1,4 @@
-"""The audit compares data planes with the records of their agents."""
+"""The audit compares the data planes with the records of their agents."""
 
 from collections.abc import Callable
 

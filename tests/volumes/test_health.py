@@ -1,4 +1,4 @@
-"""Health in SQL is the health of the rules, for every combination of replicas, nodes and hosts."""
+"""Health in SQL equals health by the rules, for every combination of replicas, nodes and hosts."""
 
 import datetime as dt
 import random
@@ -17,13 +17,13 @@ from tests.api.admin_pages import make_backend
 from volumes import health_selectors
 from volumes.health import Health
 from volumes.health_selectors import (
+    volume_counts,
     volume_healths,
-    volume_numbers,
     volumes_of_health,
     volumes_with_health,
 )
 from volumes.models import Protocol, ProvisioningType, Publication, Replica, ReplicaState, Volume
-from volumes.read_models import volume_rows
+from volumes.read_models import volume_rows, volumes_listed
 from volumes.selectors import volumes_visible
 
 pytestmark = pytest.mark.django_db
@@ -33,7 +33,9 @@ MINUTE = dt.timedelta(minutes=1)
 
 
 class Kind(NamedTuple):
-    """``node``: which group of nodes it is on; None: one that was removed by force."""
+    """A kind of replica. ``node``: the group of nodes that it is on; None: its node was removed by
+    force.
+    """
 
     replica_state: str
     state: LifeState
@@ -133,18 +135,20 @@ def rows_of(made: list[Case]) -> None:
 
 
 def is_possible(case: Case) -> bool:
-    """A constraint lets one replica of a volume be rebuilt at a time."""
+    """Whether the combination is possible. A constraint allows only one replica of a volume to be
+    rebuilt at a time.
+    """
     live = [kind for kind in case.replicas if kind.state is not LifeState.DELETING]
     return sum(kind.rebuilding for kind in live) <= 1
 
 
-def test_sql_says_what_the_rules_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sql_and_rules_give_the_same_health(monkeypatch: pytest.MonkeyPatch) -> None:
     made = [case for case in cases() if is_possible(case)]
     rows_of(made)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")  # as autovacuum does after so many new rows
     ruled = {
-        key: one.health for key, one in volume_healths(volume_rows(volumes_visible(None))).items()
+        key: one.health for key, one in volume_healths(volume_rows(volumes_listed(None))).items()
     }
     in_sql = dict(volumes_with_health().values_list("pk", "health"))
     uuids = dict(Volume.objects.values_list("pk", "uuid"))
@@ -156,9 +160,9 @@ def test_sql_says_what_the_rules_say(monkeypatch: pytest.MonkeyPatch) -> None:
     assert differ == []
     assert len(in_sql) == len(made)
     numbers = Counter(ruled.values())
-    assert volume_numbers() == numbers
+    assert volume_counts() == numbers
     assert set(numbers) == set(Health), "each health occurs"
     for health, few in product(Health, [0, len(made)]):
-        monkeypatch.setattr(health_selectors, "FEW", few)
+        monkeypatch.setattr(health_selectors, "MAX_KEYS", few)
         found = volumes_of_health(volumes_visible(None), health)
         assert {row.pk for row in found} == {pk for pk, one in ruled.items() if one is health}

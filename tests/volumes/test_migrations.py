@@ -1,4 +1,4 @@
-"""Migrations that rename keep what the tables hold."""
+"""Migrations that rename tables and columns keep their content."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def migrate(to: list[tuple[str, str]]) -> StateApps:
-    """The models as they are at this point."""
+    """Return the models at this state of the migrations."""
     executor = MigrationExecutor(connection)
     executor.migrate(to)
     return MigrationExecutor(connection).loader.project_state(to).apps
@@ -28,7 +28,7 @@ def migrate(to: list[tuple[str, str]]) -> StateApps:
 
 @pytest.fixture
 def before() -> Iterator[StateApps]:
-    """The models of before, in a database that has their tables."""
+    """Return the earlier models, in a database with their tables."""
     yield migrate(BEFORE)
     migrate(MigrationExecutor(connection).loader.graph.leaf_nodes())
 

@@ -1,4 +1,4 @@
-"""Every transitional state has a deadline, a reconciler that handles it, and words for clients."""
+"""Every transitional state has a deadline, a reconciler that handles it, and a text for clients."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -53,7 +53,7 @@ UNFINISHED = [
 
 
 def make_everything(api: Api, fleet: SimulatedFleet) -> None:
-    """Make one READY row of each model, on a node that is down afterwards."""
+    """Create one READY row of each model, on a node that is then down."""
     uuid = created(api, "v")
     snapped(api, uuid, "s")
     published(api, uuid, probe_host(api))
@@ -167,17 +167,16 @@ def test_pending_reasons_cost_no_query(api: Api, pool: Pool, fleet: SimulatedFle
 
 
 def list_queries(api: Api) -> int:
-    from volumes.read_models import volume_rows
-    from volumes.selectors import volumes_visible
+    from volumes.read_models import volume_rows, volumes_listed
     from volumes.views.presentation import volumes_json
 
     with CaptureQueriesContext(connection) as queries:
-        rows = volumes_json(volume_rows(volumes_visible(None)))
+        rows = volumes_json(volume_rows(volumes_listed(None)))
     assert rows
     return len(queries)
 
 
 def texts(api: Api, uuid: str) -> dict[str, str | None]:
-    """Return, by node id, what the replica there waits for."""
+    """Return, by node id, the reason why the replica there is pending."""
     places = volume(api, uuid)["location"]
     return {place["backend"]["persistentID"]: place.get("waitsFor") for place in places}

@@ -69,7 +69,7 @@ class ReplicaRelocationAdmin(ReadOnlyAdmin):
 
 @admin.register(JobLease)
 class JobLeaseAdmin(ReadOnlyAdmin):
-    """The page of job leases: periodic jobs that one worker at a time does."""
+    """The page of job leases. A job lease lets one worker at a time run a periodic job."""
 
     list_display = ["job", "until", "unbroken_since"]
     fields = ["job", "until", "unbroken_since"]

@@ -23,21 +23,21 @@ def replicas_of_volume(volume: Volume) -> Table:
                 link(replica.backend, replica.backend.name) if replica.backend else "",
                 badge(replica.replica_state),
                 f"{replica.replica_state_since:%Y-%m-%d %H:%M:%S}",
-                _pieces(replica),
+                _sub_volumes(replica),
                 badge(replica.state),
-                _waits(replica),
+                _pending_reason(replica),
             )
             for replica in rows
         ),
     )
 
 
-def _pieces(replica: Replica) -> str:
+def _sub_volumes(replica: Replica) -> str:
     pieces = replica.sub_volumes.all()
     return ", ".join(f"{piece.ssd.ssd_id}: {size(piece.claimed_bytes)}" for piece in pieces)
 
 
-def _waits(replica: Replica) -> str:
+def _pending_reason(replica: Replica) -> str:
     reason, deadline = replica_row_pending_reason(replica), replica.deadline_at
     return reason or (due(deadline, clock.now()) if deadline else "")
 

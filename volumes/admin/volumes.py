@@ -34,8 +34,7 @@ from volumes.health import Health
 from volumes.health_selectors import volume_healths, volumes_of_health, volumes_with_health
 from volumes.models import Export, Publication, Replica, Volume
 from volumes.pending import volume_pending_reason
-from volumes.read_models import volume_rows
-from volumes.selectors import volumes_visible
+from volumes.read_models import volume_rows, volumes_listed
 
 
 def _counts(model: Any, volumes: list[int]) -> dict[int, int]:
@@ -163,12 +162,12 @@ class VolumeAdmin(ReadOnlyAdmin):
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Any:
-        """Add the reason of the health, and keep it, because unfold calls a field's method several
-        times.
+        """Add the reason of the health, and store it on the row, because unfold calls the method of
+        a field several times.
         """
         volume: Any = super().get_object(request, object_id, from_field)
         if volume is not None:
-            found = volume_healths(volume_rows(volumes_visible(None).filter(pk=volume.pk)))
+            found = volume_healths(volume_rows(volumes_listed(None).filter(pk=volume.pk)))
             waits = volume_pending_reason(volume)
             volume.health = found[volume.pk].health if found else None
             volume.reason = (found[volume.pk].reason if found else waits) or NONE

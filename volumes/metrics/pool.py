@@ -12,13 +12,14 @@ from events.kinds import Severity
 from events.selectors import urgent_counts
 from inventory.health import NodeHealth
 from inventory.models import Pool
-from inventory.selectors import BackendSummary, backend_list
+from inventory.read_models import BackendSummary
+from inventory.selectors import backend_list
 from inventory.services.node.certificate_ends import file_certificate_ends
 from inventory.services.pool.identity import database_doubt
 from provisioner.common import clock
 from provisioner.common.models import LifeState
 from tasks.metrics import task_metrics
-from volumes.health_selectors import volume_numbers
+from volumes.health_selectors import volume_counts
 from volumes.metrics.scale import scale_metrics
 from volumes.models import (
     Drain,
@@ -49,9 +50,10 @@ NODE_VALUES = {
 
 
 class PoolCollector:
-    """Prometheus collector of nodes, tasks and findings as they are now.
+    """Prometheus collector of the current metrics of nodes, tasks and node checks.
 
-    Metrics of volumes, of which there are many more, come from :mod:`volumes.metrics.volumes`.
+    :mod:`volumes.metrics.volumes` writes the metrics of volumes, because there are many more
+    volumes.
     """
 
     def collect(self) -> Iterator[Metric]:
@@ -71,10 +73,10 @@ class PoolCollector:
 
 
 def health_metrics(backends: Iterable[BackendSummary]) -> Iterator[Metric]:
-    """Yield how many nodes and volumes have which health (docs/explanation/health.md)."""
+    """Yield the numbers of nodes and volumes by health (docs/explanation/health.md)."""
     nodes = Counter(summary.health for summary in backends)
     yield _by_health("node", {health: nodes[health] for health in NodeHealth})
-    yield _by_health("volume", volume_numbers())
+    yield _by_health("volume", volume_counts())
 
 
 def _by_health(kind: str, numbers: Mapping[Any, int]) -> Metric:
@@ -86,7 +88,7 @@ def _by_health(kind: str, numbers: Mapping[Any, int]) -> Metric:
 
 
 def check_metrics() -> Iterator[Metric]:
-    """Yield what node checks found and hosts reported: orphans and Missing replicas."""
+    """Yield the numbers of orphans, which node checks found, and of Missing replicas."""
     orphans = GaugeMetricFamily(
         "provisioner_orphans",
         "Number of objects on nodes that the database does not know",
@@ -159,7 +161,7 @@ def barred_metric() -> Metric:
 
 
 def tenant_metrics() -> Iterator[Metric]:
-    """Yield budget and use of each tenant that has a budget."""
+    """Yield the budget and the used capacity of each tenant that has a budget."""
     budget = GaugeMetricFamily(
         "provisioner_tenant_budget_bytes", "Capacity budget of a tenant", labels=["tenant"]
     )
@@ -175,7 +177,9 @@ def tenant_metrics() -> Iterator[Metric]:
 
 
 def certificate_metric(backends: Iterable[BackendSummary]) -> Metric:
-    """Return when certificates end: of the nodes, of PUBLIC_URL, and the files of this process."""
+    """Return the expiry of certificates: of the nodes, of PUBLIC_URL, and of the files of this
+    process.
+    """
     family = GaugeMetricFamily(
         "provisioner_certificate_end_timestamp_seconds",
         "Expiry of a certificate in seconds since 1970; certificate: node, or the setting that "
@@ -183,7 +187,9 @@ def certificate_metric(backends: Iterable[BackendSummary]) -> Metric:
         labels=["certificate", *NODE],
     )
     nodes = [summary.backend for summary in backends]
-    presented = [("node", node.pk, node.name, node.certificate_ends_at) for node in nodes]
+    presented = [
+        ("node", node.persistent_id, node.name, node.certificate_ends_at) for node in nodes
+    ]
     url_ends_at = Pool.objects.values_list("certificate_ends_at", flat=True).first()
     presented.append(("PUBLIC_URL", "", "", url_ends_at))
     presented += [(name, "", "", ends_at) for name, ends_at in file_certificate_ends()]
@@ -194,7 +200,7 @@ def certificate_metric(backends: Iterable[BackendSummary]) -> Metric:
 
 
 def event_metric() -> Metric:
-    """Return how many events of severity ``warning`` or higher the last hour had."""
+    """Return the number of events of severity ``warning`` or higher in the last hour."""
     family = GaugeMetricFamily(
         "provisioner_recent_events",
         "Number of events of the last hour with severity warning or higher",
@@ -217,7 +223,7 @@ def node_metrics(backends: Iterable[BackendSummary]) -> Iterator[Metric]:
         node = summary.backend
         labels = [node.persistent_id, node.name]
         location = [place or "null" for place in (node.rack, node.zone, node.region)]
-        state.add_metric([*labels, *location], AVAILABLE if node.is_available else UNAVAILABLE)
+        state.add_metric([*labels, *location], AVAILABLE if summary.is_available else UNAVAILABLE)
         used = (
             summary.free_bytes,
             summary.capacity_bytes - summary.free_bytes,

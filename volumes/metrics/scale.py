@@ -1,4 +1,4 @@
-"""How large the pool is, and up to which size it was tested (docs/reference/tested-limits.md)."""
+"""The size of the pool, and the sizes that it was tested with (docs/reference/tested-limits.md)."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,9 @@ TESTED: dict[str, int] = {
     "snapshot_of_volume": 1_000,
     "task": 100_000,
 }
-"""How many objects of each kind a pool was tested with. ``snapshot_of_volume``: of one volume."""
+"""The number of objects of each kind that a pool was tested with. ``snapshot_of_volume``: snapshots
+of one volume.
+"""
 COUNTED: dict[str, type[Model]] = {
     "node": Backend,
     "volume": Volume,
@@ -28,7 +30,7 @@ COUNTED: dict[str, type[Model]] = {
 
 
 def scale_metrics() -> Iterator[Metric]:
-    """Yield how many objects of each kind there are, and the tested limit, in six queries."""
+    """Yield the number of objects of each kind, and the tested number, in six queries."""
     objects = GaugeMetricFamily(
         "provisioner_objects",
         "Number of stored objects; snapshot_of_volume: of the volume that has most snapshots",

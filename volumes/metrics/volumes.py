@@ -1,4 +1,4 @@
-"""The ``ks_`` metrics of volumes as text, written from rows as the database sends them."""
+"""The ``ks_`` metrics of volumes, written as text directly from the rows of the database."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -16,11 +16,13 @@ from volumes.models import Protocol, Publication, Replica, ReplicaState
 from volumes.selectors import VISIBLE, volumes_visible
 
 ROWS = 2000
-"""How many rows of each query are in memory."""
+"""The number of rows of each query that are in memory."""
 BATCH = 100
-"""Volumes of a chunk of text."""
+"""The number of volumes in a chunk of the text."""
 MEMORY_BYTES = 2**20
-"""How much of the text that comes later is kept in memory; more goes to temporary files."""
+"""The number of bytes of each delayed part of the text that are kept in memory. The rest is written
+to a temporary file.
+"""
 CHUNK_BYTES = 2**16
 MOST_REPLICAS = 4
 VOLUME = [
@@ -62,7 +64,7 @@ Row = tuple[Any, ...]
 
 
 class _Family:
-    """The text of a gauge: its head, and a line for each sample."""
+    """The text of a gauge: its head, and one line for each sample."""
 
     def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
         self.head = f"# HELP {name} {text}\n# TYPE {name} gauge\n".encode()
@@ -86,8 +88,8 @@ CONNECTED_REPLICA = _Family(
 
 
 def volume_metrics() -> Iterator[bytes]:
-    """Yield the text of the metrics, in chunks of BATCH volumes. It takes four queries, and memory
-    that does not depend on the number of volumes.
+    """Yield the text of the metrics, in chunks of BATCH volumes. This takes four queries, and
+    memory that does not depend on the number of volumes.
     """
     with SpooledTemporaryFile(MEMORY_BYTES) as states, SpooledTemporaryFile(MEMORY_BYTES) as legs:
         yield CAPACITY.head
@@ -100,8 +102,8 @@ def volume_metrics() -> Iterator[bytes]:
 
 
 def _capacities(states: IO[bytes], legs: IO[bytes]) -> Iterator[bytes]:
-    """Yield the lines of capacities, and write the lines of published volumes and their replicas
-    to ``states`` and ``legs``.
+    """Yield the lines of capacities. Write the lines of published volumes to ``states``, and those
+    of their replicas to ``legs``.
     """
     nodes = {
         key: (_escaped(key), _escaped(name))
@@ -124,13 +126,15 @@ def _capacities(states: IO[bytes], legs: IO[bytes]) -> Iterator[bytes]:
 
 
 def _rows(rows: QuerySet[Any], columns: Sequence[str], *order: str) -> Iterator[Row]:
-    """The rows as tuples, by a cursor on the server."""
+    """Yield the rows as tuples, read through a server-side cursor."""
     return rows.order_by(*order).values_list(*columns).iterator(chunk_size=ROWS)
 
 
 def _by_volume(rows: Iterator[Row]) -> Callable[[int], list[Row]]:
-    """The rows of a volume, asked for in ascending order. ``rows``: in that order, too; their first
-    column is the key of the volume.
+    """Return a function that returns the rows of a volume. Call it with volume keys in ascending
+    order.
+
+    ``rows`` must be in the same order. Their first column is the key of the volume.
     """
     ahead = next(rows, None)
 

@@ -9,11 +9,11 @@ from provisioner.common import clock
 
 
 class Drain(models.Model):
-    """The drain of a node. The node is cordoned meanwhile.
+    """The drain of a node. The node stays cordoned during the drain.
 
-    ``was_in_use``: the value that ``in_use`` gets when the drain is stopped. ``replicas_before``:
-    the number of replicas on the node when the drain began. ``finished_at``: when the last replica
-    had left; null while there are replicas.
+    ``was_in_use``: the value that ``in_use`` of the node gets when the drain is stopped.
+    ``replicas_before``: the number of replicas on the node when the drain began. ``finished_at``:
+    when the node had no replica left; null until then.
     """
 
     backend = models.OneToOneField(

@@ -6,8 +6,8 @@ from django.db import models
 class IdempotentMixin(models.Model):
     """A row that a request created.
 
-    ``idempotency_digest`` identifies the request, so that a retry is recognised. It is empty if the
-    request had no key.
+    ``idempotency_digest`` identifies the request, so that a retry of it is recognised. It is empty
+    if the request had no ``Idempotency-Key``.
     """
 
     idempotency_digest = models.CharField(max_length=64, blank=True, default="", db_default="")
@@ -16,7 +16,5 @@ class IdempotentMixin(models.Model):
         abstract = True
 
     def matches_request(self, idempotency_digest: str) -> bool:
-        """Whether the request with this digest created the row. A request without a key matches no
-        row.
-        """
+        """Whether the request with this digest created the row. An empty digest matches no row."""
         return bool(idempotency_digest) and self.idempotency_digest == idempotency_digest

@@ -18,8 +18,8 @@ NODE_PREFIX = "nqn.2022-08.com.kioxia.node:"
 
 
 def target_nqn(host_uuid: str) -> str:
-    """Return the NQN of a host's target. Each host has one, the same on every node (contract,
-    section 7).
+    """Return the NQN of a host's target. Each host has one target NQN, which is the same on every
+    node.
     """
     return NQN_PREFIX + host_uuid
 
@@ -32,7 +32,9 @@ def copy_target_nqn(replica_key: int) -> str:
 
 
 def copy_host_nqn(backend_id: str) -> str:
-    """Return the NQN by which a node connects to targets on other nodes."""
+    """Return the NQN with which a node identifies itself when it connects to targets on other
+    nodes.
+    """
     return NODE_PREFIX + backend_id
 
 
@@ -71,8 +73,8 @@ class Publication(IdempotentMixin):
 class NamespaceId(models.Model):
     """The namespace id of a replica in a host's target, on every node.
 
-    Hosts expect that an id keeps naming the same volume. So the row is kept for a while after the
-    removal of the replica's last export.
+    Hosts expect that an id always names the same volume. So the row is kept for a while after the
+    last export of the replica was removed.
 
     ``last_used_at``: when an export with this id was last created or removed. ``replica_key``: the
     replica, which may be deleted; null: no replica may use the id for now.
@@ -98,16 +100,17 @@ class NamespaceId(models.Model):
 
 
 class Export(models.Model):
-    """A replica as a namespace of a target, on the replica's node.
+    """A replica as a namespace of a target, on the node of the replica.
 
-    It is in a host's target or, with ``for_copy``, in a target through which another node copies
+    The target is a host's target or, with ``for_copy``, a target through which another node copies
     data into the replica. ``publication`` is null for a copy, and while the export is being
-    removed. ``by_piece``: each sub-volume is a namespace, the first with ``nsid``. ``host_nqn``:
-    the NQN that the node was last asked to admit; the host's row has the NQN that it should admit.
+    removed. ``by_piece``: each sub-volume is a namespace, the first one with the id ``nsid``.
+    ``host_nqn``: the NQN that the node was last asked to admit. The row of the host has the NQN
+    that the node should admit.
 
-    ``id`` only ever grows and is the generation of calls to the node. If a volume is published
-    again while an old export still waits for a node that does not answer, the replica has both
-    exports; the node obeys the later one.
+    ``id`` never decreases and is the generation of calls to the node. If a volume is published
+    again while the node has not confirmed the removal of an old export, the replica has both
+    exports. The node obeys the later one.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -12,7 +12,9 @@ from volumes.models.volume import Volume
 
 
 class ReplicaState(models.TextChoices):
-    """The state of a replica's data, according to hosts and nodes (contract, section 6)."""
+    """The state of the data of a replica, according to hosts and nodes (reference, "Set Replica
+    State").
+    """
 
     UNKNOWN = "Unknown"
     AVAILABLE = "Available"
@@ -24,14 +26,14 @@ class ReplicaState(models.TextChoices):
 class Replica(models.Model):
     """One complete copy of a volume, on one backend. Its uuid is the namespace UUID that hosts see.
 
-    ``id`` only ever grows and is the generation of calls to the node. ``backend`` is null after a
-    forced removal of the node. ``source``: the object that the node created it from, in the form of
-    the node API; null: it was created empty.
+    ``id`` never decreases and is the generation of calls to the node. ``backend`` is null after a
+    forced removal of the node. ``source``: the object that the node created the replica from, in
+    the form of the node API; null: the replica was created empty.
 
-    ``rebuilding``: the copy into it has not ended, so no host may use it. In a one-replica volume
-    it has the volume's uuid, like the replica that it will replace. ``created_by_task``: the task
-    that added it, and removes it again if the task fails; it has no meaning after the task has
-    ended.
+    ``rebuilding``: the copy into the replica has not ended, so no host may use it. In a one-replica
+    volume it has the uuid of the volume, like the replica that it will replace.
+    ``created_by_task``: the task that added the replica, and removes it again if the task fails.
+    The value has no meaning after the task has ended.
     """
 
     id = models.BigAutoField(primary_key=True)

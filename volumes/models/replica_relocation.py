@@ -9,9 +9,9 @@ from volumes.models.replica import Replica
 
 class ReplicaRelocation(models.Model):
     """The attempts to replace a replica that is lost or must leave its node. The row is deleted
-    with the replica.
+    together with the replica.
 
-    ``task_id``: the task of the last attempt, until its end is recorded. ``refusal``: the reason
+    ``task_id``: the task of the last attempt, until its result is recorded. ``refusal``: the reason
     why the last attempt failed, or "". ``again_at``: the earliest start of the next attempt.
     """
 

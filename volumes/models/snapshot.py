@@ -16,7 +16,7 @@ from volumes.models.volume import Volume
 class Snapshot(IdempotentMixin):
     """The content of a one-replica volume at one moment, on the SSDs of its replica.
 
-    ``id`` only ever grows and is the generation of calls to the node. ``claimed_bytes``: its
+    ``id`` never decreases and is the generation of calls to the node. ``claimed_bytes``: the
     reserved space, charged to SSDs and budget. While a row is DELETING, its uuid and alias can be
     used again.
     """

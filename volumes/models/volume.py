@@ -19,8 +19,8 @@ class ProvisioningType(models.TextChoices):
 
 
 class Protocol(models.TextChoices):
-    """How a host reaches the volume: over the network, or locally, if the node runs inside the
-    host.
+    """How a host reaches the volume: over the network, or locally if the node runs on the host
+    itself.
     """
 
     NVMEOF = "NVMeoF", "NVMeoF"

@@ -8,18 +8,16 @@ from volumes.placement.request import Candidate, PlacementRequest
 
 Words = Callable[[PlacementRequest], str]
 
-WISHES: Mapping[str, Words] = {
+REQUESTED: Mapping[str, Words] = {
     "hostId": lambda r: f"hostId {r.host_id}",
     "destinationBackendId": lambda r: f"destinationBackendId {r.destination}",
     "region": lambda r: f"region {' or '.join(r.regions)}",
     "zone": lambda r: f"zone {' or '.join(r.zones)}",
     "rack": lambda r: f"rack {' or '.join(r.racks)}",
 }
-"""Filters for values that the client requested by name. The text counts the nodes that have the
-value.
-"""
+"""Filters for values that the client requested. The text counts the nodes that have the value."""
 
-TAKEN: Mapping[str, Words] = {
+EXCLUDED: Mapping[str, Words] = {
     "in use": lambda r: "cordoned",
     "Available": lambda r: "unavailable",
     "answering": lambda r: "that just failed to create the volume",
@@ -46,24 +44,26 @@ def explain(
     chosen: int,
 ) -> str:
     """Return how many replicas can be placed and, if nodes were excluded, by which filters."""
-    taken = Counter(refusal.filter for refusal in refused.values())
+    excluded = Counter(refusal.filter for refusal in refused.values())
     if chosen < request.replicas:
-        taken[ONE_PER_NODE] += chosen
-    found = {name: _transitional(name, request, pool) for name in WISHES}
+        excluded[ONE_PER_NODE] += chosen
+    found = {name: _count_matching(name, request, pool) for name in REQUESTED}
     parts = [
         f"{wanted(request)}: {found[name]} of {_nodes(len(pool))}"
-        for name, wanted in WISHES.items()
+        for name, wanted in REQUESTED.items()
         if found[name] < len(pool)
     ]
     parts += [
-        f"{_nodes(taken[name])} {words(request)}" for name, words in TAKEN.items() if taken[name]
+        f"{_nodes(excluded[name])} {words(request)}"
+        for name, words in EXCLUDED.items()
+        if excluded[name]
     ]
     start = f"{chosen} of {request.replicas} replicas can be placed on {_nodes(len(pool))}"
     return f"{start}: {'; '.join(parts)}" if parts else start
 
 
-def _transitional(name: str, request: PlacementRequest, pool: Sequence[Candidate]) -> int:
-    """Count the nodes that pass the filter."""
+def _count_matching(name: str, request: PlacementRequest, pool: Sequence[Candidate]) -> int:
+    """Return the number of nodes that pass the filter."""
     passes = next(one.passes for one in FILTERS if one.name == name)
     return sum(passes(node, request) for node in pool)
 

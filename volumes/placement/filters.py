@@ -1,4 +1,4 @@
-"""Filters that a node must pass, in the contract's order. Each has a name and checks one
+"""The filters that a node must pass, in a fixed order. Each filter has a name and checks one
 condition.
 """
 
@@ -12,7 +12,7 @@ GIB = 2**30
 
 
 class Filter(NamedTuple):
-    """A condition for nodes. ``passes`` checks it; ``why`` describes a refusal."""
+    """A condition for nodes. ``passes`` checks it, and ``why`` describes a refusal."""
 
     name: str
     passes: Callable[[Candidate, PlacementRequest], bool]
@@ -20,7 +20,7 @@ class Filter(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """The filter that excluded a node, and why."""
+    """The filter that excluded a node, and the reason."""
 
     filter: str
     why: str
@@ -39,9 +39,9 @@ def _layout(
 
 
 def usable_drives(node: Candidate, request: PlacementRequest) -> tuple[Drive, ...]:
-    """Return the node's SSDs of the volume's block size.
+    """Return the SSDs of the node that support the block size of the volume.
 
-    If the volume may not share an SSD, those without a volume of its storage class.
+    If the volume may not share an SSD, SSDs with a volume of its storage class are omitted.
     """
     drives = _of_block_size(node, request)
     return drives if request.share_ssd else tuple(d for d in drives if not d.holds_class)
@@ -52,7 +52,7 @@ def _of_block_size(node: Candidate, request: PlacementRequest) -> tuple[Drive, .
 
 
 def _free(node: Candidate, request: PlacementRequest) -> int:
-    """Free bytes on the SSD with most free space, or on all together if the volume may
+    """Free bytes on the SSD with the most free space, or on all SSDs together if the volume may
     span SSDs.
     """
     sizes = [drive.free_bytes for drive in _of_block_size(node, request)]
@@ -60,7 +60,7 @@ def _free(node: Candidate, request: PlacementRequest) -> int:
 
 
 def size(number: int) -> str:
-    """Bytes, in GiB if they are whole ones."""
+    """The size as text: in GiB if it is a whole number of GiB, else in bytes."""
     return f"{number} bytes" if number % GIB else f"{number // GIB} GiB"
 
 
@@ -160,7 +160,9 @@ ONE_PER_RACK = "one replica per rack"
 
 
 def refusal(node: Candidate, request: PlacementRequest) -> Refusal | None:
-    """Return the refusal of the first filter that excludes the node, or None."""
+    """Return the refusal of the first filter that excludes the node. None: no filter excludes
+    it.
+    """
     for one in FILTERS:
         if not one.passes(node, request):
             return Refusal(one.name, one.why(node, request))

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from volumes.placement.request import Drive
 
 PIECE_BYTES = 4 * 2**20
-"""Sub-volumes are multiples of this: SPDK allocates whole clusters, by default of 4 MiB."""
+"""Sub-volumes are multiples of this size, because SPDK allocates whole clusters, by default of 4
+MiB.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +28,11 @@ def lay_out(
     allow_span: bool,
     sub_volumes: Sequence[tuple[int, int]] = (),
 ) -> tuple[PlannedSubVolume, ...] | None:
-    """Plan the sub-volumes of one replica; None if it does not fit.
+    """Plan the sub-volumes of one replica. Returns None if the replica does not fit.
 
-    It is one sub-volume on the SSD with most free space. If that is too small and ``allow_span`` is
-    set, it is spread over as few SSDs as possible. ``sub_volumes`` prescribes them instead, as
-    (capacity, claimed) in bytes.
+    By default the replica is one sub-volume on the SSD with the most free space. If that SSD is too
+    small and ``allow_span`` is set, the replica is spread over as few SSDs as possible.
+    ``sub_volumes`` prescribes the sub-volumes instead, as (capacity, claimed) in bytes.
     """
     by_space = sorted(drives, key=lambda drive: (-drive.free_bytes, drive.id))
     if sub_volumes:
@@ -43,7 +45,9 @@ def lay_out(
 def _cut(
     by_space: Sequence[Drive], sub_volumes: Sequence[tuple[int, int]]
 ) -> tuple[PlannedSubVolume, ...] | None:
-    """Put each prescribed sub-volume on an SSD of its own: the largest claim where most is free."""
+    """Put each prescribed sub-volume on an SSD of its own, the largest claim on the SSD with the
+    most free space.
+    """
     by_claim = sorted(range(len(sub_volumes)), key=lambda place: -sub_volumes[place][1])
     drives = dict(zip(by_claim, by_space, strict=False))
     planned = tuple(
@@ -57,7 +61,7 @@ def _cut(
 def _span(
     by_space: Sequence[Drive], capacity_bytes: int, claimed_bytes: int
 ) -> tuple[PlannedSubVolume, ...] | None:
-    """Fill SSD by SSD. The capacity of a thin replica is split in proportion to its
+    """Fill one SSD after the other. The capacity of a thin replica is split in proportion to its
     reserved space.
     """
     sub_volumes: list[PlannedSubVolume] = []

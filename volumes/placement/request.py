@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Drive:
     """The properties of an SSD that placement uses.
 
-    ``holds_class``: a volume of the requested storage class is on it. ``block_size``: the only
+    ``holds_class``: it holds a volume of the requested storage class. ``block_size``: the only
     block size of its volumes, in bytes; None: any.
     """
 
@@ -22,8 +22,8 @@ class Drive:
 class Candidate:
     """The properties of a backend that placement uses. Bandwidth is in bytes per second.
 
-    ``answers``: whether it answered the last call. If not, it is chosen only if no other node fits.
-    ``enforces_limits``: it can limit IOPS and bandwidth of a volume.
+    ``answers``: it answered the last call. A node that did not answer is chosen only if no other
+    node fits. ``enforces_limits``: it can limit IOPS and bandwidth of a volume.
     """
 
     persistent_id: str

@@ -1,4 +1,4 @@
-"""Choose nodes and SSDs for the replicas of a volume (contract, "Placement").
+"""Choose nodes and SSDs for the replicas of a volume (architecture, section 8).
 
 The functions are pure: they use plain values only.
 """
@@ -35,8 +35,8 @@ class PlannedReplica:
 class Plan:
     """The chosen nodes, and the refusal of each node that was excluded.
 
-    A node that passed every filter but was not needed is in neither. ``host_known``: a node has the
-    requested hostId, or none was requested.
+    A node that passed every filter but was not needed is not part of the plan. ``host_known``: a
+    node has the requested hostId, or none was requested.
     """
 
     request: PlacementRequest
@@ -47,7 +47,7 @@ class Plan:
 
     @property
     def complete(self) -> bool:
-        """Whether all replicas have a node."""
+        """Whether each replica has a node."""
         return len(self.chosen) == self.request.replicas
 
     def explain(self) -> str:
@@ -56,7 +56,8 @@ class Plan:
 
 
 def plan(request: PlacementRequest, candidates: Iterable[Candidate]) -> Plan:
-    """Filter and rank the nodes, and choose the best ones. Nodes that do not answer come last.
+    """Filter and rank the nodes, and choose the best ones. Nodes that do not answer are ranked
+    last.
 
     The same input always gives the same plan.
     """

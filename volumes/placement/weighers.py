@@ -27,9 +27,7 @@ WEIGHTS: tuple[tuple[str, Weigher, float], ...] = (
 
 
 def weight(node: Candidate, request: PlacementRequest) -> float:
-    """Return the sum of the weighers.
-
-    It is rounded to a thousandth, so that nodes that hardly differ count as equal and share the
-    load.
+    """Return the sum of the weighers, rounded to a thousandth. So nodes that hardly differ count as
+    equal, and volumes are spread over them.
     """
     return round(sum(factor * weigher(node, request) for _, weigher, factor in WEIGHTS), 3)

@@ -21,7 +21,7 @@ from volumes.services.publication.exports import (
     mark_replicas_deleting,
 )
 from volumes.services.publication.namespace_ids import namespace_ids_delete_unused
-from volumes.services.rows import each_alone, together
+from volumes.services.rows import process_batch, process_each
 from volumes.services.snapshot.create import snapshot_abort
 from volumes.services.volume.create import volume_abort
 from volumes.services.volume.delete import (
@@ -29,7 +29,7 @@ from volumes.services.volume.delete import (
     delete_snapshots_on_nodes,
     volume_finish_removal,
 )
-from volumes.services.volume.expand import growths_finish
+from volumes.services.volume.expand import expansions_finish
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +52,11 @@ def collect() -> None:
 def abort_unfinished_volumes() -> None:
     """Abort volumes whose creating process died."""
     rows = overdue_take(Volume.objects.filter(state=LifeState.CREATING))
-    each_alone(rows, volume_abort)
+    process_each(rows, volume_abort)
 
 
 def abort_unfinished_replicas() -> None:
-    """Mark as deleting the replicas that a process was adding when it died."""
+    """Mark replicas as deleting whose creating process died."""
     rows = Replica.objects.filter(state=LifeState.CREATING, volume__state=LifeState.READY)
 
     def abort(replica: Replica) -> None:
@@ -65,17 +65,17 @@ def abort_unfinished_replicas() -> None:
             still = Replica.objects.filter(pk=replica.pk, state=LifeState.CREATING)
             mark_replicas_deleting(still, deadline_at=clock.now())
 
-    each_alone(overdue_take(rows), abort)
+    process_each(overdue_take(rows), abort)
 
 
 def abort_unfinished_snapshots() -> None:
     """Abort snapshots whose creating process died."""
     rows = overdue_take(Snapshot.objects.filter(state=LifeState.CREATING))
-    each_alone(rows, snapshot_abort)
+    process_each(rows, snapshot_abort)
 
 
 def abort_unfinished_publications() -> None:
-    """Delete publications whose process died, or whose exports no node confirmed."""
+    """Delete publications whose process died, or whose exports no node confirmed in time."""
 
     def abort(publication: Publication) -> None:
         with transaction.atomic(durable=True):
@@ -85,7 +85,7 @@ def abort_unfinished_publications() -> None:
                 reason="no node exported it in time",
             )
 
-    each_alone(overdue_take(Publication.objects.filter(state=LifeState.CREATING)), abort)
+    process_each(overdue_take(Publication.objects.filter(state=LifeState.CREATING)), abort)
 
 
 def finish_expansions() -> None:
@@ -95,10 +95,10 @@ def finish_expansions() -> None:
     )
 
     def finish(volumes: list[Volume], until: float) -> None:
-        for key, why in growths_finish(volumes, until=until).items():
+        for key, why in expansions_finish(volumes, until=until).items():
             log.warning("an expansion is not finished", extra={"volume": key, "why": why})
 
-    together(rows, finish)
+    process_batch(rows, finish)
 
 
 def delete_exports() -> None:
@@ -108,53 +108,53 @@ def delete_exports() -> None:
     node admits the former NQN.
     """
 
-    def drop(exports: list[Export], until: float) -> None:
+    def remove(exports: list[Export], until: float) -> None:
         delete_exports_on_nodes(
             _on_nodes_up(Export.objects.filter(pk__in=_keys(exports))), until=until
         )
 
-    together(overdue_take(Export.objects.filter(state=LifeState.DELETING)), drop)
+    process_batch(overdue_take(Export.objects.filter(state=LifeState.DELETING)), remove)
 
 
 def finish_exports() -> None:
-    """Create exports of published volumes, and of copies, if their node did not answer earlier."""
+    """Create the remaining exports of published volumes, and of copies."""
     wanted = Q(publication__state=LifeState.READY) | Q(for_copy=True)
 
     def finish(exports: list[Export], until: float) -> None:
         exports_make(_on_nodes_up(Export.objects.filter(pk__in=_keys(exports))), until=until)
 
-    together(overdue_take(Export.objects.filter(wanted, state=LifeState.CREATING)), finish)
+    process_batch(overdue_take(Export.objects.filter(wanted, state=LifeState.CREATING)), finish)
 
 
 def delete_replicas() -> None:
-    """Remove DELETING replicas whose node is up, or was removed from the pool."""
+    """Remove DELETING replicas whose node is up, or was removed from the pool by force."""
 
-    def drop(replicas: list[Replica], until: float) -> None:
+    def remove(replicas: list[Replica], until: float) -> None:
         rows = Replica.objects.filter(pk__in=_keys(replicas))
         delete_replicas_on_nodes(rows.filter(_up("backend") | Q(backend=None)), until=until)
 
-    together(overdue_take(Replica.objects.filter(state=LifeState.DELETING)), drop)
+    process_batch(overdue_take(Replica.objects.filter(state=LifeState.DELETING)), remove)
 
 
 def delete_snapshots() -> None:
-    """Remove DELETING snapshots whose node is up, or was removed from the pool."""
+    """Remove DELETING snapshots whose node is up, or was removed from the pool by force."""
 
-    def drop(snapshots: list[Snapshot], until: float) -> None:
+    def remove(snapshots: list[Snapshot], until: float) -> None:
         rows = Snapshot.objects.filter(pk__in=_keys(snapshots))
         removed = Q(replica__backend=None)
         delete_snapshots_on_nodes(rows.filter(_up("replica__backend") | removed), until=until)
 
-    together(overdue_take(Snapshot.objects.filter(state=LifeState.DELETING)), drop)
+    process_batch(overdue_take(Snapshot.objects.filter(state=LifeState.DELETING)), remove)
 
 
 def delete_volumes() -> None:
     """Delete the rows of DELETING volumes that have no replica left on a node."""
     rows = overdue_take(Volume.objects.filter(state=LifeState.DELETING))
-    each_alone(rows, volume_finish_removal)
+    process_each(rows, volume_finish_removal)
 
 
 def delete_namespace_ids() -> None:
-    """Delete namespace ids that have been unused for long."""
+    """Delete namespace ids that no export has used for a long time."""
     namespace_ids_delete_unused()
 
 
@@ -163,8 +163,8 @@ def _on_nodes_up(rows: QuerySet[Export]) -> QuerySet[Export]:
 
 
 def _up(backend: str) -> Q:
-    """Rows whose node is Available. Calls to other nodes would time out and delay the remaining
-    rows.
+    """A condition for rows whose node is Available. Calls to other nodes would time out and delay
+    the remaining rows.
     """
     return Q(**{f"{backend}__available_until__gte": clock.now()})
 

@@ -15,8 +15,8 @@ LEASE = dt.timedelta(seconds=60)
 class HeldLease:
     """A lease that this worker holds until ``until``.
 
-    ``unbroken_since``: the time since which workers have done the job without a long pause. A pause
-    is long if a node may have become Unavailable unnoticed during it.
+    ``unbroken_since``: the time since which workers have run the job without a long pause. A pause
+    is long if a node may have become Unavailable and Available again unnoticed.
     """
 
     job: str
@@ -24,8 +24,8 @@ class HeldLease:
     unbroken_since: dt.datetime
 
     def renew(self) -> bool:
-        """Extend the lease to LEASE from now. Returns False if the lease expired and another worker
-        has acquired it.
+        """Extend the lease to LEASE from now. Returns False if the lease had expired and another
+        worker has acquired it.
         """
         return self._move_until(clock.now() + LEASE)
 

@@ -1,8 +1,8 @@
-"""Start replacements of lost replicas, and of replicas on drained nodes.
+"""Start the replacement of lost replicas, and of replicas on drained nodes.
 
-A replacement is a task: ``ReplicaSync``, or ``RemoteMigration`` by the volume's host. One worker at
-a time starts them, so that their number is limited. If it dies, the rows show the replacements that
-it started.
+A replacement is a task: ``ReplicaSync``, or a ``RemoteMigration`` that the host of the volume
+carries out. One worker at a time starts replacements, so that their number is limited. If this
+worker dies, the rows show which replacements it started.
 """
 
 import datetime as dt
@@ -10,6 +10,7 @@ import logging
 from typing import Any
 
 from django.conf import settings
+from django.db import IntegrityError
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from provisioner.common import clock
@@ -35,7 +36,7 @@ from volumes.services.replica.replace import replica_sync_submit
 log = logging.getLogger(__name__)
 
 TRY_AT_MOST = 16
-"""The number of attempts in one round for each drain, and for lost replicas."""
+"""The number of attempts in one round, for each drain and for lost replicas."""
 PAUSE = dt.timedelta(seconds=60)
 LONGEST_PAUSE = dt.timedelta(hours=1)
 
@@ -44,7 +45,7 @@ def relocate_replicas() -> None:
     """Start as many replacements as may be active, lost replicas first. One worker at a time does
     this.
 
-    While writes are barred, nothing is started.
+    While writes are barred, no replacement is started.
     """
     lease = None if writes_barred() else job_lease_acquire(JOB)
     if lease is None:
@@ -53,7 +54,7 @@ def relocate_replicas() -> None:
         Drain.objects.filter(backend__in_use=True).delete()
         drain_tasks_abort_stale()
         drains_finish()
-        _note_ends()
+        _record_ends()
         _start_relocations(lease, _relocatable(replicas_lost(lease.unbroken_since)), None)
         for drain in Drain.objects.order_by("started_at"):
             _start_relocations(lease, _relocatable(Replica.objects.filter(backend=drain.pk)), drain)
@@ -62,8 +63,8 @@ def relocate_replicas() -> None:
 
 
 def _relocatable(rows: QuerySet[Replica]) -> QuerySet[Replica]:
-    """Return replicas that are due, of volumes without an active task. Replicas without an earlier
-    attempt come first.
+    """Return the replicas that are due and whose volume has no active task. Replicas without an
+    earlier attempt come first.
     """
     active = Task.objects.filter(volume_id=OuterRef("volume__uuid"), state__in=sorted(ACTIVE))
     rows = rows.filter(~Exists(active), state=LifeState.READY, rebuilding=False)
@@ -85,8 +86,8 @@ def _start_relocations(lease: HeldLease, rows: QuerySet[Replica], drain: Drain |
 
 
 def _has_room(drain: Drain | None) -> bool:
-    """Whether one more task may start. Lost replicas do not wait for drains, whose copies may take
-    long.
+    """Whether one more task may start. Lost replicas do not wait for drains, because the copies of
+    a drain may take long.
     """
     environment = settings.ENVIRONMENT
     tasks = Task.objects.filter(state__in=sorted(ACTIVE))
@@ -119,26 +120,32 @@ def _start(replica: Replica, drain: Drain | None) -> None:
 
 
 def _begin_attempt(replica: Replica) -> None:
-    """Write the time of the next attempt first, so that the pause holds even if this attempt
-    dies.
+    """Store the time of the next attempt before this attempt starts, so that the pause holds even
+    if the worker dies.
+
+    :raises CannotMove: the replica was removed meanwhile.
     """
     before = ReplicaRelocation.objects.filter(pk=replica.pk).first()
     attempts = before.attempts + 1 if before else 1
-    changes = {"attempts": attempts, "task_id": "", "refusal": ""}
-    ReplicaRelocation.objects.update_or_create(
-        replica=replica, defaults=changes | {"again_at": clock.now() + _pause(attempts)}
-    )
+    changes: dict[str, Any] = {"attempts": attempts, "task_id": "", "refusal": ""}
+    changes |= {"again_at": clock.now() + _pause(attempts)}
+    try:
+        ReplicaRelocation.objects.update_or_create(replica=replica, defaults=changes)
+    except IntegrityError:
+        raise CannotMove("the replica was removed meanwhile") from None
 
 
 def _pause(attempts: int) -> dt.timedelta:
-    """Return the pause after ``attempts`` attempts. Each is twice as long as the one before."""
+    """Return the pause after ``attempts`` attempts. Each pause is twice as long as the previous
+    one.
+    """
     doublings = min(attempts - 1, 10)
     return min(PAUSE * (1 << doublings), LONGEST_PAUSE)
 
 
 def _submit(replica: Replica, outputs: dict[str, str]) -> Task:
-    """Create a task that moves the replica. If the volume's host has an agent, the host carries it
-    out.
+    """Create a task that moves the replica. The host of the volume carries the task out if it has
+    an agent.
 
     :raises ProvisionerError: the replica cannot be moved now; the text says why.
     """
@@ -156,8 +163,10 @@ def _submit(replica: Replica, outputs: dict[str, str]) -> Task:
     return replica_sync_submit(volume_uuid=volume.uuid, outgoing_uuid=replica.uuid, outputs=outputs)
 
 
-def _note_ends() -> None:
-    """For attempts whose task has ended, record why it failed and when the next attempt is due."""
+def _record_ends() -> None:
+    """For each attempt whose task has ended, record why it failed and when the next attempt is
+    due.
+    """
     relocations = {
         relocation.task_id: relocation
         for relocation in ReplicaRelocation.objects.exclude(task_id="")

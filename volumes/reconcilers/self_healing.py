@@ -1,6 +1,4 @@
-"""Find the lost replicas that the provisioner replaces because no host does (contract,
-section 6).
-"""
+"""Find the lost replicas that the provisioner must replace, because no host does."""
 
 import datetime as dt
 
@@ -30,13 +28,13 @@ def replicas_lost(watched_since: dt.datetime) -> QuerySet[Replica]:
     """Return replicas that have been lost for ``max_replica_down_minutes`` and that no host
     replaces.
 
-    The volume must be unpublished. Or none of its hosts has an agent, and one of them is Available
+    Either the volume is unpublished, or none of its hosts has an agent and one of them is Available
     to rebuild the new replica.
 
     A Missing replica is lost. A replica of an unpublished volume on an Unavailable node counts as
     lost since the node became Unavailable, but not earlier than ``watched_since``, because late
-    nodes were not polled before that. Its state is not changed, because its data is current if the
-    node comes back.
+    nodes were not polled before that time. Its state is not changed, because its data is current if
+    the node comes back.
     """
     now = clock.now()
     away = list(Backend.objects.filter(available_until__lt=now).values_list("pk", flat=True))

@@ -1,4 +1,4 @@
-"""ConnectVolume and DisconnectVolume: the host carries out and ends these tasks."""
+"""ConnectVolume and DisconnectVolume. The host carries out these tasks and ends them."""
 
 import datetime as dt
 
@@ -25,11 +25,11 @@ def supervise(context: Context) -> Reschedule:
 
 
 def nothing_left(context: Context) -> None:
-    """Do nothing. The host did the work."""
+    """Do nothing, because the host did the work."""
 
 
 def is_hosts(task: Task) -> bool:
-    """Whether the host carries out the task: always."""
+    """Whether the host carries out the task. It always does."""
     return True
 
 

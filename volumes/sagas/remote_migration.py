@@ -1,6 +1,6 @@
 """RemoteMigration: move a replica of a volume in use to another node.
 
-Either the host does the work and a worker supervises it, or a worker does it by the steps of
+Either the host does the work and a worker supervises it, or a worker does it with the steps of
 ReplicaSync.
 """
 
@@ -13,20 +13,20 @@ from provisioner.common import clock
 from tasks.context import Context, Reschedule
 from tasks.models import TaskType
 from tasks.saga import Saga, register
-from volumes.sagas.replace_replica.steps import STEPS, lock_volume, look_at_new_one, make_replica
+from volumes.sagas.replace_replica.steps import STEPS, lock_volume, make_replica, verify_new_replica
 from volumes.sagas.replace_replica.waiting import Stalled
 from volumes.services.replica.migrate import is_hosts, migration_last_activity_at
 
 
 def begin(context: Context) -> Reschedule | None:
-    """Supervise the host. If the provisioner does the work, create the new replica."""
+    """Supervise the host, or create the new replica if the provisioner does the work."""
     return supervise(context) if is_hosts(context.task) else make_replica(context)
 
 
 def supervise(context: Context) -> Reschedule:
-    """Wait until the host ends the task, as long as the host reports.
+    """Wait until the host ends the task.
 
-    :raises Stalled: no report came for ``migration_silence_seconds``.
+    :raises Stalled: the host reported nothing for ``migration_silence_seconds``.
     """
     silence = dt.timedelta(seconds=settings.ENVIRONMENT.migration_silence_seconds)
     left = migration_last_activity_at(context.task) + silence - clock.now()
@@ -43,7 +43,7 @@ register(
         TaskType.REMOTE_MIGRATION,
         steps,
         lock_first=lock_volume,
-        last_look=look_at_new_one,
+        final_check=verify_new_replica,
         is_hosts=is_hosts,
     )
 )

@@ -1,8 +1,8 @@
 """Claims on SSDs, backends and tenants. Each claim checks and writes in one statement.
 
-Everyone claims and releases in the same order, so that transactions cannot deadlock: the volume's
-row, SSDs by key, backends by key, the tenant. All transactions of a tenant share its row, so it
-comes last and is locked for the shortest time.
+All code claims and releases in the same order, so that transactions cannot deadlock: the row of the
+volume, SSDs by key, backends by key, the tenant. All transactions of a tenant share the row of the
+tenant, so it comes last and is locked for the shortest time.
 """
 
 from collections import Counter
@@ -24,14 +24,14 @@ SPACE = Compiled(
     ),
     used_bytes=F("used_bytes") + whole("size"),
 )
-"""Take space on an SSD that has it."""
+"""Claims space on an SSD that has enough."""
 BUDGET = Compiled(
     lambda: Tenant.objects.filter(pk=text("tenant")).filter(
         Q(capacity_bytes=0) | Q(used_bytes__lte=F("capacity_bytes") - whole("size"))
     ),
     used_bytes=F("used_bytes") + whole("size"),
 )
-"""Charge a tenant whose budget has room."""
+"""Charges a tenant whose budget has room."""
 
 
 class ClaimLost(Exception):
@@ -46,8 +46,8 @@ class TenantCapacityExceeded(ProvisionerError):
 
 @dataclass
 class Claims:
-    """What a change takes from the pool and the tenant: bytes by SSD key, IOPS and bytes per second
-    by backend id.
+    """The claims of a change on the pool and the tenant: bytes by SSD key, IOPS and bytes per
+    second by backend id.
     """
 
     tenant_id: str
@@ -57,22 +57,23 @@ class Claims:
 
     @property
     def tenant_bytes(self) -> int:
-        """The bytes that the tenant's budget is charged."""
+        """The bytes that are charged to the tenant's budget."""
         return self.ssd_bytes.total()
 
     def add_replica(
         self, backend_id: str, sub_volumes: Mapping[int, int], iops: int, bandwidth: int
     ) -> None:
-        """Add what one replica takes. ``sub_volumes``: bytes by SSD key."""
+        """Add the claims of one replica. ``sub_volumes``: bytes by SSD key."""
         self.ssd_bytes.update(sub_volumes)
         self.backend_iops[backend_id] += iops
         self.backend_bw[backend_id] += bandwidth
 
 
 def claims_take(claims: Claims, *, of_budget: bool = True) -> None:
-    """Take all claims, or raise inside the caller's transaction, which then takes none.
+    """Take all claims, inside the caller's transaction. If one is refused, an error is raised, and
+    the caller's rollback releases the others.
 
-    ``of_budget`` False leaves the tenant's budget alone.
+    ``of_budget`` False: the budget of the tenant is not charged.
 
     :raises ClaimLost: an SSD or backend no longer has that much free.
     :raises TenantCapacityExceeded: the tenant's budget would be exceeded.
@@ -101,7 +102,7 @@ def _claim_performance(backend_id: str, iops: int, bandwidth: int) -> None:
 
 
 def budget_take(tenant_id: str, size: int) -> None:
-    """Charge ``size`` bytes to the tenant's budget; a negative ``size`` gives bytes back.
+    """Charge ``size`` bytes to the tenant's budget. A negative ``size`` returns bytes.
 
     :raises TenantCapacityExceeded: the budget has no room for it.
     :raises TenantNotFound: there is no such tenant.
@@ -127,10 +128,10 @@ def _claim_budget(tenant_id: str, size: int) -> None:
 
 
 def replica_release(replica: Replica, *, tenant_id: str) -> None:
-    """Give back what a replica claimed.
+    """Release the claims of a replica.
 
-    Call it only after the replica's node confirmed the removal, or the replica never gets there,
-    and in the transaction that deletes its row.
+    Call it in the transaction that deletes the row of the replica, after the node confirmed the
+    removal, or if the node never got the replica.
     """
     _release_sub_volumes(replica.sub_volumes.all())
     if replica.backend_id and (replica.desired_iops or replica.desired_bw):
@@ -142,7 +143,7 @@ def replica_release(replica: Replica, *, tenant_id: str) -> None:
 
 
 def snapshot_release(snapshot: Snapshot) -> None:
-    """Give back what a snapshot claimed, by the rules of :func:`replica_release`."""
+    """Release the claims of a snapshot, by the rules of :func:`replica_release`."""
     _release_sub_volumes(snapshot.sub_volumes.all())
     tenant = Tenant.objects.filter(pk=snapshot.tenant_id)
     tenant.update(used_bytes=F("used_bytes") - snapshot.claimed_bytes)

@@ -8,7 +8,7 @@ from inventory.models import Backend
 from provisioner.common.results import ProvisionerError, ResultCode
 from volumes.models import Replica, Snapshot, SubVolume
 from volumes.services.claims import Claims, claims_take
-from volumes.sizing import shared_out
+from volumes.sizing import split_in_proportion
 
 
 class NodeDown(ProvisionerError):
@@ -22,8 +22,8 @@ def sub_volumes_claim(
 ) -> None:
     """Insert the owner's sub-volumes on the SSDs of ``beside``, and claim their space.
 
-    ``capacity_bytes`` beyond the capacity of ``beside`` goes to the last sub-volume. Runs inside
-    the caller's transaction.
+    Capacity beyond that of ``beside`` is added to the last sub-volume. Runs inside the caller's
+    transaction.
 
     :raises ClaimLost: an SSD has no room for it.
     :raises TenantCapacityExceeded: the tenant's budget would be exceeded.
@@ -31,7 +31,7 @@ def sub_volumes_claim(
     models = list(beside.order_by("id"))
     sizes = [piece.capacity_bytes for piece in models]
     sizes[-1] += capacity_bytes - sum(sizes)
-    shares = shared_out(owner.claimed_bytes, sizes)
+    shares = split_in_proportion(owner.claimed_bytes, sizes)
     SubVolume.objects.bulk_create(
         SubVolume(ssd_id=model.ssd_id, capacity_bytes=size, claimed_bytes=share, **_owned_by(owner))
         for model, size, share in zip(models, sizes, shares, strict=True)

@@ -4,9 +4,9 @@ The new replica is exported through a target that only the source node may conne
 node reads its own replica and writes to that target.
 
 An unpublished volume may still be exported to hosts until its nodes confirm the removal. So the
-source replica is read only when it has no exports. While the new replica is ``rebuilding`` and
-Synchronizing, the data copied so far is valid. Publishing the volume sets it to Unknown, in the
-transaction that admits the host.
+source replica is read only once it has no exports. While the new replica is ``rebuilding`` and
+Synchronizing, the data copied so far is valid. Publishing the volume sets the new replica to
+Unknown, in the transaction that admits the host.
 """
 
 from collections.abc import Callable
@@ -43,7 +43,7 @@ NSID = 1
 
 @dataclass(frozen=True)
 class CopyState:
-    """Progress of a copy.
+    """The progress of a copy.
 
     ``over``: the source node runs no such copy, because it failed or the node forgot it. ``begun``:
     this call started it. ``trouble``: the reason why it makes no progress, or why the previous copy
@@ -61,7 +61,7 @@ class CopyState:
 def record_desired_copy(replica: Replica, source: Replica) -> None:
     """Record that ``source`` must be copied into the new ``replica``.
 
-    Runs inside the caller's transaction, which holds the volume.
+    Runs inside the caller's transaction, which holds the lock of the volume.
     """
     Export.objects.create(
         replica=replica,
@@ -75,7 +75,8 @@ def record_desired_copy(replica: Replica, source: Replica) -> None:
 
 
 def copies_outdate(volume: Volume) -> None:
-    """Invalidate the copy into a new replica of the volume, because a host may now write to it.
+    """Invalidate the copy into a new replica of the volume, because a host may write to the volume
+    from now on.
 
     The replica becomes Unknown. Runs inside the transaction that publishes the volume.
     """
@@ -95,8 +96,8 @@ def mark_copies_deleting(replica: Replica) -> None:
 def copy_source(replica: Replica) -> Replica | None:
     """Return the replica that is copied into ``replica``, with its backend.
 
-    It is the READY replica on the node that the copy's export admits. None if the export or that
-    replica is gone.
+    It is the READY replica on the node that may connect to the target of the copy. None: that
+    target or replica no longer exists.
     """
     export = Export.objects.filter(LIVE, replica=replica, for_copy=True).first()
     beside = Replica.objects.filter(
@@ -115,7 +116,7 @@ def copy_close(replica: Replica, *, until: float) -> str:
     """
     exports = Export.objects.filter(replica=replica, for_copy=True)
     left = "it is not marked for deletion"
-    return _drop_withdrawn(replica, until) or (left if exports.exists() else "")
+    return _remove_closed_targets(replica, until) or (left if exports.exists() else "")
 
 
 def copy_read(replica: Replica, source: Replica, *, until: float) -> CopyState:
@@ -134,10 +135,11 @@ def copy_read(replica: Replica, source: Replica, *, until: float) -> CopyState:
 
 
 def copy_renew(replica: Replica, source: Replica) -> None:
-    """Record that a new copy must start, inside the caller's transaction that holds the volume.
+    """Record that a new copy must start, inside the caller's transaction, which holds the lock of
+    the volume.
 
     The data plane may still write for a copy that failed or was forgotten. So the target that such
-    a copy may have used is marked for deletion, and a new target replaces it.
+    a copy may use is marked for deletion, and a new target replaces it.
     """
     if Export.objects.filter(replica=replica, for_copy=True, state=LifeState.READY).exists():
         mark_copies_deleting(replica)
@@ -145,11 +147,11 @@ def copy_renew(replica: Replica, source: Replica) -> None:
 
 
 def copy_begin(replica: Replica, source: Replica, why: str, *, until: float) -> CopyState:
-    """Start the copy, after the targets of earlier copies are confirmed removed.
+    """Start the copy after the targets of earlier copies are removed.
 
-    ``why``: the reason why the previous copy ended. The result contains it in ``trouble``.
+    ``why``: the reason why the previous copy ended. It is returned in ``trouble``.
     """
-    if trouble := _drop_withdrawn(replica, until):
+    if trouble := _remove_closed_targets(replica, until):
         return CopyState(trouble=trouble)
     rows = Export.objects.filter(LIVE, replica=replica, for_copy=True)
     if trouble := exports_make(rows, until=until).text:
@@ -165,8 +167,8 @@ def copy_begin(replica: Replica, source: Replica, why: str, *, until: float) -> 
     return CopyState(begun=True, trouble=why)
 
 
-def _drop_withdrawn(replica: Replica, until: float) -> str:
-    """Remove targets of copies that were marked for deletion. Returns "" when they are removed,
+def _remove_closed_targets(replica: Replica, until: float) -> str:
+    """Remove the targets of copies that were marked for deletion. Returns "" if they are removed,
     else the reason why not.
     """
     exports = Export.objects.filter(replica=replica, for_copy=True, state=LifeState.DELETING)

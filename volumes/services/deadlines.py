@@ -14,15 +14,17 @@ M = TypeVar("M", Volume, Replica, Snapshot, Publication, Export)
 
 
 def unfinished_deadline() -> dt.datetime:
-    """Return the time from which the collector may finish or roll back a change that begins now."""
+    """Return the time after which the collector may finish or roll back a change that begins
+    now.
+    """
     return clock.now() + dt.timedelta(seconds=settings.ENVIRONMENT.unfinished_seconds)
 
 
 def overdue_take(rows: QuerySet[M]) -> list[M]:
     """Claim up to ``BATCH`` of ``rows`` whose deadline has passed, and return them.
 
-    A row is claimed by moving its deadline, so only one worker gets it. If that worker does not
-    finish the row by the new deadline, the row becomes overdue again.
+    A row is claimed by a later deadline, so only one worker gets it. If that worker does not finish
+    the row by the new deadline, the row is overdue again.
     """
     taken = []
     for row in rows.filter(deadline_at__lte=clock.now()).order_by("deadline_at")[:BATCH]:

@@ -78,13 +78,13 @@ class ReplicaTerminating(ProvisionerError):
 
 
 class ReplicaNotExists(ProvisionerError):
-    """The volume has no such replica, or hosts may not use it."""
+    """The volume has no such replica, or no host may use it yet."""
 
     code = ResultCode.NotExists
 
 
 class NoSourceReplica(ProvisionerError):
-    """No replica is known to hold current data, so a new one cannot be rebuilt."""
+    """No replica is known to hold current data, so there is no source for a new one."""
 
     code = ResultCode.NotAvailable
 
@@ -102,7 +102,9 @@ class HostNotFound(ProvisionerError):
 
 
 class VolumeNotFound(ProvisionerError):
-    """There is no such volume, or the caller may not see it (publications use this code)."""
+    """There is no such volume, or the caller may not see it. Only operations on publications use
+    this code.
+    """
 
     code = ResultCode.VolumeNotFound
 

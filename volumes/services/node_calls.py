@@ -1,8 +1,8 @@
 """Calls to storage nodes about volumes: repeatable, in parallel, within one time limit.
 
 These functions write nothing to the database, except that a node did not answer. Do not call them
-inside a transaction. ``until`` is the time on the monotonic clock by which all calls together must
-have ended.
+inside a transaction. ``until`` is the time, on the monotonic clock, by which all calls together
+must have ended.
 """
 
 import time
@@ -15,7 +15,7 @@ from django.conf import settings
 from inventory.models import Backend
 from inventory.nodes import wire
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable, call_all
-from inventory.services.node.answers import answers_note
+from inventory.services.node.answers import call_outcomes_record
 from inventory.services.node.clients import node_client
 from inventory.services.node.controller_slots import controller_ids
 from volumes.models import Export, Replica, Snapshot, SubVolume, Volume
@@ -27,11 +27,13 @@ T = TypeVar("T")
 NodeError = NodeRefused | NodeUnreachable
 Outcomes = Mapping[int, bool | NodeError]
 Work = tuple[int, Backend | None, Callable[..., bool]]
-"""A row's key, its node, and the call; the call takes the node's client, and ``timeout`` in s."""
+"""The key of a row, its node, and the call. The call takes the client of the node, and ``timeout``
+in seconds.
+"""
 
 
 def replica_spec(volume: Volume, replica: Replica) -> wire.VolumeSpec:
-    """Return the replica in the form that its node must have, including a claimed expansion."""
+    """Return the spec that the replica must have on its node. It includes a claimed expansion."""
     gib = (volume.expanding_to_bytes or volume.capacity_bytes) // GIB
     return wire.VolumeSpec(
         generation=replica.pk,
@@ -45,7 +47,7 @@ def replica_spec(volume: Volume, replica: Replica) -> wire.VolumeSpec:
 
 
 def snapshot_spec(snapshot: Snapshot) -> wire.SnapshotSpec:
-    """Return the snapshot in the form that its node must have."""
+    """Return the spec that the snapshot must have on its node."""
     return wire.SnapshotSpec(
         generation=snapshot.pk,
         volume_uuid=snapshot.replica.uuid,
@@ -63,10 +65,11 @@ def _pieces(rows: Iterable[SubVolume]) -> tuple[wire.Piece, ...]:
 
 
 def replicas_ensure(volume: Volume, replicas: Iterable[Replica], *, until: float) -> Outcomes:
-    """Create each replica on its node, according to the rows, if it does not exist there yet.
+    """Create each replica on its node as its rows say, if it does not exist there yet. Returns
+    outcomes by key; True: newly created.
 
-    Only for rows that are CREATING: a replica that was READY once is never created again, because
-    it would be empty. Outcomes by key; True means newly created.
+    Call it only for rows that are CREATING. A replica that was READY once is never created again,
+    because it would be empty.
     """
 
     def work(r: Replica) -> Work:
@@ -77,7 +80,7 @@ def replicas_ensure(volume: Volume, replicas: Iterable[Replica], *, until: float
 
 
 def replicas_change(replicas: Iterable[Replica], *, until: float) -> Outcomes:
-    """Change each replica on its node according to the rows. Outcomes by key.
+    """Change each replica on its node as its rows say. Returns outcomes by key.
 
     A node that does not hold the replica refuses with NOT_FOUND.
     """
@@ -90,9 +93,9 @@ def replicas_change(replicas: Iterable[Replica], *, until: float) -> Outcomes:
 
 
 def replicas_remove(replicas: Iterable[Replica], *, until: float) -> Outcomes:
-    """Remove each replica from its node. Outcomes by key.
+    """Remove each replica from its node. Returns outcomes by key.
 
-    A later generation of the same name stays, and counts as success.
+    A later generation of the same uuid stays, and counts as success.
     """
 
     def work(r: Replica) -> Work:
@@ -103,8 +106,8 @@ def replicas_remove(replicas: Iterable[Replica], *, until: float) -> Outcomes:
 
 
 def snapshots_ensure(snapshots: Iterable[Snapshot], *, until: float) -> Outcomes:
-    """Take each snapshot on its node, if it does not exist there yet. Outcomes by key; True means
-    newly taken.
+    """Take each snapshot on its node, if it does not exist there yet. Returns outcomes by key;
+    True: newly taken.
     """
 
     def work(s: Snapshot) -> Work:
@@ -115,9 +118,9 @@ def snapshots_ensure(snapshots: Iterable[Snapshot], *, until: float) -> Outcomes
 
 
 def snapshots_remove(snapshots: Iterable[Snapshot], *, until: float) -> Outcomes:
-    """Remove each snapshot from its node. Outcomes by key.
+    """Remove each snapshot from its node. Returns outcomes by key.
 
-    A later generation of the same name stays, and counts as success.
+    A later generation of the same uuid stays, and counts as success.
     """
 
     def work(s: Snapshot) -> Work:
@@ -128,7 +131,7 @@ def snapshots_remove(snapshots: Iterable[Snapshot], *, until: float) -> Outcomes
 
 
 def exports_ensure(exports: Iterable[Export], *, until: float) -> Outcomes:
-    """Make each export a namespace of its target. Outcomes by key; True means newly created."""
+    """Make each export a namespace of its target. Returns outcomes by key; True: newly created."""
 
     def work(e: Export) -> Work:
         spec = wire.NamespaceSpec(
@@ -147,9 +150,9 @@ def exports_ensure(exports: Iterable[Export], *, until: float) -> Outcomes:
 
 
 def exports_remove(exports: Iterable[Export], *, until: float) -> Outcomes:
-    """Remove each export from its node. Outcomes by key.
+    """Remove each export from its node. Returns outcomes by key.
 
-    A later generation in the same place stays, and counts as success.
+    A later generation of the same export stays, and counts as success.
     """
 
     def work(e: Export) -> Work:
@@ -160,7 +163,7 @@ def exports_remove(exports: Iterable[Export], *, until: float) -> Outcomes:
 
 
 def failures_text(replicas: Mapping[int, Replica], outcomes: Outcomes) -> str:
-    """Describe for operators which nodes failed, and how. "" if no node failed."""
+    """Describe for operators which nodes failed, and how. Returns "" if no node failed."""
     return "; ".join(
         f"node {replicas[key].backend_id}: {outcome}"
         for key, outcome in outcomes.items()
@@ -177,8 +180,8 @@ def lack_space(outcomes: Outcomes) -> bool:
 
 
 def call_deadline() -> float:
-    """Return the time on the monotonic clock by which the node calls of a request that begins now
-    end.
+    """Return the time, on the monotonic clock, by which the node calls of a request that begins now
+    must end.
     """
     return time.monotonic() + settings.ENVIRONMENT.node_call_seconds
 
@@ -191,18 +194,18 @@ def seconds_left(until: float) -> float:
 def node_call(
     backend: Backend, call: Callable[..., T], *, until: float
 ) -> T | NodeRefused | NodeUnreachable:
-    """Call one node, and return its answer or the error. ``call`` takes the node's client, and
+    """Call one node, and return its answer or the error. ``call`` takes the client of the node, and
     ``timeout`` in seconds.
     """
     try:
         return call(node_client(backend), timeout=seconds_left(until))
     except (NodeRefused, NodeUnreachable) as error:
-        answers_note([(backend.pk, error)])
+        call_outcomes_record([(backend.pk, error)])
         return error
 
 
 def _gone(remove: Callable[..., None], node: NodeClient, **named: Any) -> bool:
-    """Remove an object, and accept the answer that a later generation of its name exists."""
+    """Remove an object. The answer that a later generation exists counts as success."""
     try:
         remove(node, **named)
     except NodeRefused as refusal:
@@ -225,5 +228,5 @@ def _on_nodes(work: Iterable[Work], until: float) -> Outcomes:
             nodes[key] = backend.pk
             calls[key] = partial(call, node_client(backend), timeout=seconds_left(until))
     outcomes = call_all(calls, timeout_seconds=seconds_left(until), nodes=nodes)
-    answers_note((nodes[key], outcome) for key, outcome in outcomes.items())
+    call_outcomes_record((nodes[key], outcome) for key, outcome in outcomes.items())
     return done | outcomes

@@ -1,5 +1,5 @@
-"""Owner records: the facts about a replica or snapshot that its node stores, so that its rows can
-be restored.
+"""Owner records: the facts about a replica or snapshot that its node stores. Recovery restores rows
+from them.
 """
 
 import json
@@ -29,7 +29,8 @@ TOLD = (
     "cloned_from",
 )
 PLACES = ("racks", "zones", "regions")
-"""Lists of any length that clients set. They are omitted if all facts take more than MORE_BYTES."""
+"""Lists of any length that clients set. They are omitted if all facts together exceed MORE_BYTES.
+"""
 MORE_BYTES = 4096
 OUTDATED = (ReplicaState.MISSING, ReplicaState.SYNCHRONIZING)
 

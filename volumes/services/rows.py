@@ -1,4 +1,4 @@
-"""Process many rows so that one bad row does not stop the others."""
+"""Process many rows so that a bad row does not stop the others."""
 
 import logging
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from volumes.services.node_calls import call_deadline
 log = logging.getLogger(__name__)
 
 
-def together(rows: list[M], work: Callable[[list[M], float], object]) -> None:
-    """Process all rows at once, within the time of one request's node calls.
+def process_batch(rows: list[M], work: Callable[[list[M], float], object]) -> None:
+    """Process all rows together, within the time of one request's node calls.
 
-    If that fails, process each row alone, within the same time again.
+    If that fails, process each row by itself, each within that time.
     """
     try:
         work(rows, call_deadline())
@@ -21,11 +21,11 @@ def together(rows: list[M], work: Callable[[list[M], float], object]) -> None:
         _raise_outage(error)
         log.exception("collector: a batch of rows failed, trying each row separately")
         until = call_deadline()
-        each_alone(rows, lambda row: work([row], until))
+        process_each(rows, lambda row: work([row], until))
 
 
-def each_alone(rows: list[M], work: Callable[[M], object]) -> None:
-    """Process each row. A failure is logged, and the next row follows."""
+def process_each(rows: list[M], work: Callable[[M], object]) -> None:
+    """Process the rows one by one. A failure is logged, and the next row follows."""
     for row in rows:
         try:
             work(row)
@@ -36,6 +36,6 @@ def each_alone(rows: list[M], work: Callable[[M], object]) -> None:
 
 
 def _raise_outage(error: Exception) -> None:
-    """Raise the error again if the database is unavailable, because no row causes that."""
+    """Raise the error again if the database is unavailable, because then no row is the cause."""
     if unavailable(error) and not is_conflict(error):
         raise error

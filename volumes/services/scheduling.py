@@ -54,11 +54,11 @@ def placement_request(
     beside: tuple[Replica, ...] = (),
     is_new: bool = False,
 ) -> PlacementRequest:
-    """Return what the volume asks of the nodes for ``replicas`` more replicas.
+    """Return the requirements of the volume for ``replicas`` more replicas.
 
-    ``beside``: replicas that the volume has, with their backends; their nodes and racks are taken.
-    ``avoid``: ids of nodes to skip. ``is_new``: nothing ever had the volume's uuid, so no node can
-    hold anything of it.
+    ``beside``: the present replicas of the volume, with their backends. Their nodes and racks are
+    taken. ``avoid``: ids of nodes to skip. ``is_new``: the uuid of the volume was never used, so no
+    node can hold data of it.
     """
     gib = volume.capacity_bytes // GIB
     nodes = [r.backend for r in beside if r.backend is not None]
@@ -87,19 +87,19 @@ def placement_request(
 
 
 def _nodes_removing(uuid: str) -> frozenset[str]:
-    """The ids of the nodes that may still hold a replica of this uuid that is being deleted."""
+    """The ids of the nodes that may still hold a DELETING replica of this uuid."""
     rows = Replica.objects.filter(uuid=uuid, state=LifeState.DELETING, backend__isnull=False)
     return frozenset(map(str, rows.values_list("backend_id", flat=True)))
 
 
 def volume_place(volume: Volume, request: PlacementRequest) -> Plan:
-    """Plan on the pool as it is now. Nothing is claimed."""
+    """Plan the placement on the current pool. Nothing is claimed."""
     exclusive = "" if volume.share_ssd else volume.storage_class_name
     return plan(request, candidates_read(exclusive))
 
 
 def require_plan(outcome: Plan) -> Plan:
-    """Return the plan if it holds all replicas.
+    """Return the plan if it has a node for each replica.
 
     :raises NoCandidate: no replica, or not all, could be placed, or the hostId is unknown; the text
         says why.
@@ -115,10 +115,11 @@ def require_plan(outcome: Plan) -> Plan:
 
 @dataclass(frozen=True)
 class ReplicaOrigin:
-    """Where new replicas come from.
+    """Why and from what new replicas are created.
 
     ``created_by_task``: the id of the task that creates them, or "". ``copied_from``: the replica
-    to copy them from; None leaves them empty. ``kind``: the event that tells their placement.
+    to copy them from; None: they stay empty. ``kind``: the kind of the event that reports their
+    placement.
     """
 
     created_by_task: str = ""
@@ -127,8 +128,10 @@ class ReplicaOrigin:
 
 
 class ClaimAttempt:
-    """A context for the transaction of one attempt to plan and claim. ``is_lost``: another
-    transaction took the planned space or a name first, and this one was rolled back.
+    """A context for the transaction of one attempt to plan and claim.
+
+    ``is_lost``: another transaction took the planned space or a name first, so this one was rolled
+    back.
     """
 
     def __init__(self, *, is_last: bool) -> None:
@@ -149,14 +152,14 @@ class ClaimAttempt:
 
 
 def claim_attempts() -> Iterator[ClaimAttempt]:
-    """Yield attempts to claim a plan until one is not lost, at most ``CLAIM_ATTEMPTS``::
+    """Yield attempts to claim a plan, until one succeeds, at most ``CLAIM_ATTEMPTS``::
 
         for attempt in claim_attempts():
             plan = require_plan(volume_place(volume, request))
             with attempt, transaction.atomic(durable=True):
                 replicas = replicas_claim(volume, plan, ReplicaOrigin())
 
-    :raises NoCandidate: others took the space first, each time.
+    :raises NoCandidate: in each attempt, another transaction took the space first.
     """
     for number in range(1, CLAIM_ATTEMPTS + 1):
         attempt = ClaimAttempt(is_last=number == CLAIM_ATTEMPTS)
@@ -220,7 +223,7 @@ def _insert_replicas(
 
 
 def _record_placement(volume: Volume, outcome: Plan, origin: ReplicaOrigin) -> None:
-    """Record which nodes were chosen, and the numbers that decided."""
+    """Record the chosen nodes, and the numbers that decided the choice."""
     refused = Counter(refusal.filter for refusal in outcome.refused.values())
     record(
         origin.kind,

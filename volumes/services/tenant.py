@@ -104,7 +104,7 @@ def tenant_delete(*, tenant_id: str) -> None:
 
     :raises InvalidInput: it is the default tenant.
     :raises TenantNotFound: there is no such tenant.
-    :raises TenantHasVolumes: volumes belong to it, which may still be in removal.
+    :raises TenantHasVolumes: it has volumes or snapshots, or some that are still being removed.
     :raises PoolEmpty: there is no backend.
     """
     if tenant_id == DEFAULT_TENANT:

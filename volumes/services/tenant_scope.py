@@ -1,4 +1,4 @@
-"""The tenant whose objects a call may see or create (contract, section 1, "tenant segment")."""
+"""The tenant whose objects a call may see or create."""
 
 from volumes.models import DEFAULT_TENANT, Tenant
 from volumes.services.errors import TenantNotFound
@@ -19,8 +19,7 @@ def tenant_scope(*, named: str | None, bound: str | None) -> str | None:
 
 
 def tenant_for_create(*, named: str | None, bound: str | None) -> str:
-    """Return the tenant that a new object belongs to; without ``named`` and ``bound``, the default
-    tenant.
+    """Return the tenant of a new object. Without ``named`` and ``bound`` it is the default tenant.
 
     :raises TenantNotFound: there is no such tenant, or this caller may not use it.
     """

@@ -1,4 +1,4 @@
-"""Drains and maintenance of nodes: extensions of the reference."""
+"""Drains and maintenance of nodes. These are extensions of the reference."""
 
 from typing import Any, ClassVar
 
@@ -110,7 +110,7 @@ class MaintenanceOutput(Output):
 
 class DrainsViewSet(ApiViewSet):
     """Cordons a node and relocates its replicas by tasks, a few at a time. Refusals are listed and
-    retried. DELETE, or setting ``inUse`` of the backend, ends the drain.
+    retried. DELETE ends the drain, and so does setting ``inUse`` of the backend.
     """
 
     resource = "drain"
@@ -135,7 +135,7 @@ class DrainsViewSet(ApiViewSet):
 
 
 class MaintenanceViewSet(ApiViewSet):
-    """Which volumes would lose redundancy or access if the node stopped now."""
+    """The volumes that would lose redundancy or access if the node stopped now."""
 
     resource = "maintenance"
     operations: ClassVar = {

@@ -26,7 +26,7 @@ class Names(serializers.ListField):
 
 
 class StorageClassInput(Input):
-    """Reference, "Create Volume", and what clients of release 3.22 send in addition."""
+    """Reference, "Create Volume", and additional fields that clients of release 3.22 send."""
 
     extensions = ("replicable",)
     sameRackAllowed = serializers.BooleanField(required=False, source="same_rack_allowed")
@@ -96,8 +96,8 @@ class GrowInput(Input):
 
 
 class NewTenantId(Identifier):
-    """The id of a new tenant. It must differ from the first segments of the API's paths, which
-    begin with it.
+    """The id of a new tenant. It must differ from all first segments of the API's paths, because
+    paths may begin with the id of a tenant.
     """
 
     def to_internal_value(self, data: Any) -> str:

@@ -20,14 +20,17 @@ from volumes.metrics.pool import PoolCollector
 from volumes.metrics.volumes import volume_metrics
 
 MEMORY_BYTES = 2**20
-"""How much of the text of a scrape is kept in memory; more goes to a temporary file."""
+"""The number of bytes of a scrape that are kept in memory. The rest is written to a temporary file.
+"""
 CHUNK_BYTES = 2**16
 GIVES_WAY = 1.0
 """While others work, the text is written half of the time: a scrape has ten seconds."""
 
 
 class MetricsViewSet(ApiViewSet):
-    """Reference, "Get Metrics": the pool from the database, and this server's own counters."""
+    """Reference, "Get Metrics": metrics of the pool, from the database, and counters of this
+    server.
+    """
 
     resource: ClassVar[str] = "metrics"
     operations: ClassVar = {"list": Operation("Get Metrics", media="text/plain")}

@@ -151,8 +151,8 @@ class RefusalOutput(Output):
 
 
 class VolumeCreatedOutput(Output):
-    """The uuid of the new volume. For a dry run: the nodes that would be chosen, and why not the
-    others.
+    """The uuid of the new volume. For a dry run: the nodes that would be chosen, and why the others
+    would not.
     """
 
     extensions = ("chosen", "refused", "explanation")
@@ -224,7 +224,7 @@ class TenantOutput(Output):
 
 
 class TargetOutput(Output):
-    """A target. ``backend`` and ``namespaceId`` are set if it is listed as a path to one volume."""
+    """A target. ``backend`` and ``namespaceId`` are set if the entry is a path to one volume."""
 
     extensions = ("targetName", "backend", "namespaceId")
     name = serializers.CharField(help_text="NQN")

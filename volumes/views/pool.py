@@ -1,7 +1,7 @@
-"""Views of the inventory that also concern volumes.
+"""Views of the app ``inventory`` that also concern volumes.
 
-They remove backends and hosts, show the namespace ids in use, and renew exports when a host's NQN
-changes.
+They remove backends and hosts, show the namespace ids in use, and renew exports when the NQN of a
+host changes.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from provisioner.common.api import success
 from provisioner.common.endpoint_spec import Operation
 from provisioner.common.long_lists import Items
 from provisioner.common.parsing import Input, parse_body, parse_query
-from volumes.health_selectors import pool_numbers_cache
+from volumes.health_selectors import pool_counts_cache
 from volumes.selectors import used_namespace_ids
 from volumes.services.host.remove import host_remove
 from volumes.services.host.report import host_report
@@ -46,12 +46,12 @@ class RemovableBackendViewSet(BackendViewSet):
 class HealthInfoViewSet(InfoViewSet):
     """``GET /info`` with the health of the pool.
 
-    Anybody may ask, and reading it looks at every volume. So each process reads it at most once in
-    five seconds.
+    Everybody may call it, and reading the health reads every volume. So each process reads it at
+    most once in five seconds.
     """
 
     def info(self) -> dict[str, Any]:
-        health = pool_numbers_cache.get().health
+        health = pool_counts_cache.get().health
         reason = {"healthReason": health.reason} if health.reason else {}
         return super().info() | {"health": health.health.value} | reason
 

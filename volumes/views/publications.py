@@ -52,7 +52,7 @@ class PublishViewSet(TenantViewSet):
 
 
 class UnpublishViewSet(TenantViewSet):
-    """Reference, "Unpublish"; without ``hostId`` from all hosts."""
+    """Reference, "Unpublish". Without ``hostId``, the volume is unpublished from all hosts."""
 
     resource: ClassVar[str] = "unpublish"
     operations: ClassVar = {
@@ -106,9 +106,9 @@ class DisconnectViewSet(ConnectViewSet):
 
 
 class TargetsViewSet(TenantViewSet):
-    """Reference, "Get Targets". With both query fields, Cinder's driver needs the paths to the
-    volume, and an agent needs one entry. They are told apart by a host's own token, and by who
-    probed last.
+    """Reference, "Get Targets". If both query fields are given, Cinder's driver needs one entry for
+    each path to the volume, and an agent needs one entry. The token of a host, and the client that
+    probed last, tell them apart.
     """
 
     resource: ClassVar[str] = "targets"

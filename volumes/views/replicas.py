@@ -1,4 +1,4 @@
-"""Add and remove replicas, take reports about them, and migrate volumes."""
+"""Add and remove replicas, store reports about them, and migrate volumes."""
 
 from typing import ClassVar
 
@@ -40,7 +40,7 @@ class ReplicaStateInput(Input):
 
 
 class MigrateInput(Input):
-    """Reference, "Migrate Volume", and what clients of release 3.22 send in addition."""
+    """Reference, "Migrate Volume", and additional fields that clients of release 3.22 send."""
 
     extensions = ("destinationBackendId", "migrationHandler")
     volId = Identifier(source="volume_uuid")

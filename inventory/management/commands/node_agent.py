@@ -16,7 +16,8 @@ from inventory.nodes.engines.read_config import read_config
 
 
 class Command(BaseCommand):
-    """It uses its own database file in ``state_folder``, and no other database and no Redis.
+    """Serves a storage node. It uses its own database file in ``state_folder``, and no other
+    database and no Redis.
 
     :raises CommandError: the configuration, the port, a file or the folder cannot be used.
     """

@@ -123,7 +123,7 @@ def _behaviour(options: dict[str, Any]) -> Behaviour:
 
 
 def _tokens(options: dict[str, Any]) -> list[str]:
-    """One token for all hosts, one for each, or none.
+    """Return one token for all hosts, one token for each host, or none.
 
     :raises CommandError: the file is empty, or has neither one line nor one for each host.
     """
@@ -137,7 +137,7 @@ def _tokens(options: dict[str, Any]) -> list[str]:
 
 
 def _authorization(options: dict[str, Any], tokens: list[str]) -> str:
-    """The Authorization header, or "" without credentials.
+    """Return the Authorization header, or "" if there are no credentials.
 
     :raises CommandError: the file is empty, or has no NAME:PASSWORD.
     """
@@ -150,7 +150,7 @@ def _authorization(options: dict[str, Any], tokens: list[str]) -> str:
 
 
 def _secret(file: Path | None, variable: str) -> str:
-    """The secret in the file, or in the environment without a file.
+    """Return the secret in the file or, without a file, in the environment.
 
     :raises CommandError: the file is empty.
     """

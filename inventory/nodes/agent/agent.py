@@ -1,4 +1,6 @@
-"""One storage node: identity, settings, volumes, snapshots, targets and copies, over an engine."""
+"""One storage node, with identity, settings, volumes, snapshots, targets and copies, which uses an
+engine.
+"""
 
 import asyncio
 import logging
@@ -52,7 +54,7 @@ class Agent:
     """The node API without HTTP. All methods run in one event loop.
 
     ``on_change`` is called with bits of ``Changes``, or 0, when the provisioner should be told.
-    ``generation_checker`` is called with each well-formed write before it is checked.
+    ``generation_checker`` is called with each well-formed write before the write is checked.
     """
 
     def __init__(self, identity: Identity, engine: Engine, database: Database) -> None:
@@ -75,8 +77,8 @@ class Agent:
         engine.on_change = self._changed
 
     async def start(self) -> None:
-        """Start the engine, or start again after it restarted. Returns when everything that hosts
-        need is restored. Call ``repair`` afterwards.
+        """Start the engine, or start again after the engine restarted. Returns when everything that
+        hosts need is restored. Call ``repair`` afterwards.
         """
         self.stop()
         self.boot_id = uuid.uuid4().hex
@@ -86,8 +88,8 @@ class Agent:
         log.info("node %s is up, boot %s", self.identity.persistent_id, self.boot_id)
 
     async def repair(self) -> bool:
-        """Retry what ``start`` could not restore, and finish interrupted removals, which may take
-        long. True: nothing is left to repair.
+        """Retry what ``start`` could not restore, and finish interrupted removals, which may take a
+        long time. Returns True if nothing is left to repair.
         """
         self._targets.retry(await self._volumes.repair_limits())
         done = await asyncio.gather(
@@ -96,7 +98,7 @@ class Agent:
         return all(done)
 
     def stop(self) -> None:
-        """Refuse all calls from now on, as before ``start``, and stop background work."""
+        """Refuse all calls from now on, as before ``start``, and stop the background work."""
         self._is_up = False
         self._targets.close()
 
@@ -137,7 +139,7 @@ class Agent:
         return self._syncs
 
     async def node(self) -> Node:
-        """Identity and state of the node.
+        """Return the identity and state of the node.
 
         :raises NodeRefused: UNAVAILABLE
         """
@@ -162,7 +164,7 @@ class Agent:
         )
 
     async def drift(self) -> Drift:
-        """The differences between the data plane and the records.
+        """Return the differences between the data plane and the records.
 
         :raises NodeRefused: UNAVAILABLE
         """
@@ -183,12 +185,12 @@ class Agent:
         self._changed(0)
 
     def leave_provisioner(self, pool_uuid: str) -> None:
-        """Leave that pool and stop probing."""
+        """Leave this pool, and stop sending probes."""
         self._membership.leave(pool_uuid)
 
     def answered(self, asked: ProvisionerSettings, told: ProvisionerSettings) -> None:
-        """Apply the settings ``told`` by the reply to a probe, unless newer ones came than those in
-        ``asked``.
+        """Apply the settings in the reply to a probe (``told``). If newer settings than those of
+        the probe (``asked``) have arrived meanwhile, the reply is ignored.
         """
         if told != asked and self.provisioner == asked:
             self._membership.put(told)
@@ -210,7 +212,7 @@ class Agent:
             self._changed(Changes.SYSLOGS)
 
     async def probe(self, settings: ProvisionerSettings, changes: int) -> Probe:
-        """The content of a probe; never a secret.
+        """Return the content of a probe. It contains no secret.
 
         :raises NodeRefused: UNAVAILABLE
         """

@@ -38,9 +38,10 @@ from inventory.nodes.wire import (
 
 
 def make_app(*, token: str | None = None, more_routes: Sequence[BaseRoute] = ()) -> Starlette:
-    """One application for any number of nodes. ``scope["agent"]`` is the agent of a request.
+    """Create one application for any number of nodes. ``scope["agent"]`` is the agent of a request.
 
-    ``token``: the bearer token that every request must have; None: TLS alone identifies callers.
+    ``token``: the bearer token that every request must have. None: callers are identified by TLS
+    alone.
     """
     routes: list[BaseRoute] = [
         Route("/v1/node", node, methods=["GET"]),
@@ -61,7 +62,7 @@ def make_app(*, token: str | None = None, more_routes: Sequence[BaseRoute] = ())
     handlers: dict[Any, Any] = {
         NodeRefused: _refused,
         HTTPException: _unusual,
-        ClientDisconnect: _unheard,
+        ClientDisconnect: _disconnected,
     }
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False
@@ -70,7 +71,7 @@ def make_app(*, token: str | None = None, more_routes: Sequence[BaseRoute] = ())
 
 
 def agent_of(request: Request) -> Agent:
-    """The agent of the request, after a check of its token.
+    """Return the agent of the request, after checking the token of the request.
 
     :raises NodeRefused: UNAUTHORIZED
     """
@@ -192,5 +193,5 @@ async def _unusual(request: Request, error: HTTPException) -> Response:
     return refusal(RefusalCode.INVALID, message, status=error.status_code)
 
 
-async def _unheard(request: Request, error: ClientDisconnect) -> Response:
+async def _disconnected(request: Request, error: ClientDisconnect) -> Response:
     return refusal(RefusalCode.INVALID, "the client disconnected before the request was complete")

@@ -1,4 +1,4 @@
-"""The agent's SQLite file."""
+"""The SQLite file of the agent."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -45,10 +45,11 @@ CREATE INDEX IF NOT EXISTS fence_by_generation ON fence (node, generation);
 
 
 class Database:
-    """An SQLite file, or memory, for any number of nodes. One thread at a time may use it.
+    """An SQLite file, or an in-memory database, for any number of nodes. Only one thread at a time
+    may use it.
 
-    ``durable``: a committed write survives a power failure, at the price of an fsync. Otherwise it
-    survives only the end of the process.
+    ``durable``: a committed write survives a power failure; each commit costs an fsync. Otherwise
+    it survives only the end of the process.
     """
 
     def __init__(self, path: str | Path = ":memory:", *, durable: bool = True) -> None:
@@ -58,20 +59,20 @@ class Database:
         self.create(SCHEMA)
 
     def create(self, schema: str) -> None:
-        """Create the tables of ``schema`` that do not exist yet. An engine may keep its own tables
-        here.
+        """Create those tables of ``schema`` that do not exist yet. An engine may keep its own
+        tables here.
         """
         self._connection.executescript(schema)
 
     def execute(self, sql: str, *values: Any) -> list[Any]:
-        """Run one statement and return its rows. Outside ``transaction`` it is
-        committed at once.
+        """Run one statement, and return its rows. Outside ``transaction``, it is committed at
+        once.
         """
         return self._connection.execute(sql, values).fetchall()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit all statements of the block together, or none."""
+        """Commit all statements of the block together, or none of them."""
         self.execute("BEGIN IMMEDIATE")
         try:
             yield

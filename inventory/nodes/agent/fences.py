@@ -1,4 +1,4 @@
-"""Generations: a write that arrives after a later one has no effect."""
+"""Generations make sure that a write that arrives after a later one has no effect."""
 
 import logging
 import time
@@ -33,8 +33,9 @@ log = logging.getLogger(__name__)
 
 
 class Name(NamedTuple):
-    """What a generation belongs to: a volume, a snapshot, the copies of a volume, or with an NQN a
-    volume's namespace in that target. Generations of copies are kept as long as the volume.
+    """The object that a generation belongs to: a volume, a snapshot, the copies of a volume, or,
+    with an NQN, the namespace of a volume in that target. Generations of copies are kept as long as
+    the volume.
     """
 
     uuid: str
@@ -43,22 +44,22 @@ class Name(NamedTuple):
 
     @classmethod
     def of_snapshot(cls, uuid: str) -> "Name":
-        """The name of a snapshot."""
+        """Return the name of a snapshot."""
         return cls(uuid, kind="snapshot")
 
     @classmethod
     def of_sync(cls, uuid: str) -> "Name":
-        """The name of the copies of a volume."""
+        """Return the name of the copies of a volume."""
         return cls(uuid, kind="sync")
 
 
 class Fences:
-    """The highest generation seen for each name of a node, also for removed and never created
-    objects.
+    """The greatest generation that a node has seen for each name. Names of objects that were
+    removed, or never created, are included.
 
-    Names of objects that do not exist are forgotten after KEEP_SECONDS. To limit the file, only
-    KEEP_GONE of them are kept: beyond that the oldest are forgotten early, with a warning in the
-    log.
+    Names of objects that do not exist are forgotten after KEEP_SECONDS. To limit the size of the
+    file, only KEEP_GONE of them are kept. If there are more, the oldest are forgotten early, with a
+    warning in the log.
     """
 
     def __init__(self, database: Database, node: str) -> None:
@@ -90,7 +91,9 @@ class Fences:
             )
 
     def begin(self, floor: int) -> None:
-        """Refuse to create volumes up to generation ``floor``. Runs in the caller's transaction."""
+        """Refuse to create volumes with generations up to ``floor``. Runs in the caller's
+        transaction.
+        """
         self._put_setting(FLOOR, floor)
 
     def admit_removal(self, name: Name, generation: int) -> None:
@@ -107,7 +110,9 @@ class Fences:
         return self._seen(name)[1]
 
     def raise_to(self, name: Name, generation: int, *, removed: bool = False) -> None:
-        """Remember an admitted generation. ``removed`` bars later writes of the same generation."""
+        """Store an admitted generation. With ``removed``, later writes of the same generation are
+        refused, too.
+        """
         self._database.execute(
             "INSERT OR REPLACE INTO fence VALUES (?, ?, ?, ?, ?, ?, ?)",
             *(self._node, *name, generation, removed, time.time()),
@@ -135,20 +140,22 @@ class Fences:
         )
 
     def newest(self) -> int:
-        """The greatest generation of all names, including forgotten ones."""
+        """Return the greatest generation of all names, including forgotten ones."""
         [(seen,)] = self._database.execute(
             "SELECT max(generation) FROM fence WHERE node = ?", self._node
         )
         return max(seen or 0, self._setting(NEWEST))
 
     def namespaces_at(self) -> dict[str, float]:
-        """By the NQN of a target, the time of the latest write of one of its namespaces."""
+        """Return the time of the latest write of a namespace of each target, by the NQN of the
+        target.
+        """
         rows = self._database.execute(
             "SELECT nqn, max(at) FROM fence WHERE node = ? AND nqn != '' GROUP BY nqn", self._node
         )
         return dict(rows)
 
-    def forget_gone(self) -> None:
+    def forget_removed(self) -> None:
         """Forget the names of objects that do not exist. Runs in the caller's transaction."""
         self._database.execute(f"DELETE FROM fence WHERE {GONE}", self._node)  # noqa: S608
         self._database.execute(

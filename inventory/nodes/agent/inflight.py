@@ -1,4 +1,4 @@
-"""Requests in flight, which can be aborted."""
+"""The running requests, which can be aborted."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Calls:
-    """The running requests of one listener. For one event loop."""
+    """The running requests of one listener. Use it in one event loop only."""
 
     def __init__(self, listener: "Listener") -> None:
         self._listener = listener
@@ -20,7 +20,9 @@ class Calls:
     async def run(
         self, serving: Coroutine[Any, Any, None], scope: "Scope", receive: "Receive"
     ) -> None:
-        """Serve one request. If ``end`` is called meanwhile, the connection is reset."""
+        """Serve one request. If ``end`` is called before it is answered, the connection is
+        reset.
+        """
         task = asyncio.create_task(serving)
         self._running.add(task)
         task.add_done_callback(self._running.discard)

@@ -1,4 +1,4 @@
-"""Sockets, TLS and HTTP/1.1 for the agent's application."""
+"""Sockets, TLS and HTTP/1.1 for the application of the agent."""
 
 import asyncio
 import logging
@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TlsFiles:
-    """Files (PEM) of the agent's certificate and key. ``client_ca``: the CA that must have signed
-    the provisioner's certificate; None: callers need no certificate.
+    """PEM files with the certificate and key of the agent. ``client_ca``: the CA that must have
+    signed the certificate of the provisioner. None: callers need no certificate.
     """
 
     certificate: str | Path
@@ -40,7 +40,7 @@ class TlsFiles:
     client_ca: str | Path | None = None
 
     def context(self) -> ssl.SSLContext:
-        """A TLS server context with these files.
+        """Return a TLS context of a server with these files.
 
         :raises OSError, ssl.SSLError: a file is missing or has the wrong content.
         """
@@ -52,8 +52,8 @@ class TlsFiles:
         return context
 
     def renew(self, context: ssl.SSLContext) -> None:
-        """Read the files again for new connections. If they cannot be used, this is logged and the
-        previous certificate stays.
+        """Read the files again for new connections. If they cannot be used, this is logged, and the
+        previous certificate stays in use.
         """
         try:
             self.context()
@@ -70,13 +70,13 @@ class TlsFiles:
 
 
 class Listener:
-    """One address and port where an application answers. For one event loop.
+    """An address and port where an application answers. Use it in one event loop only.
 
-    If TLS demands a certificate, only the provisioner's is accepted: requests with another
+    If TLS demands a certificate, only that of the provisioner is accepted: requests with another
     certificate of the same CA are answered 401.
 
-    The port is reserved from construction to ``release``, also while the listener is closed. Then
-    connections are refused, and no other process gets the port.
+    The port is reserved from the construction to ``release``, also while the listener is closed.
+    While it is closed, connections are refused, and no other process can take the port.
     """
 
     def __init__(self, app: "ASGIApp", tls: ssl.SSLContext, address: str, port: int) -> None:

@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager
 
 
 class Locks:
-    """A lock per name, kept only while a task holds or awaits it. For one event loop."""
+    """One lock for each name. A lock exists only while a task holds it or waits for it. Use it in
+    one event loop only.
+    """
 
     def __init__(self) -> None:
         self._locks: dict[str, asyncio.Lock] = {}

@@ -21,7 +21,7 @@ that pool.
 
 
 class Membership:
-    """The pool that a node belongs to: the one in its provisioner's settings."""
+    """The pool that a node belongs to. It is the pool in the settings of the provisioner."""
 
     def __init__(self, database: Database, records: Records, fences: Fences) -> None:
         self._database = database
@@ -30,7 +30,7 @@ class Membership:
 
     @property
     def settings(self) -> ProvisionerSettings | None:
-        """The provisioner's settings; None: the node belongs to no pool."""
+        """The settings of the provisioner. None: the node belongs to no pool."""
         return self._records.setting(PROVISIONER, ProvisionerSettings)
 
     @property
@@ -42,9 +42,9 @@ class Membership:
         """Join the pool of these settings.
 
         If the node joins another pool than before, the generations of objects that no longer exist
-        are forgotten, because they mean nothing there. If the node joins another pool, or remembers
-        none and so may have lost its records, it creates no volume of a generation up to
-        ``newest_generation``.
+        are forgotten, because they have no meaning in the new pool. If the node joins another pool,
+        or remembers no pool and so may have lost its records, it does not create volumes with
+        generations up to ``newest_generation``.
 
         :raises NodeRefused: CONFLICT: the node belongs to another pool.
         """
@@ -55,7 +55,7 @@ class Membership:
             )
         with self._database.transaction():
             if pool and last and pool.uuid != last.uuid:
-                self._fences.forget_gone()
+                self._fences.forget_removed()
             if pool and (last is None or pool.uuid != last.uuid):
                 self._fences.begin(settings.newest_generation)
             if pool:
@@ -64,7 +64,7 @@ class Membership:
             self._records.put_setting(PROVISIONER, kept)
 
     def leave(self, pool_uuid: str) -> None:
-        """Leave that pool. A node of another pool stays in it."""
+        """Leave this pool. A node of another pool is not changed."""
         if self._last is None or self._last.uuid == pool_uuid:
             self._records.drop_setting(PROVISIONER)
 
@@ -74,9 +74,9 @@ class Membership:
 
 
 def refuse_other_pool(pool: PoolIdentity | None, owner: Owner | None) -> None:
-    """Check that a new object is of the node's pool.
+    """Check that a new object belongs to the pool of the node.
 
-    :raises NodeRefused: CONFLICT: it is of another pool, or the node belongs to none.
+    :raises NodeRefused: CONFLICT: it belongs to another pool, or the node belongs to none.
     """
     if owner and (pool is None or owner.pool != pool.uuid):
         raise NodeRefused(
@@ -86,7 +86,8 @@ def refuse_other_pool(pool: PoolIdentity | None, owner: Owner | None) -> None:
 
 
 def refuse_other_owner(what: str, old: Spec, new: Spec) -> None:
-    """Check that the existing object ``old`` has the owner of ``new``, or one of them has none.
+    """Check that the existing object ``old`` has the same owner as ``new``, or that one of them has
+    no owner.
 
     :raises NodeRefused: CONFLICT
     """

@@ -1,4 +1,4 @@
-"""Checks that the object of a request exists: on record, and in the data plane."""
+"""Checks that the object of a request exists, both in the records and in the data plane."""
 
 from collections.abc import Iterable
 
@@ -10,11 +10,11 @@ from inventory.nodes.wire import Piece, RefusalCode, SnapshotSpec, VolumeSpec
 
 
 class Presence:
-    """The only place that decides whether an object exists on a node.
+    """The only code that decides whether an object exists on a node.
 
-    A record alone is no proof: an lvol may have vanished, or an SSD may have come back empty. An
-    object that the engine does not hold is lost: it is not listed, cannot be referred to, and is
-    never created again.
+    A record alone does not prove this: an lvol may have vanished, or an SSD may have come back
+    empty. An object that the engine does not have is lost: it is not listed, cannot be referred to,
+    and is never created again.
     """
 
     def __init__(self, engine: Engine, records: Records, fences: Fences) -> None:
@@ -23,24 +23,24 @@ class Presence:
         self._fences = fences
 
     async def volumes(self) -> dict[str, VolumeSpec]:
-        """All existing volumes, ordered by uuid. Records are read before the engine, so a volume
-        that is created or removed meanwhile is not reported.
+        """Return all existing volumes, ordered by uuid. Records are read before the engine, so a
+        volume that is created or removed at the same time is not returned.
         """
         recorded = self._records.volumes()
         held = (await self._engine.held()).volumes
         return {uuid: spec for uuid, spec in recorded.items() if uuid in held}
 
     async def snapshots(self) -> dict[str, SnapshotSpec]:
-        """All existing snapshots, read like :meth:`volumes`."""
+        """Return all existing snapshots. They are read like :meth:`volumes`."""
         recorded = self._records.snapshots()
         held = (await self._engine.held()).snapshots
         return {uuid: spec for uuid, spec in recorded.items() if uuid in held}
 
     async def volume(self, uuid: str, generation: int | None = None) -> VolumeSpec:
-        """The volume, of that generation if one is given.
+        """Return the volume. If a generation is given, the volume must have it.
 
         :raises NodeRefused: NOT_FOUND: it does not exist, is being removed, or is lost;
-            UNAVAILABLE: it lies on a missing SSD.
+            UNAVAILABLE: its SSD is missing.
         """
         name, spec = Name(uuid), self._records.volume(uuid)
         if spec is None or self._is_other(name, spec.generation, generation):
@@ -51,7 +51,7 @@ class Presence:
         return spec
 
     async def snapshot(self, uuid: str, generation: int | None = None) -> SnapshotSpec:
-        """The snapshot; like :meth:`volume`."""
+        """Return the snapshot. It works like :meth:`volume`."""
         name, spec = Name.of_snapshot(uuid), self._records.snapshot(uuid)
         if spec is None or self._is_other(name, spec.generation, generation):
             raise NodeRefused(

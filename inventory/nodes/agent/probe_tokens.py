@@ -17,10 +17,11 @@ class _Kept(NamedTuple):
 
 
 class ProbeTokens:
-    """The bearer token of a node: the one in its settings, or one from the authorization server.
+    """The bearer token of a node: the token in its settings, or a token of the authorization
+    server.
 
-    A token from the server is kept for half of its lifetime, shared by all nodes of the process
-    with the same client, and dropped when the provisioner refuses it.
+    A token of the server is kept for half of its lifetime. All nodes of the process with the same
+    client share it. It is dropped when the provisioner refuses it.
     """
 
     def __init__(self) -> None:
@@ -28,9 +29,9 @@ class ProbeTokens:
         self._lock = threading.Lock()
 
     def bearer(self, settings: ProvisionerSettings) -> str:
-        """The token to use for these settings.
+        """Return the token for these settings.
 
-        :raises FetchFailed: the authorization server gives no token.
+        :raises FetchFailed: the authorization server returned no token.
         """
         server = settings.authorization_server
         if server is None:

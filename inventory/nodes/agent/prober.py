@@ -1,4 +1,4 @@
-"""Tells the provisioner that the node is alive and what has changed."""
+"""Reports to the provisioner that the node is alive, and what has changed."""
 
 import asyncio
 import logging
@@ -20,14 +20,15 @@ log = logging.getLogger(__name__)
 
 
 class Prober:
-    """Probes once per push interval, at random up to a fifth earlier, and at once after a change.
+    """Sends a probe once per push interval, up to a fifth earlier at random, and at once after a
+    change.
 
     Without a provisioner it sends nothing. After a failure it waits 1, 2, 4 ... seconds, randomly
-    shortened by up to half, at most a minute or the push interval, whichever is longer. It
-    never stops trying. A change whose probe failed is told with the next probe.
+    shortened by up to half, at most a minute or the push interval, whichever is longer. It never
+    stops trying. If the probe that reports a change fails, the next probe reports it.
 
     ``start_within_seconds``: the first probe after a start comes at a random time in this span, so
-    that nodes that start together do not probe together.
+    that nodes that start together do not send their probes together.
     """
 
     def __init__(
@@ -43,23 +44,23 @@ class Prober:
         agent.on_change = self.wake
 
     def wake(self, changes: int = 0) -> None:
-        """Probe now. ``changes``: bits of ``Changes`` to report."""
+        """Send a probe now. ``changes``: bits of ``Changes`` to report."""
         self._changes |= changes
         self._woken.set()
 
     def mute(self, is_muted: bool) -> None:
-        """Stop or resume sending. Resuming probes at once."""
+        """Stop or resume sending. When it is resumed, a probe is sent at once."""
         if self._is_muted != is_muted:
             self._is_muted = is_muted
             self._woken.set()
 
     def forget(self) -> None:
-        """Drop the changes that were not reported yet, and the count of failures."""
+        """Discard the changes that were not reported yet, and the number of failures."""
         self._changes = 0
         self._failures = 0
 
     async def run(self) -> None:
-        """Probe until cancelled."""
+        """Send probes until this is cancelled."""
         await asyncio.sleep(random.uniform(0, self._start_within_seconds))  # noqa: S311
         while True:
             self._woken.clear()

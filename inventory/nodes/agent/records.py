@@ -131,7 +131,7 @@ class Records:
         )
 
     def former(self, nqn: str, nsid: int, *, since: float) -> str | None:
-        """The volume that last had the namespace id, if it released the id at ``since`` or
+        """Return the volume that last had the namespace id, if it released the id at ``since`` or
         later.
         """
         rows = self._all(
@@ -145,8 +145,8 @@ class Records:
         self._all("DELETE FROM former_namespace WHERE node = ? AND at < ?", until)
 
     def drop_namespace(self, nqn: str, uuid: str) -> None:
-        """Delete the namespace, and the target with its last one. Remember which volume
-        had the id.
+        """Delete the namespace and, if it was the last one, the target. Remember which volume had
+        the id.
         """
         self._all(
             "INSERT OR REPLACE INTO former_namespace"

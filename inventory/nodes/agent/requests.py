@@ -39,7 +39,8 @@ _names: dict[str, TypeAdapter[str]] = {
 def check_token(request: Request) -> None:
     """Check the bearer token in constant time.
 
-    :raises NodeRefused: UNAUTHORIZED: the application has a token, and the request another or none.
+    :raises NodeRefused: UNAUTHORIZED: the application has a token, and the request has another one
+        or none.
     """
     token = request.app.state.token
     given = request.headers.get("authorization", "")
@@ -98,12 +99,12 @@ def accepted(*, is_new: bool) -> Response:
 
 
 def gone() -> Response:
-    """204: the object does not exist any more."""
+    """204: the object no longer exists."""
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
 def refusal(code: RefusalCode, message: str, *, status: int | None = None) -> Response:
-    """An answer with the refusal. ``status``: replaces the code's usual HTTP status."""
+    """Return an answer with the refusal. ``status`` replaces the usual HTTP status of the code."""
     status = status or STATUS[code]
     headers = {"Connection": "close"} if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else None
     body = Refusal(code=code, message=message).model_dump_json()

@@ -1,4 +1,4 @@
-"""Runs an agent: serves HTTPS and probes, and restarts the agent with its engine."""
+"""Runs an agent. It serves HTTPS, sends probes, and restarts the agent when the engine restarts."""
 
 import asyncio
 import logging
@@ -24,17 +24,17 @@ class RestartableEngine(Protocol):
     """An engine whose data plane is a separate process."""
 
     async def lost(self) -> None:
-        """Returns when the engine must be started again."""
+        """Return when the engine must be started again."""
 
     def close(self) -> None:
         """Disconnect from the data plane, which keeps running."""
 
 
 class AgentService:
-    """Serves an agent at once, and refuses all calls (UNAVAILABLE) while its engine is not up.
+    """Serves an agent at once. While its engine is not up, all calls are refused (UNAVAILABLE).
 
     When the engine must be started again, running calls are aborted without an answer, so that no
-    call continues across the restart. Then the agent starts again. For one event loop.
+    call continues across the restart. Then the agent starts again. Use it in one event loop only.
     """
 
     def __init__(
@@ -60,8 +60,8 @@ class AgentService:
         ]
 
     async def close(self, *, finish_seconds: float = FINISH_SECONDS) -> None:
-        """Refuse new calls, let running calls finish for ``finish_seconds``, and give
-        up the port.
+        """Refuse new calls, let running calls finish for ``finish_seconds``, and release the
+        port.
         """
         self.agent.stop()
         for task in self._tasks:
@@ -98,8 +98,8 @@ class AgentService:
             await asyncio.sleep(pause)
 
     async def _live(self) -> None:
-        """Wait until the engine must be started again. Meanwhile retry what could not be restored,
-        for example because an address did not exist yet.
+        """Wait until the engine must be started again. In the meantime, retry what could not be
+        restored, for example because an address did not exist yet.
         """
         mending = asyncio.create_task(self._repair())
         try:

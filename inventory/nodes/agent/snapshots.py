@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 
 
 class Snapshots:
-    """The snapshots of a node: each is taken and removed at most once.
+    """The snapshots of a node. Each is taken and removed at most once.
 
-    Crash safety works as in :class:`Volumes`. Lock order: the snapshot first, then volumes.
+    A crash is handled as in :class:`Volumes`. Lock order: first the snapshot, then volumes.
     """
 
     def __init__(
@@ -44,12 +44,14 @@ class Snapshots:
         self._presence = Presence(engine, records, fences)
 
     async def list(self) -> tuple[Snapshot, ...]:
-        """All snapshots, ordered by uuid, without lost ones and those on absent SSDs."""
+        """Return all snapshots, ordered by uuid. Lost snapshots, and those on missing SSDs, are
+        omitted.
+        """
         there = await self._presence.snapshots()
         return tuple(_shown(uuid, spec) for uuid, spec in there.items())
 
     async def read(self, uuid: str) -> Snapshot:
-        """The snapshot.
+        """Return the snapshot.
 
         :raises NodeRefused: NOT_FOUND
         """
@@ -63,10 +65,10 @@ class Snapshots:
         return _shown(uuid, spec)
 
     async def ensure(self, uuid: str, spec: SnapshotSpec) -> bool:
-        """Ensure that the snapshot exists as ``spec`` says. True: it was taken now.
+        """Ensure that the snapshot exists with this ``spec``. Returns True if it was taken now.
 
-        :raises NodeRefused: STALE, CONFLICT, NO_SPACE; NOT_FOUND: the volume, or the snapshot
-            itself, which was taken once and is lost; UNAVAILABLE: an SSD is missing.
+        :raises NodeRefused: STALE, CONFLICT, NO_SPACE; NOT_FOUND: the volume does not exist, or the
+            snapshot was taken once and is lost; UNAVAILABLE: an SSD is missing.
         """
         name = Name.of_snapshot(uuid)
         async with self._hold(uuid, spec.volume_uuid):
@@ -106,8 +108,8 @@ class Snapshots:
 
     @asynccontextmanager
     async def _hold(self, uuid: str, *volumes: str) -> AsyncIterator[None]:
-        """Hold the locks of the snapshot, of ``volumes``, and of the volume that it is recorded
-        for.
+        """Hold the locks of the snapshot, of ``volumes``, and of the volume in the record of the
+        snapshot.
         """
         async with self._locks.hold(lock_of_snapshot(uuid)):
             old = self._records.snapshot(uuid)
@@ -116,7 +118,7 @@ class Snapshots:
                 yield
 
     async def repair(self) -> bool:
-        """Finish interrupted removals, which may take long. True: none is left."""
+        """Finish interrupted removals, which may take a long time. Returns True if none is left."""
         snapshots = self._records.snapshots()
         removed = [one for one in snapshots if self._fences.is_removed(Name.of_snapshot(one))]
         return not [uuid for uuid in removed if not await self._is_gone(uuid)]
@@ -134,8 +136,8 @@ class Snapshots:
         """Whether the snapshot exists. If so, the details of its owner are updated.
 
         :raises NodeRefused: CONFLICT: the generation or another value differs; a refused generation
-            is not recorded as seen. NOT_FOUND, UNAVAILABLE: it was taken, and is lost or out of
-            reach.
+            is not recorded as seen. NOT_FOUND, UNAVAILABLE: the snapshot was taken once, and is
+            lost or on a missing SSD.
         """
         old = self._records.snapshot(uuid)
         if old is None:

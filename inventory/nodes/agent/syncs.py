@@ -11,15 +11,15 @@ from inventory.nodes.wire import RefusalCode, Sync, SyncSpec, SyncState
 
 
 class Syncs:
-    """The copies of a node's volumes, at most one for each. Only their fences are recorded; the
-    engine knows the copies, and loses them when it restarts.
+    """The copies of the volumes of a node. A volume has at most one. Only their fences are
+    recorded. The engine knows the copies, and loses them when it restarts.
 
-    The same write again finds a copy that runs or is done. A done copy is never repeated, because
-    hosts may already write the destination volume. A failed copy is restarted: its generation is
-    that of the destination volume, so there is no later one to ask with. A caller that timed
-    out is safe, because its removal bars the write, and without its target the copy fails again.
-    The provisioner must ensure that no host writes the source volume, also hosts that are
-    connected.
+    A repeated write finds the copy that runs or is done. A copy that is done is never repeated,
+    because hosts may already write to the destination volume. A copy that failed is restarted: its
+    generation is that of the destination volume, so a retry cannot have a later one. This is safe
+    after a timeout of the caller, because the removal by the caller bars the write, and without its
+    target the copy fails again. The provisioner must ensure that no host writes to the source
+    volume, not even a host that is still connected.
     """
 
     def __init__(self, engine: Engine, records: Records, fences: Fences, locks: Locks) -> None:
@@ -29,7 +29,7 @@ class Syncs:
         self._presence = Presence(engine, records, fences)
 
     async def read(self, uuid: str) -> Sync:
-        """The latest copy of the volume.
+        """Return the latest copy of the volume.
 
         :raises NodeRefused: NOT_FOUND
         """
@@ -39,11 +39,10 @@ class Syncs:
         return sync
 
     async def ensure(self, uuid: str, spec: SyncSpec) -> bool:
-        """Ensure that the volume is being copied, or was, as ``spec`` says. True: the copy was
-        started now.
+        """Ensure that the copy in ``spec`` runs or is done. Returns True if it was started now.
 
-        :raises NodeRefused: STALE, CONFLICT; NOT_FOUND: the volume; UNAVAILABLE: its SSD is
-            missing, or an earlier copy is still written.
+        :raises NodeRefused: STALE, CONFLICT; NOT_FOUND: there is no such volume; UNAVAILABLE: its
+            SSD is missing, or an earlier copy still writes.
         """
         name = Name.of_sync(uuid)
         async with self._locks.hold(lock_of_volume(uuid)):
@@ -62,7 +61,7 @@ class Syncs:
     async def remove(self, uuid: str, generation: int) -> None:
         """Stop and forget the copy of the volume.
 
-        :raises NodeRefused: STALE; UNAVAILABLE: it is still written, and its target exists.
+        :raises NodeRefused: STALE; UNAVAILABLE: the copy still writes, and its target exists.
         """
         name = Name.of_sync(uuid)
         async with self._locks.hold(lock_of_volume(uuid)):

@@ -33,10 +33,12 @@ log = logging.getLogger(__name__)
 
 
 class Targets:
-    """The exports of a node. The records are the truth, and the engine always gets whole targets.
+    """The exports of a node. The records are authoritative, and the engine always gets complete
+    targets.
 
-    Crash safety works as in :class:`Volumes`: an export is recorded after the engine has it, and
-    barred before the engine removes it. ``restore`` makes the engine's targets match the records.
+    A crash is handled as in :class:`Volumes`: an export is recorded after the engine has it, and
+    barred before the engine removes it. ``restore`` makes the targets of the engine match the
+    records.
 
     The engine keeps a target without namespaces for ``notice_seconds``, so that hosts notice that
     the namespaces were removed. In the API such a target no longer exists.
@@ -67,7 +69,9 @@ class Targets:
 
     @property
     def known(self) -> frozenset[str]:
-        """The NQNs of all targets that the engine may have, including those about to be removed."""
+        """The NQNs of all targets that the engine may have, including those that will be removed
+        soon.
+        """
         return frozenset(self._records.hosts()) | self._emptied.keys()
 
     def close(self) -> None:
@@ -77,8 +81,8 @@ class Targets:
         self._emptied.clear()
 
     async def list(self) -> tuple[Target, ...]:
-        """All targets, ordered by NQN, without namespaces whose volumes are lost or on
-        absent SSDs.
+        """Return all targets, ordered by NQN. Namespaces whose volumes are lost or on missing SSDs
+        are omitted.
         """
         portals = (await self._engine.facts()).portals
         connected = await self._engine.connected_hosts()
@@ -98,7 +102,7 @@ class Targets:
         )
 
     async def read(self, nqn: str) -> Target:
-        """The target.
+        """Return the target.
 
         :raises NodeRefused: NOT_FOUND
         """
@@ -117,10 +121,11 @@ class Targets:
         )
 
     async def ensure(self, nqn: str, uuid: str, spec: NamespaceSpec) -> bool:
-        """Ensure that the volume is in the target as ``spec`` says. True: it was not there before.
+        """Ensure that the volume is in the target with this ``spec``. Returns True if it was not in
+        the target before.
 
-        :raises NodeRefused: STALE, CONFLICT, ID_IN_USE; NOT_FOUND: the volume; UNAVAILABLE: its SSD
-            is missing.
+        :raises NodeRefused: STALE, CONFLICT, ID_IN_USE; NOT_FOUND: there is no such volume;
+            UNAVAILABLE: its SSD is missing.
         """
         name = Name(uuid, nqn)
         async with self._locks.hold(lock_of_volume(uuid), f"target {nqn}"):
@@ -153,7 +158,7 @@ class Targets:
             return old is None
 
     async def remove(self, nqn: str, uuid: str, generation: int) -> None:
-        """Remove the volume from the target, and the target with its last namespace.
+        """Remove the volume from the target. With the last namespace, the target is removed, too.
 
         :raises NodeRefused: STALE
         """
@@ -164,8 +169,8 @@ class Targets:
             await self._take_out(nqn, uuid)
 
     async def restore(self, there: Set[str]) -> None:
-        """After a start: finish interrupted removals, and give the engine the recorded targets, the
-        used ones first. ``there``: the volumes that exist.
+        """Finish interrupted removals after a start, and give the engine the recorded targets, the
+        targets in use first. ``there``: the volumes that exist.
         """
         for record in self._records.namespaces():
             if self._fences.is_removed(Name(record.uuid, record.nqn)):
@@ -178,11 +183,13 @@ class Targets:
         await self._restore_late(there)
 
     def retry(self, uuids: Iterable[str]) -> None:
-        """Restore the targets of these volumes again, because the volumes are available now."""
+        """Restore the targets of these volumes again, because the volumes have become available."""
         self._late += {nqn for uuid in uuids for nqn in self._records.targets_of(uuid)}
 
     async def repair(self) -> bool:
-        """Retry the targets that could not be restored. True: all targets are as recorded."""
+        """Retry the targets that could not be restored. Returns True if all targets are as
+        recorded.
+        """
         if self._late:
             await self._restore_late((await self._presence.volumes()).keys())
         return not self._late
@@ -193,8 +200,9 @@ class Targets:
         self._late += [nqn for nqn, is_so in zip(late, done, strict=True) if not is_so]
 
     def _by_use(self, names: Iterable[str]) -> Sequence[str]:
-        """The targets in the order in which they are restored: those that had a connected host when
-        the targets were last listed, then by the time of their latest namespace, newest first.
+        """Return the targets in the order in which they are restored. Targets that had a connected
+        host when they were last listed come first, then the others by the time of their latest
+        namespace, the newest first.
         """
         changed = self._fences.namespaces_at()
         return sorted(names, key=lambda nqn: (nqn not in self._used, -changed.get(nqn, 0.0), nqn))
@@ -232,7 +240,7 @@ class Targets:
         self._records.put_setting(CONTROLLERS, wanted)
 
     async def _renumber(self, nqn: str, host_nqn: str, members: Iterable[NamespaceRecord]) -> None:
-        """Give an existing target the node's controller ids, if they differ and no host is
+        """Give an existing target the controller ids of the node if they differ and no host is
         connected.
         """
         state = self._state(nqn, host_nqn, members)
@@ -275,8 +283,8 @@ class Targets:
             self._records.drop_namespace(nqn, uuid)
 
     async def _empty(self, nqn: str) -> None:
-        """Remove all namespaces from the target, and schedule its removal once hosts
-        have noticed.
+        """Remove all namespaces from the target, and schedule its removal for the time when hosts
+        have noticed this.
         """
         await self._engine.empty_target(nqn)
         if former := self._emptied.pop(nqn, None):
@@ -336,7 +344,7 @@ def _check_members(others: Iterable[NamespaceRecord], spec: NamespaceSpec) -> No
 def _members(
     recorded: Iterable[NamespaceRecord], there: Container[str]
 ) -> dict[str, tuple[Namespace, ...]]:
-    """The namespaces that hosts can see, by NQN."""
+    """Return the namespaces that hosts can see, by NQN."""
     members: defaultdict[str, list[Namespace]] = defaultdict(list)
     for one in recorded:
         if one.uuid in there:

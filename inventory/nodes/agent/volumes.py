@@ -19,13 +19,14 @@ log = logging.getLogger(__name__)
 
 
 class Volumes:
-    """The volumes of a node: created, expanded, limited and removed, each change at most once.
+    """The volumes of a node. They are created, expanded, limited and removed. Each change is made
+    at most once.
 
-    The order of writes lets a repeated call converge after a crash at any point. A volume is
-    recorded after the engine has created it. So a recorded volume that is missing is lost, and is
-    never created again. A removal is recorded as begun before the engine is told, and as done
-    afterwards. An interrupted removal is finished by ``repair``, by the next removal, or by the
-    next write of a later generation.
+    Because of the order of writes, a repeated call reaches the wanted state after a crash at any
+    point. A volume is recorded after the engine has created it. So a recorded volume that is
+    missing is lost, and is never created again. A removal is recorded as begun before the engine is
+    told, and as done afterwards. An interrupted removal is finished by ``repair``, by the next
+    removal, or by the next write of a later generation.
     """
 
     def __init__(
@@ -48,13 +49,15 @@ class Volumes:
         self._late: set[str] = set()
 
     async def list(self) -> tuple[Volume, ...]:
-        """All volumes, ordered by uuid, without lost ones and those on absent SSDs."""
+        """Return all volumes, ordered by uuid. Lost volumes, and those on missing SSDs, are
+        omitted.
+        """
         exported = self._records.exported()
         volumes = (await self._presence.volumes()).items()
         return tuple(self._shown(uuid, spec, uuid in exported) for uuid, spec in volumes)
 
     async def read(self, uuid: str) -> Volume:
-        """The volume.
+        """Return the volume.
 
         :raises NodeRefused: NOT_FOUND
         """
@@ -68,10 +71,10 @@ class Volumes:
         return self._shown(uuid, spec, bool(self._records.targets_of(uuid)))
 
     async def ensure(self, uuid: str, spec: VolumeSpec) -> bool:
-        """Ensure that the volume exists as ``spec`` says. True: it was created now.
+        """Ensure that the volume exists with this ``spec``. Returns True if it was created now.
 
         :raises NodeRefused: INVALID, STALE, NO_SPACE; CONFLICT: it exists, but differs; NOT_FOUND:
-            an SSD, the source, or the volume itself, which was created once and is lost;
+            an SSD or the source does not exist, or the volume was created once and is lost;
             UNAVAILABLE: an SSD is missing; IN_USE: the snapshot has a snapshot volume already.
         """
         check_layout(spec)
@@ -98,11 +101,11 @@ class Volumes:
             return True
 
     async def change(self, uuid: str, spec: VolumeSpec) -> None:
-        """Change an existing volume to ``spec``: larger pieces, other limits, other details of its
-        owner. It is never created.
+        """Change an existing volume to ``spec``: larger pieces, other limits, or other details of
+        its owner. The volume is never created.
 
-        :raises NodeRefused: INVALID, STALE, NO_SPACE; NOT_FOUND: the volume, an SSD; UNAVAILABLE:
-            its SSD is missing; CONFLICT: this change is not possible.
+        :raises NodeRefused: INVALID, STALE, NO_SPACE; NOT_FOUND: the volume or an SSD does not
+            exist; UNAVAILABLE: its SSD is missing; CONFLICT: this change is not possible.
         """
         check_layout(spec)
         async with self._locks.hold(lock_of_volume(uuid)):
@@ -124,7 +127,7 @@ class Volumes:
         """Remove the volume, and stop its copy to another node.
 
         :raises NodeRefused: STALE; IN_USE: it is in a target or has snapshots; UNAVAILABLE: a copy
-            of it is still written.
+            of it still writes.
         """
         name = Name(uuid)
         async with self._locks.hold(lock_of_volume(uuid)):
@@ -136,8 +139,8 @@ class Volumes:
             await self._take_away(uuid)
 
     async def restore(self) -> Set[str]:
-        """After a start: give the engine the limits of exported volumes. ``repair_limits`` gives it
-        the others, which no host can use. Returns the volumes that exist.
+        """Give the engine the limits of exported volumes after a start. ``repair_limits`` sets the
+        limits of the other volumes, which no host can use. Returns the volumes that exist.
         """
         there = (await self._presence.volumes()).keys()
         self._late = set(self._records.volumes())
@@ -145,16 +148,16 @@ class Volumes:
         return there
 
     async def ensure_limited(self, uuid: str, spec: VolumeSpec) -> None:
-        """Give the engine the volume's limits, if it does not have them since the start. The caller
-        holds the volume's lock.
+        """Give the engine the limits of the volume, unless it got them since the start. The caller
+        holds the lock of the volume.
         """
         if uuid in self._late:
             await self._engine.set_qos(uuid, spec.qos)
             self._late.discard(uuid)
 
     async def repair_limits(self) -> set[str]:
-        """Set the limits that are not set since the start; return the volumes for which it
-        worked.
+        """Set the limits that were not set since the start. Returns the volumes whose limits were
+        set.
         """
         if not self._late:
             return set()
@@ -170,8 +173,8 @@ class Volumes:
         return limited
 
     async def repair(self) -> bool:
-        """Finish interrupted removals, which may take long. True: none is left, and all limits are
-        set.
+        """Finish interrupted removals, which may take a long time. Returns True if none is left and
+        all limits are set.
         """
         removed = [one for one in self._records.volumes() if self._fences.is_removed(Name(one))]
         left = [uuid for uuid in removed if not await self._is_gone(uuid)]
@@ -205,11 +208,11 @@ class Volumes:
         return Volume(uuid=uuid, exported=exported, enforced_qos=enforced, **dict(spec))
 
     async def _is_there(self, uuid: str, spec: VolumeSpec) -> bool:
-        """Whether the volume exists as ``spec`` says.
+        """Whether the volume exists with this ``spec``.
 
         :raises NodeRefused: CONFLICT: the generation or another value differs; a refused generation
-            is not recorded as seen. NOT_FOUND, UNAVAILABLE: it was created, and is lost or out of
-            reach.
+            is not recorded as seen. NOT_FOUND, UNAVAILABLE: the volume was created once, and is
+            lost or on a missing SSD.
         """
         old = self._records.volume(uuid)
         if old is None:
@@ -242,8 +245,8 @@ class Volumes:
             )
 
     async def _layout_of(self, source: Source) -> tuple[tuple[Piece, ...], int]:
-        """Pieces and block size of a source. A snapshot is usable even if its volume's data is
-        lost.
+        """Return the pieces and the block size of a source. A snapshot can be used even if the data
+        of its volume is lost.
 
         :raises NodeRefused: NOT_FOUND, UNAVAILABLE
         """
@@ -256,7 +259,7 @@ class Volumes:
         return snapshot.pieces, of.block_size
 
     def _users(self, uuid: str) -> str:
-        """The reason why the volume cannot be removed. Empty: it can."""
+        """Return the reason why the volume cannot be removed. Empty: it can be removed."""
         if targets := self._records.targets_of(uuid):
             return f"is exported by {', '.join(targets)}"
         if snapshots := self._records.snapshots_of(uuid):
@@ -274,10 +277,11 @@ class Volumes:
 
 
 def _check_same_volume(uuid: str, old: VolumeSpec, spec: VolumeSpec) -> None:
-    """A volume keeps its generation for life, so a new volume never shows the data of a former one.
+    """Check that the generation is that of the existing volume. A volume keeps its generation for
+    life, so a new volume never shows the data of a former one.
 
     A refused generation does not count as seen, because the former volume must still be removed
-    with its own, older one.
+    with its own, older generation.
     """
     refuse_other_owner(f"volume {uuid} of generation {old.generation}", old, spec)
     if old.generation != spec.generation:

@@ -1,1 +1,1 @@
-"""What the agent drives: the data plane of a storage node."""
+"""Engines: each controls a kind of data plane of a storage node, for the agent."""

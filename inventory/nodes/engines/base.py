@@ -3,12 +3,12 @@
 An engine keeps volumes, with their contents, when it restarts. It may lose QoS limits and targets;
 the agent sets these again after each start.
 
-Every method is repeatable: when it is called again after a failure or a crash at any point, it ends
-in the state that its docstring names.
+Every method is repeatable: if it is called again after a failure or a crash at any point, it ends
+in the state that its docstring describes.
 
 The agent never runs two calls for the same volume, snapshot or target at once. Taking or removing a
 snapshot counts as a call for its volume, and creating a volume as a call for its source. Reading a
-copy does not count. Calls for different objects do overlap.
+copy does not count. Calls for different objects overlap.
 
 The agent, not the engine, checks whether a volume has snapshots, and whether a snapshot has a
 snapshot volume.
@@ -39,7 +39,7 @@ VERSION = "3.22.1"
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """What the engine offers now. Bandwidth is in bytes per second.
+    """The present properties of the engine. Bandwidth is in bytes per second.
 
     ``expands_spans_online``: the engine can expand a volume on several SSDs while it is exported.
     ``enforces_limits``: it can limit IOPS and bandwidth of a volume.
@@ -60,11 +60,11 @@ class EngineFacts:
 
 @dataclass(frozen=True)
 class TargetState:
-    """The desired state of a target: which host may connect, and the volume of each namespace id.
+    """The wanted state of a target: the host that may connect, and the volume of each namespace id.
 
-    ``by_piece``: the target has one volume, and each piece of it is a namespace; the first piece
-    has the id in ``namespaces``, the others the ids after it. ``controllers``: the ids that its
-    controllers must have; None: any.
+    ``by_piece``: the target has one volume, and each piece of it is a namespace. The first piece
+    has the id in ``namespaces``; the others have the ids that follow. ``controllers``: the ids that
+    its controllers must have; None: any.
     """
 
     nqn: str
@@ -76,7 +76,7 @@ class TargetState:
 
 @dataclass(frozen=True)
 class Known:
-    """What the agent has on record; ``targets`` holds NQNs."""
+    """The objects in the records of the agent. ``targets`` holds NQNs."""
 
     volumes: Mapping[str, VolumeSpec]
     snapshots: Mapping[str, SnapshotSpec]
@@ -85,8 +85,8 @@ class Known:
 
 @dataclass(frozen=True)
 class Held:
-    """The volumes and snapshots that are present now with all their pieces, by uuid. What lies on
-    absent SSDs is not included.
+    """The volumes and snapshots that are present now with all their pieces, by uuid. Objects on
+    absent SSDs are not included.
     """
 
     volumes: Set[str] = frozenset()
@@ -107,43 +107,45 @@ class Engine(Protocol):
 
     @property
     def absent_ssds(self) -> frozenset[str]:
-        """SSDs of the node that cannot be used now. What lies on them exists, but is out of reach.
-        Only ``start`` changes this set.
+        """The SSDs of the node that cannot be used now. The objects on them exist, but cannot be
+        reached. Only ``start`` changes this set.
         """
 
     async def start(self) -> None:
-        """Bring the engine up. Returns when the other methods work; QoS limits and targets may be
+        """Start the engine. Returns when the other methods work. QoS limits and targets may be
         lost.
 
-        The engine no longer knows any copy. A copy that was started before the restart may still be
-        written, and its source stays, until the copy ends or its target is removed. Until then
+        The engine no longer knows any copy. A copy that was started before the restart may still
+        write, and its source stays, until the copy ends or its target is removed. Until then
         ``stop_copy`` is refused.
         """
 
     async def facts(self) -> EngineFacts:
-        """What the engine offers now."""
+        """Return the present properties of the engine."""
 
     async def held(self, only: Held | None = None) -> Held:
-        """What the data plane has, whatever the agent has on record. Half-made volumes and
-        snapshots are included. ``only``: others than these may be left out.
+        """Return the objects in the data plane, whether the agent has them on record or not.
+        Incomplete volumes and snapshots are included. ``only``: other objects than these may be
+        omitted.
         """
 
     async def create_volume(self, uuid: str, spec: VolumeSpec) -> None:
-        """Create the volume with these pieces. Nothing of it may exist.
+        """Create the volume with these pieces. No part of it may exist before.
 
         It reads as its source. Beyond the end of the source, or without a source, it reads as
         zeros. A read-only volume cannot be written. The caller sets the QoS limits afterwards.
 
-        :raises NodeRefused: NO_SPACE; NOT_FOUND: an SSD or the source; CONFLICT: a volume exists.
-            Nothing of the volume is left.
+        :raises NodeRefused: NO_SPACE; NOT_FOUND: an SSD or the source does not exist; CONFLICT: the
+            volume exists. No part of the volume is left.
         """
 
     async def expand_volume(self, uuid: str, spec: VolumeSpec) -> None:
-        """Expand each piece of the existing volume to its size, and append the pieces that come
-        after those. A piece that should exist already is never created.
+        """Expand each piece of the existing volume to its size, and append the pieces that follow.
+        A piece that should exist already is never created.
 
-        :raises NodeRefused: NOT_FOUND: the volume, a piece of it or an SSD; NO_SPACE; CONFLICT: it
-            would have to shrink or change. All pieces stay as they were.
+        :raises NodeRefused: NOT_FOUND: the volume, one of its pieces or an SSD does not exist;
+            NO_SPACE; CONFLICT: the volume would have to shrink or change. All pieces stay as they
+            were.
         """
 
     async def remove_volume(self, uuid: str) -> None:
@@ -152,29 +154,31 @@ class Engine(Protocol):
         """
 
     async def ensure_snapshot(self, uuid: str, spec: SnapshotSpec) -> None:
-        """Ensure that the snapshot exists. A new one shows its volume, which exists, at some moment
-        during the call.
+        """Ensure that the snapshot exists. A new one shows the content of its volume, which exists,
+        at some moment during the call.
 
-        :raises NodeRefused: NO_SPACE: for its reserved space; NOT_FOUND: the volume. Nothing
-            changes.
+        :raises NodeRefused: NO_SPACE: there is no room for its reserved space; NOT_FOUND: the
+            volume does not exist. Nothing changes.
         """
 
     async def remove_snapshot(self, uuid: str) -> None:
         """Remove the snapshot and free its space. Its volume and all clones stay as they are."""
 
     async def set_qos(self, uuid: str, qos: Qos) -> None:
-        """Limit an existing volume to what ``enforced`` returns for ``qos``."""
+        """Limit an existing volume to the result of ``enforced`` for ``qos``."""
 
     def enforced(self, qos: Qos) -> Qos:
-        """The limits that the engine can enforce for ``qos``. They are never lower."""
+        """Return the limits that the engine can enforce for ``qos``. They are never lower than
+        ``qos``.
+        """
 
     async def apply_target(self, target: TargetState) -> None:
-        """Make the target exactly this, listening on all portals, including those that appear
-        later.
+        """Make the target exactly as described, listening on all portals, including those that
+        appear later.
 
         Each namespace has the uuid of its volume. When the call returns, hosts that lost access are
-        disconnected. An existing target keeps its controller ids while a host is connected;
-        otherwise it is recreated with the ids in ``target``.
+        disconnected. An existing target keeps its controller ids while a host is connected.
+        Otherwise it is recreated with the ids in ``target``.
         """
 
     async def empty_target(self, nqn: str) -> None:
@@ -185,30 +189,30 @@ class Engine(Protocol):
     async def remove_target(self, nqn: str) -> None:
         """Remove the target and disconnect its hosts.
 
-        A Linux host that saw namespaces in it keeps waiting for them, and all I/O to them hangs.
-        Callers therefore call ``empty_target`` NOTICE_SECONDS before.
+        A Linux host that saw namespaces in it keeps waiting for them, and all I/O to them hangs. So
+        callers call ``empty_target`` NOTICE_SECONDS before.
         """
 
     async def start_copy(self, uuid: str, spec: SyncSpec) -> None:
         """Start to copy an existing volume of which no copy is known.
 
-        The engine connects to the target as the host that ``spec`` names, copies, and disconnects.
-        ``copy`` reports every failure, also an immediate one. No host may write the volume
-        meanwhile. Ranges that were never written may be left alone at the destination, because the
-        destination is new or holds only what copies of the same content wrote.
+        The engine connects to the target as the host in ``spec``, copies, and disconnects. ``copy``
+        reports every failure, also an immediate one. No host may write to the volume during the
+        copy. Ranges that were never written need not be written at the destination, because the
+        destination is new, or contains only data from copies of the same content.
         """
 
     async def copy(self, uuid: str) -> Sync | None:
-        """The progress or result of the volume's latest copy, until it is stopped or lost by a
-        restart. DONE: everything can be read at the destination.
+        """Return the progress or result of the latest copy of the volume, until the copy is stopped
+        or lost by a restart. DONE: everything can be read at the destination.
         """
 
     async def stop_copy(self, uuid: str) -> None:
-        """Stop and forget the copy of the volume. On return, no copy of it is written, including
-        one that was started before the engine restarted.
+        """Stop and forget the copy of the volume. On return, no copy of the volume writes any more,
+        not even one that was started before the engine restarted.
 
-        Where a copy cannot be cancelled, the engine disconnects it and waits some seconds for its
-        end. Removing the copy's target ends it.
+        If a copy cannot be cancelled, the engine disconnects it and waits some seconds for its end.
+        Removing the target of the copy ends it.
 
         :raises NodeRefused: UNAVAILABLE: the copy is still running.
         """
@@ -219,12 +223,12 @@ class Engine(Protocol):
     async def connected_hosts(
         self, only: Collection[str] | None = None
     ) -> dict[str, tuple[str, ...]]:
-        """For each target NQN, the NQNs of the hosts that have a session now. ``only``: other
-        targets than these may be left out.
+        """Return the NQNs of the hosts that have a session now, by target NQN. ``only``: other
+        targets than these may be omitted.
         """
 
     async def controllers(self, only: Collection[str] | None = None) -> dict[str, ControllerIds]:
-        """For each target NQN, the ids that its controllers have now. ``only``: see
+        """Return the ids that the controllers have now, by target NQN. ``only``: see
         ``connected_hosts``.
         """
 

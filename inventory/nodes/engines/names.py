@@ -1,4 +1,4 @@
-"""Names that hosts see: the same on every engine."""
+"""Names that hosts see. They are the same for every engine."""
 
 import uuid as uuids
 from hashlib import sha256

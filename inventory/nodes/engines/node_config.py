@@ -1,4 +1,4 @@
-"""What the configuration files of all engines have in common: TOML with one table of values and two
+"""The common parts of the configuration files of all engines: TOML with one table of values and two
 lists.
 """
 
@@ -24,7 +24,9 @@ STATE_FILE = "node.sqlite3"
 
 
 class WrongConfig(Exception):
-    """The text names the file, the field, its value and the rule."""
+    """The configuration file is wrong. The text names the file, the field, its value and the
+    rule.
+    """
 
 
 def _address(value: str) -> str:
@@ -66,8 +68,8 @@ class PortalTable(Table):
 
 
 class NodeTable(Table):
-    """The node. Bandwidth is in bytes per second; the provisioner decides how much of it it
-    reserves.
+    """The node. Bandwidth is in bytes per second. The provisioner decides which part of it volumes
+    may reserve.
     """
 
     engine: str
@@ -105,8 +107,8 @@ class NodeTable(Table):
 
 @dataclass(frozen=True)
 class NodeConfig:
-    """The configuration of an agent. ``token``: the bearer that callers must show.
-    ``state_folder``: where the agent and its engine keep their state over restarts.
+    """The configuration of an agent. ``token``: the bearer token that callers must have.
+    ``state_folder``: the folder where the agent and its engine keep their state across restarts.
     """
 
     identity: Identity
@@ -115,13 +117,13 @@ class NodeConfig:
     state_folder: Path
 
     def prepare(self) -> None:
-        """Create what must exist before the engine starts.
+        """Create the files and folders that must exist before the engine starts.
 
-        :raises OSError: it cannot be created.
+        :raises OSError: one of them cannot be created.
         """
 
     def open_database(self) -> Database:
-        """The agent's database, in the state folder, which must exist."""
+        """Open the database of the agent in the state folder, which must exist."""
         return Database(self.state_folder / STATE_FILE)
 
     def make_service(self, database: Database) -> AgentService:

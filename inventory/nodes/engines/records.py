@@ -1,4 +1,6 @@
-"""The volumes and snapshots of an engine, in a database of its own beside the agent's."""
+"""The records of an engine about its volumes and snapshots. They are in a separate database, beside
+that of the agent.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -24,8 +26,8 @@ CREATE TABLE IF NOT EXISTS {engine}_snapshot (
 
 @dataclass(frozen=True)
 class VolumeEntry:
-    """A volume. ``made``: number of pieces that exist and may hold data; the others may be half
-    made. ``is_whole``: all pieces exist with their final size.
+    """A volume. ``made``: the number of pieces that exist and may hold data; the others may be
+    incomplete. ``is_whole``: all pieces exist with their final size.
     """
 
     uuid: str
@@ -41,7 +43,7 @@ class VolumeEntry:
 
 @dataclass(frozen=True)
 class SnapshotEntry:
-    """A snapshot. ``name``: the name of what it is made of, on each SSD."""
+    """A snapshot. ``name``: the name of its part on each SSD."""
 
     uuid: str
     spec: SnapshotSpec
@@ -50,12 +52,12 @@ class SnapshotEntry:
 
 
 class EngineRecords:
-    """The volumes, snapshots and stores that an engine created or is about to create.
+    """The volumes, snapshots and stores that an engine has created or is about to create.
 
-    An entry is written before the first piece is created and deleted after the last one is gone, so
-    its reserved space is counted all the time.
+    An entry is written before the first piece is created, and deleted after the last piece was
+    removed, so that its reserved space is always counted.
 
-    ``engine``: prefix of its tables. ``store``: what it makes of an SSD.
+    ``engine``: the prefix of its tables. ``store``: the name of an SSD's store in this engine.
     """
 
     def __init__(self, path: Path, *, engine: str, store: str) -> None:
@@ -118,8 +120,8 @@ class EngineRecords:
         self.stores[ssd_id] = store
 
     def promises(self, ssd_id: str, volume_name: Callable[[str], str]) -> dict[str, int]:
-        """The bytes that volumes and snapshots allocate on the SSD, by the name of their piece.
-        ``volume_name``: tells that name for a volume's uuid.
+        """Return the bytes that volumes and snapshots allocate on the SSD, by the name of their
+        part. ``volume_name`` returns this name for the uuid of a volume.
         """
         pieces = [
             *((volume_name(one.uuid), one.spec.pieces) for one in self.volumes.values()),

@@ -1,13 +1,15 @@
-"""The space of an SSD as an engine counts it."""
+"""The space of an SSD, as an engine counts it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Space:
-    """Bytes of one SSD. ``allocated``: allocations of its volumes and snapshots. ``outgrown``: what
-    they use beyond their allocations. ``committed``: both, in the units in which the engine
-    allocates.
+    """The space of one SSD in bytes.
+
+    ``allocated``: the allocations of its volumes and snapshots. ``outgrown``: the bytes that they
+    use beyond their allocations. ``committed``: both together, rounded to the units in which the
+    engine allocates.
     """
 
     capacity: int

@@ -8,8 +8,8 @@ from inventory.nodes.wire import Piece
 
 
 class SsdLocks:
-    """One lock per SSD, taken in the order of their ids, so that no two tasks wait for each other.
-    For one event loop.
+    """One lock per SSD. They are acquired in the order of the SSD ids to avoid deadlocks. Use it in
+    one event loop only.
     """
 
     def __init__(self) -> None:
@@ -17,8 +17,8 @@ class SsdLocks:
 
     @asynccontextmanager
     async def hold(self, pieces: Iterable[Piece]) -> AsyncIterator[None]:
-        """Hold the locks of the pieces' SSDs, so that nobody else counts or claims their space
-        meanwhile.
+        """Hold the locks of the SSDs of these pieces, so that no other task counts or claims their
+        space.
         """
         async with AsyncExitStack() as stack:
             for ssd_id in sorted({piece.ssd_id for piece in pieces}):

@@ -16,10 +16,10 @@ log = logging.getLogger(__name__)
 
 
 def addresses_store(persistent_id: str, mgmt_ips: Sequence[str], mgmt_port: int) -> None:
-    """Store the addresses, in this order, of a backend that just answered there. Runs in the
+    """Store the addresses, in this order, of a backend that has just answered there. Runs in the
     caller's transaction.
 
-    :raises IntegrityError: one belongs to another backend.
+    :raises IntegrityError: one of them belongs to another backend.
     """
     Backend.objects.filter(pk=persistent_id).update(mgmt_port=mgmt_port, unanswered_since=None)
     BackendAddress.objects.filter(backend_id=persistent_id).delete()
@@ -32,12 +32,12 @@ def addresses_store(persistent_id: str, mgmt_ips: Sequence[str], mgmt_port: int)
 
 
 def addresses_follow(*, persistent_id: str, mgmt_ips: Sequence[str], mgmt_port: int) -> None:
-    """Look for a node that does not answer at its stored addresses, at the addresses that it
-    reports.
+    """Look for a node at the addresses that it reports, because it does not answer at its stored
+    addresses.
 
-    The reported addresses are stored if the node answers there and no other backend has them. If
-    the node meanwhile answered at its stored addresses, or an operator set other addresses, nothing
-    is stored.
+    The reported addresses are stored if the node answers there and no other backend has them.
+    Nothing is stored if the node has answered at its stored addresses in the meantime, or if an
+    operator has set other addresses.
     """
     rows = Backend.objects.filter(pk=persistent_id, unanswered_since__isnull=False)
     backend = rows.first()

@@ -1,4 +1,6 @@
-"""Records which nodes do not answer calls. Placement avoids such a node until it is read again."""
+"""Records which nodes do not answer calls. Placement avoids such a node until it has been read
+again.
+"""
 
 import datetime as dt
 import logging
@@ -16,11 +18,11 @@ log = logging.getLogger(__name__)
 MOST_ERROR = 255
 
 
-def answers_note(outcomes: Iterable[tuple[str, object]]) -> None:
+def call_outcomes_record(outcomes: Iterable[tuple[str, object]]) -> None:
     """Record the outcomes of calls, by node id.
 
-    A node that did not answer is avoided until it is read, unless a limit of this process ended the
-    call.
+    A node that did not answer is avoided until it has been read, unless a limit of this process
+    ended the call.
     """
     silent = {
         node: outcome
@@ -31,23 +33,23 @@ def answers_note(outcomes: Iterable[tuple[str, object]]) -> None:
         return
     rows = Backend.objects.filter(pk__in=silent, unanswered_since=None)
     for node in rows.values_list("pk", flat=True):
-        log.warning(
-            "the node does not answer", extra={"backend": node, "reason": str(silent[node])}
-        )
-        call_failed(node, silent[node])
+        log.warning("node does not answer", extra={"backend": node, "reason": str(silent[node])})
+        call_failure_record(node, silent[node])
     rows.update(unanswered_since=clock.now())
 
 
-def call_failed(node: str, error: object) -> None:
-    """Store why a call to the node failed, for its health. Reading the node clears it. Calls that
-    this process ended itself do not count.
+def call_failure_record(node: str, error: object) -> None:
+    """Store the reason why a call to the node failed, for the health of the node. Reading the node
+    clears it. Calls that this process ended itself do not count.
     """
     if isinstance(error, NodeUnreachable) and not error.is_fault:
         return
     Backend.objects.filter(pk=node).update(call_error=str(error)[:MOST_ERROR])
 
 
-def silence_over() -> Q:
-    """Backends that have been avoided for half a probe interval, so they may be read again."""
+def avoided_long_enough() -> Q:
+    """A condition for backends that have been avoided for half a probe interval, so that they may
+    be read again.
+    """
     pause = dt.timedelta(seconds=settings.ENVIRONMENT.probe_interval_seconds / 2)
     return Q(unanswered_since__lt=clock.now() - pause)

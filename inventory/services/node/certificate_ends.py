@@ -1,4 +1,4 @@
-"""The expiry of certificates: those that nodes and the API present, and the files of this
+"""The expiry of certificates: those that nodes and the API present, and those in files of this
 process.
 """
 
@@ -26,7 +26,7 @@ FILES = ("tls_certificate", "tls_client_ca", "node_certificate", "node_ca")
 
 
 def certificates_check() -> None:
-    """Store the expiry of the certificates of all nodes and PUBLIC_URL. If a server presents no
+    """Store the expiry of the certificates of all nodes and of PUBLIC_URL. If a server presents no
     certificate now, the stored value stays.
     """
     backends = Backend.objects.prefetch_related("addresses")
@@ -50,8 +50,9 @@ def certificates_check() -> None:
 
 
 def file_certificate_ends() -> Iterator[tuple[str, dt.datetime]]:
-    """Settings that name files of certificates, with the expiry of the first certificate in each
-    file. Files that cannot be read are skipped, because the code that uses them reports them.
+    """Yield the settings that name files of certificates, each with the expiry of the first
+    certificate in the file. Files that cannot be read are skipped, because the code that uses them
+    reports this.
     """
     for name in FILES:
         path = getattr(settings.ENVIRONMENT, name)
@@ -68,8 +69,8 @@ def file_certificate_ends() -> Iterator[tuple[str, dt.datetime]]:
 
 
 def _presented(addresses: Sequence[str], port: int) -> dt.datetime:
-    """The expiry of the certificate that the first answering address presents to this process. No
-    request is sent, so the certificate need not be valid: it may have expired.
+    """Return the expiry of the certificate that the first answering address presents to this
+    process. No request is sent, so the certificate need not be valid. It may have expired.
 
     :raises NodeUnreachable: no address presents a certificate.
     """

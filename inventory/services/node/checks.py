@@ -17,7 +17,9 @@ LOCATION_LENGTH = 255
 
 
 class BackendKnown(ProvisionerError):
-    """An address with its port, the persistentID or the nodeToken is in the pool already."""
+    """The persistentID, the nodeToken, or an address with its port belongs to a backend in the
+    pool.
+    """
 
     code = ResultCode.AlreadyExists
 
@@ -70,8 +72,8 @@ def refuse_known(
 ) -> None:
     """Check that no backend other than ``besides`` has one of these values.
 
-    Called before a write, to explain the refusal without asking the node, and after a constraint
-    refused the write.
+    This is called before a write, to explain a refusal without calling the node, and again after a
+    constraint has refused the write.
 
     :raises BackendKnown, HostHasBackend: names the other backend.
     """
@@ -109,7 +111,9 @@ def read_node(client: NodeClient, mgmt_ips: Sequence[str], mgmt_port: int) -> No
 
 
 def _reason(error: NodeRefused | NodeUnreachable) -> str:
-    """The text of the error and, for an unreadable answer, the fields that are missing or wrong."""
+    """Return the text of the error and, for an unreadable answer, the fields that are missing or
+    wrong.
+    """
     if not isinstance(error.__cause__, ValidationError):
         return str(error)
     fields = {".".join(map(str, wrong["loc"])) for wrong in error.__cause__.errors()}
@@ -117,8 +121,8 @@ def _reason(error: NodeRefused | NodeUnreachable) -> str:
 
 
 def check_reaches_us(mgmt_ips: Sequence[str]) -> None:
-    """Check that the node can reach this system. Otherwise it would become Unavailable after
-    minutes.
+    """Check that the node can reach this system. Otherwise it would become Unavailable a few
+    minutes later.
 
     :raises NodeNotAvailable: PUBLIC_URL is an address of this machine only.
     """
@@ -131,7 +135,7 @@ def check_reaches_us(mgmt_ips: Sequence[str]) -> None:
 
 
 def check_usable(node: Node) -> None:
-    """Check the node's version, and that it has SSDs.
+    """Check the version of the node, and that it has SSDs.
 
     :raises NodeNotAvailable: the version is incompatible.
     :raises NodeHasNoSsd: it has no SSD.
@@ -146,7 +150,7 @@ def check_usable(node: Node) -> None:
 
 
 def check_same_node(backend: Backend, node: Node, mgmt_ips: Sequence[str], mgmt_port: int) -> None:
-    """Check that the node at the new address is the backend's.
+    """Check that the node at the new address is the node of the backend.
 
     :raises NodeNotAvailable: another node answered.
     """

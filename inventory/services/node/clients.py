@@ -28,13 +28,15 @@ def node_transport() -> NodeTransport:
 
 
 def node_client(backend: Backend) -> NodeClient:
-    """A client for the backend's node. Reads its addresses unless they are prefetched."""
+    """Return a client for the node of the backend. Reads its addresses unless they are
+    prefetched.
+    """
     return node_client_at(backend, backend.mgmt_ips, backend.mgmt_port)
 
 
 def node_client_at(backend: Backend, mgmt_ips: Sequence[str], mgmt_port: int) -> NodeClient:
-    """A client for the backend's node at other addresses than the stored ones. A backend that is
-    not stored yet may have no persistentID; then any node is accepted.
+    """Return a client for the node of the backend at other addresses than the stored ones. A
+    backend that is not stored yet may have no persistentID. Then any node is accepted.
     """
     peer = Peer(backend.persistent_id or None, node_token(backend))
     return NodeClient(node_transport(), mgmt_ips, mgmt_port, peer=peer)

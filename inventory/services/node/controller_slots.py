@@ -1,9 +1,9 @@
-"""Assigns NVMe controller ids to nodes (contract, section 7).
+"""Assigns NVMe controller ids to nodes.
 
 A Linux host treats all controllers with the same target NQN as one subsystem, even on different
-nodes, and refuses two with the same id. Ids go up to 65,519, so slots of 64 ids serve 1,023 nodes.
-The first slot starts at 64: targets created before nodes had slots count from 1, and stay below 64
-while their hosts are connected.
+nodes, and refuses two controllers with the same id. Ids go up to 65,519, so slots of 64 ids are
+enough for 1,023 nodes. The first slot starts at 64, because targets that were created before nodes
+had slots count from 1, and stay below 64 while their hosts are connected.
 """
 
 from django.db import transaction
@@ -18,7 +18,9 @@ SLOTS = LAST_CONTROLLER_ID // SLOT_IDS
 
 
 def controller_ids(backend: Backend) -> ControllerIds | None:
-    """The ids of the node's slot (the last slot is smaller); None: it has no slot yet."""
+    """Return the ids in the slot of the node. The last slot is smaller. None: the node has no slot
+    yet.
+    """
     if backend.controller_slot is None:
         return None
     first = backend.controller_slot * SLOT_IDS
@@ -41,8 +43,9 @@ def slot_ensure(backend: Backend) -> None:
 
 
 def slot_take(persistent_id: str) -> int:
-    """The slot for a node that is being added: its former one, else the lowest that was never used,
-    else the one released longest ago. Runs in the transaction that locks the licence.
+    """Return the slot for a node that is being added: its former slot, else the lowest slot that
+    was never used, else the slot that was released longest ago. Runs in the transaction that locks
+    the licence.
 
     :raises NodeNotAvailable: no slot is left.
     """

@@ -12,7 +12,7 @@ from django.db.models.functions import Coalesce
 from inventory.models import Backend
 from inventory.nodes.probes import Changes
 from inventory.services.node.register import BackendNotFound
-from inventory.services.node.settings import silence_ends_at
+from inventory.services.node.settings import unavailable_at
 from inventory.services.node.state import never_below_claims
 from inventory.services.pool.checks import probe_compare
 from provisioner.common import clock
@@ -23,9 +23,11 @@ MOST_PORT = 65535
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeReport:
-    """The content of a node's probe. An agent that does not know it leaves ``boot_id`` None and
-    ``newest_generation`` 0. ``sent_at``: by the node's clock, in milliseconds since 1970; 0:
-    unknown. ``mgmt_ips``: the management addresses that the node reports.
+    """The content of a probe of a node.
+
+    An agent that does not know them leaves ``boot_id`` None and ``newest_generation`` 0.
+    ``sent_at``: the time by the clock of the node, in milliseconds since 1970; 0: unknown.
+    ``mgmt_ips``: the management addresses that the node reports.
     """
 
     persistent_id: str
@@ -46,11 +48,12 @@ class ProbeReport:
 
 
 def backend_probe(*, report: ProbeReport) -> Backend:
-    """Record a probe, and return the row of the backend afterwards. It takes two statements,
-    because a thousand nodes call this.
+    """Record a probe, and return the row of the backend afterwards. This takes two statements,
+    because a thousand nodes call it.
 
     A node that does not answer calls becomes Unavailable in spite of its probes. If it reports
-    other addresses, a job looks for it there. A node that is newer than the database bars writes.
+    other addresses, a job looks for it there. If the node is newer than the database, writes are
+    barred.
 
     A job reads the node if it reports changed portals, was restarted, or has other SSDs than the
     stored ones. A job reads its syslog settings if it reports that they changed. If the job is
@@ -63,7 +66,7 @@ def backend_probe(*, report: ProbeReport) -> Backend:
     rows.update(
         last_probe_at=now,
         available_until=Case(
-            When(unanswered_since=None, then=Value(silence_ends_at(now))),
+            When(unanswered_since=None, then=Value(unavailable_at(now))),
             default=F("available_until"),
         ),
         probe_interval=settings.ENVIRONMENT.probe_interval_seconds,
@@ -93,7 +96,7 @@ def backend_probe(*, report: ProbeReport) -> Backend:
 
 
 def _follow(backend: Backend, report: ProbeReport) -> None:
-    """Start a job that looks for an unanswering node at the addresses it reports, if
+    """Start a job that looks for a node that does not answer, at the addresses that it reports, if
     they are new.
     """
     said = [address for text in report.mgmt_ips if (address := _ip_address(text))]
@@ -104,7 +107,7 @@ def _follow(backend: Backend, report: ProbeReport) -> None:
 
 
 def _ip_address(text: str) -> str | None:
-    """The address in its shortest form; None: it is not an IP address."""
+    """Return the address in its shortest form. None: it is not an IP address."""
     try:
         return ipaddress.ip_address(text).compressed
     except ValueError:
@@ -122,7 +125,9 @@ def _facts(report: ProbeReport) -> dict[str, Any]:
 
 
 def _clock(report: ProbeReport, now: dt.datetime) -> dict[str, float]:
-    """How far the node's clock is ahead. A probe that took long makes it look behind."""
+    """Return how far the clock of the node is ahead. After a probe that took long, it looks as if
+    the clock were behind.
+    """
     ahead = report.sent_at / 1000 - now.timestamp()
     return {"clock_ahead_seconds": ahead} if report.sent_at else {}
 

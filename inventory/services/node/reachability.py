@@ -10,7 +10,9 @@ from inventory.models import BackendAddress
 
 
 def nodes_out_of_reach() -> str:
-    """An address of a node in the pool that cannot reach PUBLIC_URL; empty: there is none."""
+    """Return an address of a node in the pool that cannot reach PUBLIC_URL. Empty: there is
+    none.
+    """
     if not _url_is_local():
         return ""
     addresses = BackendAddress.objects.order_by("pk").values_list("address", flat=True)

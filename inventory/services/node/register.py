@@ -1,4 +1,4 @@
-"""Adds storage nodes to the pool and changes them (contract, section 3)."""
+"""Adds storage nodes to the pool and changes them."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -28,12 +28,12 @@ from inventory.services.node.checks import (
 )
 from inventory.services.node.clients import node_client, node_client_at
 from inventory.services.node.controller_slots import slot_take
-from inventory.services.node.settings import node_settings_with_token, silence_ends_at
+from inventory.services.node.settings import node_settings_with_token, unavailable_at
 from inventory.services.node.state import new_portals, new_ssds, node_facts
 from inventory.services.node.tokens import token_columns
 from inventory.services.pool.checks import require_pool
 from inventory.services.pool.identity import pool_identity
-from inventory.services.syslog.settings import syslogs_ask_first
+from inventory.services.syslog.settings import syslogs_request_first
 from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
 
@@ -55,7 +55,7 @@ class BackendNotFound(ProvisionerError):
 
 
 class BackendChanges(TypedDict, total=False):
-    """The columns of a backend to change; None clears one."""
+    """The columns of a backend to change. None clears a column."""
 
     rack: str | None
     zone: str | None
@@ -78,19 +78,20 @@ def backend_add(
     take_over: bool = False,
     node_token: str = "",
 ) -> Backend:
-    """Add the node at the first of ``mgmt_ips`` that accepts a connection. From then on it probes.
+    """Add the node at the first of ``mgmt_ips`` that accepts a connection. From then on it sends
+    probes.
 
-    ``host_id``: default is the id that the node reports. ``node_token``: the token that a node
-    without mutual TLS demands; it is sent to no other node. ``take_over``: add the node even if it
+    ``host_id``: by default, the id that the node reports. ``node_token``: the token that a node
+    without mutual TLS demands. It is sent to no other node. ``take_over``: add the node even if it
     belongs to another pool.
 
-    The node has the settings before it is stored. If another request adds the same node at the same
-    time and wins, the node may hold this request's location until its next probe.
+    The node gets the settings before it is stored. If another request adds the same node at the
+    same time and wins, the node may keep the location of this request until its next probe.
 
     :raises LocationTooLong, BackendKnown, HostHasBackend, NodeHasNoSsd, NodeNotAvailable: the node,
         or one of the values, cannot be used.
     :raises OtherPool: it belongs to another pool, and ``take_over`` is False.
-    :raises NoBackendLicensed: the licence does not allow one more.
+    :raises NoBackendLicensed: the licence does not allow one more backend.
     """
     place = {"rack": rack, "zone": zone, "region": region}
     check_location(**place)
@@ -125,7 +126,7 @@ def _take_over(backend: Backend, node: Node, host_id: str | None) -> None:
     backend.total_iops = node.total_iops
     backend.total_bw = node.total_bw
     backend.probe_interval = settings.ENVIRONMENT.probe_interval_seconds
-    backend.available_until = silence_ends_at(backend.refreshed_at)
+    backend.available_until = unavailable_at(backend.refreshed_at)
     for name, value in node_facts(node).items():
         setattr(backend, name, value)
 
@@ -133,7 +134,7 @@ def _take_over(backend: Backend, node: Node, host_id: str | None) -> None:
 def _hand_over(backend: Backend, client: NodeClient, *, take_over: bool) -> None:
     """Write the settings onto the node, and the licence if one is installed.
 
-    :raises NodeNotAvailable: the node does not take them.
+    :raises NodeNotAvailable: the node does not accept them.
     """
     node_settings, backend.token_expires_at = node_settings_with_token(backend)
     told = node_settings.model_copy(update={"take_over": take_over})
@@ -175,7 +176,7 @@ def _insert_rows(backend: Backend, mgmt_ips: Sequence[str], node: Node) -> None:
         )
         Ssd.objects.bulk_create(new_ssds(backend.persistent_id, node.ssds))
         Portal.objects.bulk_create(new_portals(backend.persistent_id, node.portals))
-        syslogs_ask_first(backend)
+        syslogs_request_first(backend)
         record(
             Kind.BACKEND_ADDED,
             backend=backend.pk,
@@ -197,8 +198,8 @@ def _changed_meanwhile(persistent_id: str) -> BackendKnown:
 def backend_update(
     *, persistent_id: str, changes: BackendChanges, mgmt_ips: Sequence[str] | None = None
 ) -> None:
-    """Change the given values. The node gets them at once if it answers, otherwise in the answer to
-    its next probe.
+    """Change the given values. If the node answers, it gets them at once, otherwise in the answer
+    to its next probe.
 
     :raises BackendNotFound: there is no such backend.
     :raises LocationTooLong, HostHasBackend: one of the values cannot be used.
@@ -264,8 +265,8 @@ def _record_changes(former: Backend, changes: BackendChanges) -> None:
 
 
 def settings_push(persistent_id: str) -> None:
-    """Write the current settings, with a new token, onto the backend's node. A failure
-    is logged.
+    """Write the current settings, with a new token, onto the node of the backend. A failure is
+    logged.
     """
     backend = Backend.objects.filter(pk=persistent_id).first()
     if backend is None:

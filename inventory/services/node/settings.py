@@ -16,15 +16,15 @@ from provisioner.common import clock
 PROVISIONER_NAME = "provisioner"
 
 
-def silence_ends_at(last_activity_at: dt.datetime) -> dt.datetime:
-    """When a node whose last heartbeat was at ``last_activity_at`` becomes Unavailable."""
+def unavailable_at(last_activity_at: dt.datetime) -> dt.datetime:
+    """Return the time at which a node with this last heartbeat becomes Unavailable."""
     interval = settings.ENVIRONMENT.probe_interval_seconds
     return last_activity_at + dt.timedelta(seconds=LATE_FACTOR * interval)
 
 
 def node_settings(backend: Backend, pool: PoolIdentity | None = None) -> ProvisionerSettings:
-    """The settings of a backend, without a token. Without a pool they are the answer to
-    its probes.
+    """Return the settings of a backend, without a token. Without a pool, they are the answer to its
+    probes.
     """
     environment = settings.ENVIRONMENT
     location = {
@@ -61,8 +61,8 @@ def authorization_settings(server: OidcServer | None) -> AuthorizationServer | N
 
 
 def node_settings_with_token(backend: Backend) -> tuple[ProvisionerSettings, dt.datetime]:
-    """The settings to write onto a node, with a new token for its probes, and the
-    token's expiry.
+    """Return the settings to write onto a node, with a new token for its probes, and the expiry of
+    the token.
     """
     environment = settings.ENVIRONMENT
     token, expires_at = token_issue(
@@ -77,7 +77,7 @@ def node_settings_with_token(backend: Backend) -> tuple[ProvisionerSettings, dt.
 
 
 def token_renewal_due_before() -> dt.datetime:
-    """The expiry of a node token that is now at half of its lifetime. Tokens that expire earlier
-    are renewed.
+    """Return the expiry of a node token that is now at half of its lifetime. Tokens that expire
+    earlier are renewed.
     """
     return clock.now() + dt.timedelta(days=settings.ENVIRONMENT.node_token_days) / 2

@@ -14,7 +14,7 @@ from inventory.models import Backend, Portal, Ssd
 from inventory.nodes import wire
 from inventory.nodes.client import NodeRefused, NodeUnreachable
 from inventory.services.node.clients import node_client
-from inventory.services.node.settings import silence_ends_at
+from inventory.services.node.settings import unavailable_at
 from provisioner.common import clock
 
 log = logging.getLogger(__name__)
@@ -37,11 +37,11 @@ def backend_refresh(*, persistent_id: str) -> None:
 
 
 def reading_store(*, persistent_id: str, node: wire.Node, read_at: dt.datetime) -> bool:
-    """Store the state that a node reported; this counts as a heartbeat. ``read_at``: when the
+    """Store the state that a node reported. This counts as a heartbeat. ``read_at``: when the
     reading started.
 
     Returns False and stores nothing if another node answered, or if a later reading is already
-    stored. Locks SSDs by key and then the backend, as claims do.
+    stored. Locks SSDs by key and then the backend, in the same order as claims.
     """
     if node.persistent_id != persistent_id:
         log.warning(
@@ -56,7 +56,7 @@ def reading_store(*, persistent_id: str, node: wire.Node, read_at: dt.datetime) 
         stored = Backend.objects.filter(pk=persistent_id, refreshed_at__lt=read_at).update(
             **node_facts(node) | never_below_claims(node.total_iops, node.total_bw),
             probe_interval=settings.ENVIRONMENT.probe_interval_seconds,
-            available_until=silence_ends_at(read_at),
+            available_until=unavailable_at(read_at),
             unanswered_since=None,
             call_error="",
             refreshed_at=read_at,
@@ -82,11 +82,11 @@ def node_facts(node: wire.Node) -> dict[str, Any]:
 
 
 def never_below_claims(total_iops: int, total_bw: int) -> dict[str, Any]:
-    """The totals of a backend, for an UPDATE.
+    """Return the totals of a backend for an UPDATE.
 
     A node may report less capacity than its replicas already claim. Then the total is set to the
-    claims, so nothing is free and no replica is placed there. Check constraints refuse a smaller
-    total.
+    claims, so that nothing is free and no replica is placed there. Check constraints refuse a
+    smaller total.
     """
     return {
         "total_iops": Greatest(Value(total_iops), F("used_iops")),
@@ -123,8 +123,8 @@ def new_portals(persistent_id: str, portals: Iterable[wire.Portal]) -> list[Port
 
 
 def _store_ssds(persistent_id: str, known: Sequence[Ssd], reported: Sequence[wire.Ssd]) -> None:
-    """Update the drives. ``known`` is locked. A drive that is gone but used stays, with ``present``
-    False.
+    """Update the drives. ``known`` is locked. A drive that has disappeared but is in use stays,
+    with ``present`` False.
     """
     news = {ssd.ssd_id: ssd for ssd in reported}
     for ssd in known:

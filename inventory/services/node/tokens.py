@@ -1,4 +1,6 @@
-"""The tokens that nodes without mutual TLS demand of the provisioner: one per node, encrypted."""
+"""The tokens that nodes without mutual TLS demand of the provisioner. Each node has one, which is
+stored encrypted.
+"""
 
 import hashlib
 import logging
@@ -18,7 +20,7 @@ class TokenColumns(TypedDict):
 
 
 def token_columns(node_token: str | None) -> TokenColumns:
-    """A node's token as it is stored; empty columns if there is none."""
+    """Return the columns for the token of a node. They are empty if it has none."""
     if not node_token:
         return {"encrypted_token": "", "token_digest": ""}
     digest = hashlib.sha256(node_token.encode()).hexdigest()
@@ -26,8 +28,8 @@ def token_columns(node_token: str | None) -> TokenColumns:
 
 
 def node_token(backend: Backend) -> str:
-    """The token that this node demands; "": none. If the stored token cannot be decrypted, this is
-    logged and "" is returned.
+    """Return the token that this node demands. "": it demands none. If the stored token cannot be
+    decrypted, this is logged and "" is returned.
     """
     if not backend.encrypted_token:
         return ""

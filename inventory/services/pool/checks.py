@@ -7,11 +7,11 @@ from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable
 from inventory.nodes.wire import Node, Owner, PoolIdentity
 from inventory.services.node.checks import CALL_SECONDS, NodeNotAvailable
 from inventory.services.pool.generations import (
+    generation_cached,
     generation_last,
-    generation_lately,
     generations_raise,
 )
-from inventory.services.pool.identity import database_doubted, pool_identity
+from inventory.services.pool.identity import database_doubt_set, pool_identity
 from provisioner.common.writes import require_writes
 
 
@@ -20,10 +20,11 @@ class OtherPool(NodeNotAvailable):
 
 
 def require_pool(client: NodeClient, node: Node, *, take_over: bool) -> None:
-    """Check that the node is free for this pool, or may be taken over from another.
+    """Check that the node belongs to no pool or to this one, or may be taken over from another
+    pool.
 
     :raises OtherPool: names both pools, and how to take the node over.
-    :raises NodeNotAvailable: the node does not say what it holds.
+    :raises NodeNotAvailable: the objects on the node cannot be read.
     :raises WritesBarred: the node has seen a generation that this database does not know.
     """
     mine = pool_identity()
@@ -44,26 +45,27 @@ def require_pool(client: NodeClient, node: Node, *, take_over: bool) -> None:
 
 def generation_compare(node: Node) -> None:
     """Bar writes if a node of this pool has seen a greater generation than this database ever
-    handed out, because then the database is older than the node.
+    handed out. Then the database is older than the node.
     """
     if not is_of_other_pool(node):
         _compare(node.persistent_id, node.newest_generation)
 
 
 def probe_compare(persistent_id: str, newest_generation: int) -> None:
-    """Bar writes if the generation in a node's probe is greater than all of this database; 0: none.
+    """Bar writes if the generation in the probe of a node is greater than every generation of this
+    database. 0: the probe has none.
 
     Each process reads the greatest generation of the database at most once a second, however many
-    nodes probe.
+    nodes send probes.
     """
-    is_newer = newest_generation and newest_generation > generation_lately()
+    is_newer = newest_generation and newest_generation > generation_cached()
     if is_newer and persistent_id not in nodes_awaited():
         _compare(persistent_id, newest_generation)
 
 
 def nodes_awaited() -> set[str]:
-    """Ids of the nodes that did not answer during the recovery of an older database. They may have
-    seen later generations.
+    """Return the ids of the nodes that did not answer during the recovery of an older database.
+    They may have seen later generations.
     """
     return {node for recovery in Recovery.objects.all() for node in recovery.awaited}
 
@@ -71,7 +73,7 @@ def nodes_awaited() -> set[str]:
 def _compare(persistent_id: str, newest_generation: int) -> None:
     last = generation_last()
     if newest_generation > last:
-        database_doubted(
+        database_doubt_set(
             f"this database is older than storage node {persistent_id!r}, which has seen "
             f"generation {newest_generation}; the last of this database is {last}"
         )
@@ -83,7 +85,7 @@ def is_of_other_pool(node: Node) -> bool:
 
 
 def _other_pools(client: NodeClient, node: Node, mine: PoolIdentity) -> list[str]:
-    """The other pools that the node and its objects belong to, as text."""
+    """Return the other pools that the node and its objects belong to, as text."""
     try:
         held: list[Owner | None] = [
             *(volume.owner for volume in client.list_volumes(timeout=CALL_SECONDS)),

@@ -1,9 +1,9 @@
-"""Generations: numbers in each write to a node. They never repeat, even if the database is restored
-from an older copy.
+"""Generations: the numbers in each write to a node. They never repeat, even if the database is
+restored from an older copy.
 
-In PostgreSQL the function ``provisioner_generation()`` is the default of the keys that serve as
-generations. It returns numbers above the one that ``generations_raise`` wrote; each start of the
-system calls that.
+In PostgreSQL, the function ``provisioner_generation()`` is the default of the keys that serve as
+generations. It returns numbers above the one that ``generations_raise`` stored, which runs at each
+start of the system.
 """
 
 import time
@@ -17,8 +17,10 @@ _lately: list[tuple[int, float]] = [(0, 0.0)]
 """The last result of ``generation_last`` in this process, and until when it is used."""
 
 
-def generation_lately() -> int:
-    """The result of ``generation_last``, at most STALE_SECONDS old. It may have increased since."""
+def generation_cached() -> int:
+    """Return the result of ``generation_last``, at most STALE_SECONDS old. It may have increased
+    since.
+    """
     last, until = _lately[0]
     asked_at = time.monotonic()
     if asked_at >= until:
@@ -28,7 +30,7 @@ def generation_lately() -> int:
 
 
 def generation_last() -> int:
-    """The greatest generation that this database handed out."""
+    """Return the greatest generation that this database handed out."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SELECT last_value FROM provisioner_generations")
@@ -43,8 +45,8 @@ def generation_last() -> int:
 
 
 def generations_raise(*, above: int = 0) -> None:
-    """Make all further generations greater than ``above``, than the clock (microseconds since
-    1970), and than all earlier ones.
+    """Make all further generations greater than ``above``, than the clock (in microseconds since
+    1970), and than all earlier generations.
     """
     least = max(above, time.time_ns() // 1000)
     with transaction.atomic(), connection.cursor() as cursor:
@@ -63,7 +65,9 @@ def generations_raise(*, above: int = 0) -> None:
 
 
 def generation_mark() -> int:
-    """A number that is not less than any earlier generation, and less than each later one."""
+    """Return a number that is not less than any earlier generation, and less than every later
+    one.
+    """
     last = generation_last()
     if connection.vendor != "postgresql":  # there each table has its own counter
         generations_raise(above=last)
@@ -71,8 +75,8 @@ def generation_mark() -> int:
 
 
 def generation_next() -> int:
-    """A new generation, also while the database hands out none by default. Runs in a
-    transaction.
+    """Return a new generation, even while writes are barred and the database hands out none by
+    default. Runs in a transaction.
     """
     if connection.vendor != "postgresql":
         generations_raise(above=generation_last() + 1)

@@ -9,7 +9,7 @@ from events.recording import record
 from inventory.models import Pool
 from inventory.nodes.wire import PoolIdentity
 from provisioner.common import clock
-from provisioner.common.writes import writes_forget
+from provisioner.common.writes import writes_clear_cache
 
 log = logging.getLogger(__name__)
 
@@ -22,35 +22,37 @@ TOOK_OVER = (
 
 
 def pool_identity() -> PoolIdentity:
-    """The identity that nodes, and all objects on them, carry."""
+    """Return the identity that nodes, and all objects on them, carry."""
     pool = Pool.objects.get()
     return PoolIdentity(uuid=pool.uuid, name=pool.name)
 
 
 def database_doubt() -> str:
-    """The reason why the database may be older than its nodes. Empty: it is not older."""
+    """Return the reason why the database may be older than its nodes. Empty: it is not older."""
     doubt, strange = _read()
     return doubt or strange
 
 
 def has_new_timeline() -> bool:
-    """Whether the only doubt is a new timeline: the same database in the same cluster, which may
-    lack the last commits.
+    """Whether the only doubt is a new timeline: it is the same database in the same cluster, but it
+    may lack the last commits.
     """
     doubt, strange = _read()
     return not doubt and strange == TOOK_OVER
 
 
-def writes_question() -> str:
-    """The reason why writes are barred, for clients and operators. Empty: writes are allowed."""
+def writes_barred_reason() -> str:
+    """Return the reason why writes are barred, for clients and operators. Empty: writes are
+    allowed.
+    """
     doubt = database_doubt()
     until = "all nodes are compared, within seconds, or " if doubt == TOOK_OVER else ""
     return f"{doubt}; writes are barred until {until}an operator runs {COMMAND!r}" if doubt else ""
 
 
-def database_doubted(reason: str) -> None:
-    """Bar all writes until the recovery of the database. Each process notices this within
-    ``STALE_SECONDS``; the database hands out no generation from now on.
+def database_doubt_set(reason: str) -> None:
+    """Bar all writes until the recovery of the database. The database hands out no generation from
+    now on. Each process notices this within ``STALE_SECONDS``.
     """
     changes = {"doubt": reason, "doubt_since": clock.now()}
     with transaction.atomic():
@@ -59,11 +61,11 @@ def database_doubted(reason: str) -> None:
             record(Kind.WRITES_BARRED, reason=reason)
     if is_new:
         log.error("the database is older than a node", extra={"reason": reason})
-    writes_forget()
+    writes_clear_cache()
 
 
-def database_sealed() -> None:
-    """Confirm that this database is the pool's, and allow writes again. Runs in the caller's
+def database_confirm() -> None:
+    """Confirm that this is the database of the pool, and allow writes again. Runs in the caller's
     transaction.
     """
     seal = ""
@@ -72,12 +74,12 @@ def database_sealed() -> None:
             cursor.execute("SELECT provisioner_seal()")
             [seal] = cursor.fetchone()
     Pool.objects.update(seal=seal, doubt="", doubt_since=None)
-    writes_forget()
+    writes_clear_cache()
 
 
 def _read() -> tuple[str, str]:
-    """The stored doubt, and whether the seal matches. Only PostgreSQL has a seal; with other
-    databases, only the nodes can show that the database is older.
+    """Return the stored doubt, and the reason why the seal does not match, or "". Only PostgreSQL
+    has a seal. With other databases, only the nodes can show that the database is older.
     """
     now = "provisioner_seal()" if connection.vendor == "postgresql" else "seal"
     with connection.cursor() as cursor:

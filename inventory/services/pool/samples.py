@@ -1,4 +1,4 @@
-"""The inventory: samples of the pool, taken by tasks (contract, section 3)."""
+"""The inventory: samples of the pool, taken by tasks."""
 
 import uuid
 
@@ -22,7 +22,7 @@ class NoNodeAnswers(ProvisionerError):
 
 
 def inventory_fetch() -> str:
-    """Start taking a sample, unless one is being taken, and return the id of the task.
+    """Start to take a sample, unless one is being taken. Returns the id of the task.
 
     If there is no sample yet, wait for it, at most ANSWER_SECONDS.
     """
@@ -38,7 +38,7 @@ def inventory_update() -> None:
 
 
 def inventory_reset() -> str:
-    """Delete all samples and read every node again; return the id of the task.
+    """Delete all samples and read every node again. Returns the id of the task.
 
     :raises TaskFailed: CommunicationError, if the task fails within ANSWER_SECONDS.
     """
@@ -48,13 +48,15 @@ def inventory_reset() -> str:
 
 
 def task_number(task_id: str) -> int:
-    """The integer that "Reset Inventory" returns as ``id``: 31 bits of the task's uuid."""
+    """Return the integer that "Reset Inventory" returns as ``id``: 31 bits of the uuid of the
+    task.
+    """
     return uuid.UUID(task_id).int >> 97
 
 
 def sample_add(backends: list[Entry]) -> None:
-    """Store a sample, in the last transaction of the task, with the capacity of the pool. One
-    sample more than shown is kept, so that the changes of the oldest shown sample can be computed.
+    """Store a sample with the capacity of the pool, in the last transaction of the task. One sample
+    more than shown is kept, so that the changes of the oldest shown sample can be computed.
     """
     drives = Ssd.objects.filter(present=True).aggregate(
         capacity_bytes=Sum("capacity_bytes", default=0), used_bytes=Sum("used_bytes", default=0)
@@ -66,8 +68,8 @@ def sample_add(backends: list[Entry]) -> None:
 
 
 def samples_reset() -> None:
-    """Delete all samples, in the last transaction of the task. The poll then reads all
-    nodes again.
+    """Delete all samples in the last transaction of the task. The poll then reads all nodes
+    again.
     """
     InventorySample.objects.all().delete()
     backends = list(Backend.objects.select_for_update().order_by("pk"))

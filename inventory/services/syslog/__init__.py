@@ -1,1 +1,1 @@
-"""Syslog: the servers that nodes name, and the records that are sent to them."""
+"""Syslog: the servers in the settings of nodes, and the records that are sent to them."""

@@ -1,4 +1,4 @@
-"""Forwards events to the pool's syslog servers, if EVENT_SYSLOG is set.
+"""Forwards events to the syslog servers of the pool, if EVENT_SYSLOG is set.
 
 A job reads the events after the last forwarded one. If it dies, or no server accepts a record, the
 next run continues there. So an event may be forwarded twice, but none is skipped while it is kept.
@@ -29,8 +29,8 @@ LEVELS = {
 
 
 def events_forward() -> None:
-    """Store a record for the syslog servers of each event that is due. The first run after the
-    setting was switched on begins with the events after it.
+    """Store a record for the syslog servers for each event that was not forwarded yet. The first
+    run after the setting was switched on begins with the events that follow.
     """
     least: str = settings.ENVIRONMENT.event_syslog
     sources = SyslogSource.objects.all()
@@ -55,7 +55,7 @@ def events_forward() -> None:
 
 
 def event_record(event: Event) -> Record:
-    """The event as a syslog record."""
+    """Return the event as a syslog record."""
     facts = {
         "number": str(event.number),
         "kind": event.kind,

@@ -1,7 +1,8 @@
-"""Forwards records to syslog servers: a record is stored at once, and a job sends it until it
-arrives (contract, section 10).
+"""Forwards records to syslog servers. A record is stored at once, and a job sends it until it
+arrives.
 
-One row per record and server survives a dead worker and a lost message (``decisions/0009``).
+There is one row for each record and server, so nothing is lost if a worker dies or a message is
+lost (``decisions/0009``).
 """
 
 import datetime as dt
@@ -39,11 +40,11 @@ def syslog_forward(*, record: Record) -> None:
     """Store a record for every usable server. It is sent soon, and retried for
     SYSLOG_RETRY_MINUTES.
 
-    A server for which too many records already wait does not get the record; this is counted.
+    If too many records already wait for a server, it does not get the record, and this is counted.
 
     :raises SyslogNotAvailable: no server is in state true and usable, or too many records wait for
         each of them.
-    :raises InvalidInput: the record is larger than some transport can carry.
+    :raises InvalidInput: the record is larger than some transport allows.
     """
     environment = settings.ENVIRONMENT
     content = record.encoded(
@@ -63,7 +64,8 @@ def syslog_forward(*, record: Record) -> None:
 
 
 def _usable_servers() -> list[SyslogServer]:
-    """The usable servers, locked so that none is deleted before the record is stored.
+    """Return the usable servers. They are locked so that none is deleted before the record is
+    stored.
 
     :raises SyslogNotAvailable: there is none.
     """
@@ -83,7 +85,7 @@ def _usable_servers() -> list[SyslogServer]:
 
 
 def _with_room(servers: Sequence[SyslogServer], size: int) -> list[SyslogServer]:
-    """The servers that may get another record of ``size`` bytes. The caller has locked them.
+    """Return the servers that may get another record of ``size`` bytes. The caller has locked them.
 
     :raises SyslogNotAvailable: there is none.
     """
@@ -107,7 +109,7 @@ def _with_room(servers: Sequence[SyslogServer], size: int) -> list[SyslogServer]
 
 
 def destination(server: SyslogServer) -> Destination:
-    """Where to send the server's records.
+    """Return the destination of records for the server.
 
     :raises ValueError: its url cannot be used.
     """
@@ -126,12 +128,12 @@ def syslog_send_all() -> None:
 
 
 def syslog_send(*, server_id: int) -> None:
-    """Send the records that wait for a server, in order, unless another job does so or a pause
-    lasts.
+    """Send the records that wait for a server, in order. Does nothing if another job sends them, or
+    during a pause.
 
-    After a failure all unsent records wait for a pause, which doubles up to LONGEST_PAUSE_SECONDS.
-    A record is deleted only after its connection ended well. So it may be sent twice, but over TCP
-    and TLS it is not lost.
+    After a failure, all unsent records wait for a pause, which doubles up to LONGEST_PAUSE_SECONDS.
+    A record is deleted only after its connection ended without an error. So it may be sent twice,
+    but over TCP and TLS it is not lost.
     """
     lease_until = clock.now() + LEASE
     rows = SyslogServer.objects.filter(pk=server_id)
@@ -157,7 +159,7 @@ def _end_of_pause(failures: int) -> dt.datetime:
 
 
 def _send(server: SyslogServer, waiting: Sequence[SyslogRecord]) -> bool:
-    """Whether all records were sent."""
+    """Send the records. Returns whether all of them were sent."""
     if not waiting:
         return True
     try:

@@ -1,8 +1,9 @@
-"""The pool's syslog settings, read from a node (contract, sections 3 and 10).
+"""The syslog settings of the pool, which are read from a node.
 
-Only the settings of one node count: the first node that has any, until an operator chooses another
-(``manage.py syslog_source``). Other nodes cannot change them, so that a single node cannot redirect
-the logs of all. When the node leaves the pool, its settings stay until another node was read.
+The pool uses the settings of one node only: the first node that has any, until an operator chooses
+another node (``manage.py syslog_source``). Other nodes cannot change them, so that a single node
+cannot redirect all logs. When this node is removed from the pool, its settings stay until another
+node has been read.
 """
 
 import datetime as dt
@@ -28,9 +29,9 @@ READ_TOGETHER_SECONDS = 12.0
 READ_AT_MOST = 16
 
 
-def syslogs_ask_first(backend: Backend) -> None:
-    """Have the new node's settings read if none are known. Runs in the transaction that adds the
-    node.
+def syslogs_request_first(backend: Backend) -> None:
+    """Request to read the settings of the new node if no settings are known. Runs in the
+    transaction that adds the node.
     """
     if SyslogServer.objects.exists():
         return
@@ -39,7 +40,9 @@ def syslogs_ask_first(backend: Backend) -> None:
 
 
 def syslog_source_choose(*, persistent_id: str) -> bool:
-    """Use the settings of this node as soon as they are read; False: it is not in the pool."""
+    """Use the settings of this node as soon as they are read. Returns False if it is not in the
+    pool.
+    """
     with transaction.atomic(durable=True):
         rows = Backend.objects.select_for_update().filter(pk=persistent_id)
         if not rows.update(syslogs_wanted_at=clock.now()):
@@ -57,7 +60,8 @@ def syslogs_read(*, persistent_id: str) -> None:
 
 
 def syslogs_poll() -> None:
-    """Read settings that are due, and find new ones if their node left the pool.
+    """Read settings that are due. If the node of the known settings was removed from the pool, look
+    for new settings.
 
     At most READ_AT_MOST nodes of either kind are read, chosen at random, so that failing nodes do
     not block the others.
@@ -77,7 +81,7 @@ def _orphaned() -> bool:
 
 
 def _read(backends: list[Backend]) -> int:
-    """Read the settings of these nodes; return how many answered."""
+    """Read the settings of these nodes. Returns how many nodes answered."""
     read_at = clock.now()
     calls = {
         backend.pk: partial(node_client(backend).read_syslogs, timeout=READ_SECONDS)
@@ -97,8 +101,8 @@ def _read(backends: list[Backend]) -> int:
 def _store(
     persistent_id: str, servers: Sequence[syslogs.SyslogServer], read_at: dt.datetime
 ) -> None:
-    """Store the settings. Locks the backend and then the source, as the removal of a
-    backend does.
+    """Store the settings. Locks the backend and then the source, in the same order as the removal
+    of a backend.
     """
     with transaction.atomic(durable=True):
         rows = Backend.objects.select_for_update().filter(pk=persistent_id)
@@ -118,7 +122,7 @@ def _counts(
     backend: Backend, servers: Sequence[syslogs.SyslogServer], source: SyslogSource
 ) -> bool:
     """Whether these settings replace the known ones. They do not if no reading of the node is due
-    any more, because then a later reading is stored already.
+    any more, because then a later reading has been stored already.
     """
     if source.backend_id is None:
         return bool(servers)
@@ -126,8 +130,8 @@ def _counts(
 
 
 def _replace(servers: Sequence[syslogs.SyslogServer]) -> None:
-    """Store these servers instead of the known ones. A server with the same url keeps its row and
-    its waiting records.
+    """Replace the known servers by these. A server with the same url keeps its row and its waiting
+    records.
     """
     known = [server.url for server in SyslogServer.objects.select_for_update().order_by("pk")]
     rows = {

@@ -1,3 +1,3 @@
-"""Django's PostgreSQL backend, changed so that it fails at once while the server is down, and
-recovers at once when the server is back (docs/decisions).
+"""Django's PostgreSQL backend, with two changes: connecting fails at once while the server is down,
+and succeeds at once when the server is back (docs/decisions).
 """

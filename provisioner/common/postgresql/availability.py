@@ -19,9 +19,9 @@ PAUSE_SECONDS = 0.5
 class Availability:
     """Prevents the threads of a process from waiting one after the other for a server that is down.
 
-    After a failed attempt, further attempts fail at once for PAUSE_SECONDS. Then one thread tries,
-    and the others fail at once until it has a result. ``but``: errors that do not show that the
-    server is down.
+    After a failed attempt, further attempts fail at once for PAUSE_SECONDS. Then one thread tries
+    to connect, and the others fail at once until it has a result. ``but``: errors that do not show
+    that the server is down.
     """
 
     def __init__(self, *, but: type[psycopg.Error]) -> None:
@@ -33,9 +33,9 @@ class Availability:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Wrap an attempt to connect.
+        """A context for an attempt to connect.
 
-        :raises psycopg.Error: a recent attempt failed with this error, so nothing was tried.
+        :raises psycopg.Error: a recent attempt failed with this error, so this one was not made.
         """
         self._begin()
         failure = None
@@ -62,7 +62,8 @@ class Availability:
 
 
 def require_writable(connection: "psycopg.Connection[object]") -> None:
-    """Prove in one round trip that the session is alive and accepts writes, and read its time.
+    """Check in one round trip that the session works and accepts writes, and read the time of the
+    database.
 
     :raises psycopg.Error: the session is broken or read-only.
     """

@@ -1,3 +1,3 @@
-"""What an operator can do in the console. Each action is one operation of the API, called in this
-process with the rights of the user who is logged in.
+"""The actions of the console. Each action calls one operation of the API, in this process, with the
+rights of the user who is logged in.
 """

@@ -1,4 +1,4 @@
-"""How an action of the console is described."""
+"""The description of an action of the console."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,9 @@ from provisioner.console.actions.operation import Endpoint, endpoint
 
 Choices = Iterable[tuple[str, str]]
 MOST_SUGGESTED = 200
-"""The most values that a field offers. If there may be more, any value can be typed."""
+"""The greatest number of values that a field suggests. If there may be more, users can also type a
+value.
+"""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known before an action: sentences, and tables."""
+    """Information that the page of an action shows first: sentences and tables."""
 
     sentences: list[str] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
@@ -35,10 +37,12 @@ class Facts:
 
 @dataclass(frozen=True)
 class Field:
-    """A field of an action's form. ``name``: the input of the operation, with a path for a field in
-    an object. ``choices``: values to choose from; if ``suggests``, there may be more than it
-    offers, and then any value can be typed. What else the form needs to know, it learns from the
-    operation's input.
+    """A field in the form of an action. Its type, and whether it is required, follow from the input
+    of the operation.
+
+    ``name``: the name of the input field; for a field in an object, its path with dots.
+    ``choices``: the values to choose from. ``suggests``: there may be more values, so users can
+    also type one.
     """
 
     name: str
@@ -53,15 +57,17 @@ class Field:
 
 @dataclass(frozen=True)
 class Action:
-    """An action on an object of ``model``, or, if ``of_list``, beside the list of its objects.
+    """An action on an object of ``model``. With ``of_list``, its button is on the list of the
+    objects.
 
-    ``name``: unique for the model; it is part of the address. ``path``: of the operation; names in
-    braces are attributes of the object. ``says``: what it does and what it costs. ``facts``: what
-    it means for this object. ``body``: what the operation is sent in addition to the form.
-    ``done``: the message afterwards. ``applies``: whether its button is shown. ``opens``: model,
-    field of the answer and field of the model of the object that is shown afterwards; by default,
-    the object itself. ``dry_run``: shows what a dry run answers. ``reveals``: the field of the
-    answer that is shown once. ``asks_password``: the operation wants the user's password.
+    ``name``: unique for the model; it is part of the URL. ``path``: the path of the operation.
+    Names in braces are attributes of the object. ``says``: explains the effects and the cost of the
+    action. ``facts``: information about this object. ``body``: input of the operation in addition
+    to the form. ``done``: the message after success. ``applies``: whether the button is shown for
+    an object. ``opens``: the object that is shown afterwards, as its model, a field of the answer,
+    and the field of the model that has the same value; by default, the object of the action.
+    ``dry_run``: turns the answer of a dry run into facts. ``reveals``: a field of the answer that
+    is shown once only. ``asks_password``: the operation requires the password of the user.
     """
 
     name: str
@@ -92,7 +98,7 @@ class Action:
         return is_allowed(self.endpoint.line, caller)
 
     def path_of(self, row: Any) -> str:
-        """The path of the operation for an object."""
+        """Return the path of the operation for an object."""
         return self.path.format_map(_Attributes(row))
 
 

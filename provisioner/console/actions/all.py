@@ -10,6 +10,8 @@ _GROUPS = {**nodes.GROUPS, **volumes.GROUPS, **pool.GROUPS}
 
 
 def actions_of(model: Any) -> dict[str, Any]:
-    """What the admin class of a model needs to show its actions; nothing if it has none."""
+    """Return the attributes that the admin class of a model needs for its actions. Without actions,
+    the result is empty.
+    """
     actions = [action for action in ACTIONS if action.model is model]
     return admin_options(actions, _GROUPS.get(model, [])) if actions else {}

@@ -21,14 +21,16 @@ from provisioner.common.parsing import Input
 from provisioner.console.actions.action import MOST_SUGGESTED, Action, Field
 from provisioner.console.actions.operation import Answer
 
-WRONG = re.compile(r"([A-Za-z.]+?)(?:\.\d+)? = ")
-"""How the description of a refusal begins that concerns one field, or one value of a list."""
+FIELD_ERROR = re.compile(r"([A-Za-z.]+?)(?:\.\d+)? = ")
+"""The start of an error description that concerns one field, or one value of a list."""
 KEY, PASSWORD = "idempotency_key", "password"
-OF_NO_CHOICE = ("", "-")
+EMPTY_CHOICE = ("", "-")
 
 
 class ActionForm(forms.Form):
-    """A form whose values the operation checks: only what is missing is noticed here."""
+    """The form of an action. It only checks that required values are present; the operation checks
+    the values.
+    """
 
     idempotency_key = forms.CharField(max_length=64, widget=forms.HiddenInput, required=False)
 
@@ -39,7 +41,7 @@ class ActionForm(forms.Form):
         source = action.endpoint.body or action.endpoint.query
         for field in action.fields:
             assert source is not None, f"{action.name}: its operation takes no input"
-            self.fields[field.name] = self._field(field, _input(source, field.name))
+            self.fields[field.name] = self._field(field, _input_field(source, field.name))
         if action.asks_password:
             self.fields[PASSWORD] = forms.CharField(
                 label="Your password", strip=False, widget=UnfoldAdminPasswordWidget()
@@ -54,13 +56,13 @@ class ActionForm(forms.Form):
         }
         if isinstance(source, serializers.BooleanField):
             return forms.BooleanField(widget=UnfoldBooleanWidget(), **given | {"required": False})
-        choices = self._choices(field) or _words(source)
+        choices = self._choices(field) or _fixed_choices(source)
         if isinstance(source, serializers.ListField) and choices:
             several = UnfoldAdminCheckboxSelectMultipleWidget(choices=choices)
-            return _Several(widget=several, **given)
+            return _MultipleField(widget=several, **given)
         if choices and (not field.suggests or len(choices) < MOST_SUGGESTED):
             is_given = given["initial"] or (source.required and not field.suggests)
-            empty = [] if is_given else [OF_NO_CHOICE]
+            empty = [] if is_given else [EMPTY_CHOICE]
             return forms.CharField(widget=UnfoldAdminSelectWidget(choices=empty + choices), **given)
         attributes = {}
         if choices:
@@ -75,38 +77,38 @@ class ActionForm(forms.Form):
 
     @property
     def content(self) -> dict[str, Any]:
-        """The values, as the operation takes them. What is empty is left out."""
+        """The values in the form that the operation expects. Empty values are omitted."""
         content: dict[str, Any] = {}
         source = self._action.endpoint.body or self._action.endpoint.query
         for field in self._action.fields:
             assert source is not None
             value = self.cleaned_data[field.name]
-            if isinstance(_input(source, field.name), serializers.ListField):
+            if isinstance(_input_field(source, field.name), serializers.ListField):
                 value = value if isinstance(value, list) else re.split(r"[\s,]+", value.strip(", "))
                 value = [item for item in value if item]
             if value not in ("", None, []):
-                _put(content, field.name.split("."), value)
+                _set_nested(content, field.name.split("."), value)
         return content
 
     def refuse(self, answer: Answer) -> None:
-        """Show the refusal of the operation, beside the field that it names."""
-        match = WRONG.match(answer.description)
+        """Show the error of the operation beside the field that it names."""
+        match = FIELD_ERROR.match(answer.description)
         named = match[1] if match and match[1] in self.fields else None
         if answer.http == 401 and PASSWORD in self.fields:
             named = PASSWORD
         self.add_error(named, answer.description)
 
 
-class _Several(forms.Field):
-    """Several values of a list."""
+class _MultipleField(forms.Field):
+    """A field with several values."""
 
     def clean(self, value: Any) -> list[str]:
         super().clean(value)
         return list(value or [])
 
 
-def _input(source: type[Input], path: str) -> serializers.Field[Any, Any, Any, Any]:
-    """The field of an input that has this name or path."""
+def _input_field(source: type[Input], path: str) -> serializers.Field[Any, Any, Any, Any]:
+    """Return the field of an input by its name or path."""
     found: Any = source()
     for name in path.split("."):
         found = found.fields[name]
@@ -114,8 +116,8 @@ def _input(source: type[Input], path: str) -> serializers.Field[Any, Any, Any, A
     return found
 
 
-def _words(source: Any) -> list[tuple[str, str]]:
-    """The values of a closed list."""
+def _fixed_choices(source: Any) -> list[tuple[str, str]]:
+    """Return the choices of a field with a fixed set of values; empty for other fields."""
     closed = getattr(source, "child", source)
     return [(str(word), str(word)) for word in getattr(closed, "choices", {})]
 
@@ -131,7 +133,7 @@ def _text(field: Field, source: object, attributes: dict[str, str]) -> forms.Wid
     return widget(attributes | {"autocomplete": "off"})
 
 
-def _put(content: dict[str, Any], path: list[str], value: Any) -> None:
+def _set_nested(content: dict[str, Any], path: list[str], value: Any) -> None:
     for name in path[:-1]:
         content = content.setdefault(name, {})
     content[path[-1]] = value

@@ -26,7 +26,7 @@ def _is_drained(node: Backend) -> bool:
     return Drain.objects.filter(pk=node.pk).exists()
 
 
-def _held(node: Backend) -> str:
+def _content_text(node: Backend) -> str:
     replicas = Replica.objects.filter(backend=node.pk)
     claimed = sum(replicas.values_list("claimed_bytes", flat=True))
     number = len(replicas)
@@ -37,8 +37,8 @@ def _uncordons(node: Backend) -> Facts:
     return Facts(["The node is being drained: the drain ends."] if _is_drained(node) else [])
 
 
-def _loss(node: Backend) -> Table:
-    """What a stop of the node would cost."""
+def _affected_volumes(node: Backend) -> Table:
+    """A table of the volumes that would lose access or redundancy if the node stopped now."""
     found = backend_maintenance(persistent_id=node.pk)
     losing: Iterable[Any] = found.replicas[:MOST_SHOWN]
     rows: list[tuple[object, ...]] = [(row.volume.alias, row.loses) for row in losing]
@@ -46,7 +46,7 @@ def _loss(node: Backend) -> Table:
         "No volume would lose access or redundancy."
         if found.safe
         else f"{found.access} would lose access, {found.redundancy} redundancy."
-        + _others(found.access + found.redundancy)
+        + _truncation_note(found.access + found.redundancy)
     )
     return Table(
         "Volumes that lose access or redundancy if the node stops now",
@@ -56,12 +56,14 @@ def _loss(node: Backend) -> Table:
     )
 
 
-def _others(number: int) -> str:
+def _truncation_note(number: int) -> str:
     return f" The first {MOST_SHOWN} are shown." if number > MOST_SHOWN else ""
 
 
-def _moves(node: Backend) -> list[Table]:
-    """What moves where, and what cannot move."""
+def _move_tables(node: Backend) -> list[Table]:
+    """Tables of the replicas that would move, with their destinations, and of those that cannot
+    move.
+    """
     planned = drain_preview(persistent_id=node.pk, most=MOST_SHOWN)
     names = dict(Backend.objects.values_list("pk", "name"))
     number = Replica.objects.filter(backend=node.pk).count()
@@ -89,11 +91,14 @@ def _move_table(
 
 def _drain_facts(node: Backend) -> Facts:
     at_once = settings.ENVIRONMENT.drain_parallel
-    return Facts([f"{_held(node)} At most {at_once} move at once."], [*_moves(node), _loss(node)])
+    return Facts(
+        [f"{_content_text(node)} At most {at_once} move at once."],
+        [*_move_tables(node), _affected_volumes(node)],
+    )
 
 
 def _removal_facts(node: Backend) -> Facts:
-    return Facts([_held(node)], [_loss(node)])
+    return Facts([_content_text(node)], [_affected_volumes(node)])
 
 
 ADD = Action(

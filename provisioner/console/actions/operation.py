@@ -1,6 +1,6 @@
 """Calls operations of the API in this process, for a user of the console.
 
-So parsing, rights, limits, repeats, bars and errors are those of the API.
+So parsing, rights, rate limits, idempotency and errors are the same as in the API.
 """
 
 import base64
@@ -26,20 +26,20 @@ from provisioner.common import logs
 from provisioner.common.parsing import Input
 from provisioner.common.results import ResultCode
 
-TRANSPORT = "HTTP Status "
-"""How descriptions of transport errors begin; people need not read that."""
+TRANSPORT_ERROR_PREFIX = "HTTP Status "
+"""The prefix of descriptions of transport errors. The console omits it."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """The view of an operation, and its action there."""
+    """The view of an operation, and the name of the action in the view."""
 
     view: type[ApiViewSet]
     action: str
 
     @property
     def line(self) -> str:
-        """Its line in the table of permissions."""
+        """The name of the operation in the table of permissions."""
         return f"{self.view.resource}.{self.action}"
 
     @property
@@ -53,15 +53,15 @@ class Endpoint:
 
 @cache
 def endpoint(method: str, path: str) -> Endpoint:
-    """The endpoint of a method and a path, whose ids may be names in braces."""
+    """Return the endpoint of a method and a path. Ids in the path may be names in braces."""
     handler: Any = resolve(path.format_map(defaultdict(lambda: "x"))).func
     return Endpoint(handler.cls, handler.actions[method.lower()])
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What an operation answered. ``description``: for people; of an error, the text that clients
-    of the API get.
+    """The answer of an operation. ``description``: a text for people. For an error, it is the text
+    that clients of the API get.
     """
 
     http: int
@@ -76,8 +76,8 @@ class Answer:
 
 @dataclass(frozen=True)
 class Call:
-    """A call of an operation. ``key``: its repeats have the same. ``password``: the user's, for an
-    operation that wants it again.
+    """A call of an operation. ``key``: the idempotency key. ``password``: the password of the user,
+    if the operation asks for it again.
     """
 
     method: str
@@ -89,7 +89,7 @@ class Call:
 
 
 class LoggedIn(BaseAuthentication):
-    """The caller is the user of the console, who has logged in and is not asked again."""
+    """Authenticates as the user of the console, whose session is already authenticated."""
 
     def authenticate(self, request: Request) -> tuple[Caller, str]:
         caller: Caller = request._request.console_caller  # type: ignore[attr-defined]
@@ -98,8 +98,8 @@ class LoggedIn(BaseAuthentication):
 
 
 def operation_call(request: HttpRequest, caller: Caller, call: Call) -> Answer:
-    """Call the operation as this caller, who sent ``request`` to the console. Returns its answer,
-    an error included.
+    """Call the operation as ``caller``, who sent ``request`` to the console. Returns the answer,
+    also if it is an error.
     """
     found = resolve(call.path)
     handler: Any = found.func
@@ -114,7 +114,7 @@ def operation_call(request: HttpRequest, caller: Caller, call: Call) -> Answer:
 def _request(outer: HttpRequest, caller: Caller, call: Call) -> WSGIRequest:
     content = json.dumps(call.body).encode()
     environ = {
-        **{name: outer.META[name] for name in _KEPT if name in outer.META},
+        **{name: outer.META[name] for name in _COPIED_NAMES if name in outer.META},
         "REQUEST_METHOD": call.method,
         "PATH_INFO": call.path,
         "QUERY_STRING": urlencode(call.query),
@@ -129,13 +129,13 @@ def _request(outer: HttpRequest, caller: Caller, call: Call) -> WSGIRequest:
     return WSGIRequest(environ)
 
 
-_KEPT = ("REMOTE_ADDR", "SERVER_NAME", "SERVER_PORT", "HTTP_HOST", "wsgi.url_scheme")
+_COPIED_NAMES = ("REMOTE_ADDR", "SERVER_NAME", "SERVER_PORT", "HTTP_HOST", "wsgi.url_scheme")
 
 
 def _answer(status: int, data: Any) -> Answer:
     fields = data if isinstance(data, dict) else {}
     text = str(fields.get("description", ""))
-    if text.startswith(TRANSPORT):
+    if text.startswith(TRANSPORT_ERROR_PREFIX):
         text = text.partition(" - ")[2]
     code = str(fields.get("status", ""))
     return Answer(status, code, text or HTTPStatus(status).phrase, fields)

@@ -1,4 +1,4 @@
-"""The page of an action: it says what the action will do, asks, and calls the operation."""
+"""The page of an action. It explains the action, asks for confirmation, and calls the operation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,8 +30,9 @@ else:
 
 
 def admin_options(actions: list[Action], listed: list[Any]) -> dict[str, Any]:
-    """What makes an admin class show these actions, which are all of one model. ``listed``: their
-    names, in the order and groups in which a page of an object shows them.
+    """Return the attributes with which an admin class shows these actions of its model.
+
+    ``listed``: the names of the actions on the page of an object, in order and in groups.
     """
     options: dict[str, Any] = {
         "actions_list": [action.name for action in actions if action.of_list],
@@ -44,7 +45,7 @@ def admin_options(actions: list[Action], listed: list[Any]) -> dict[str, Any]:
 
 
 def _handler(action: Action) -> Callable[..., HttpResponse]:
-    """The method of an admin class that answers for an action."""
+    """Return the method of an admin class that handles requests for an action."""
 
     def handle(admin: Admin, request: HttpRequest, object_id: str | None = None) -> HttpResponse:
         return action_page(admin, request, action, object_id)
@@ -63,7 +64,9 @@ def _handler(action: Action) -> Callable[..., HttpResponse]:
 
 
 def _is_shown(action: Action) -> Callable[..., bool]:
-    """Whether a user sees the button of an action: it is allowed, and applies to the object."""
+    """Return the check of an admin class whether the user sees the button of an action. The user
+    must have the right, and the action must apply to the object.
+    """
 
     def is_shown(admin: Admin, request: HttpRequest, object_id: str | None = None) -> bool:
         if not action.is_allowed(user_caller(request.user)):
@@ -81,9 +84,11 @@ def _is_shown(action: Action) -> Callable[..., bool]:
 def action_page(
     admin: Admin, request: HttpRequest, action: Action, object_id: str | None
 ) -> HttpResponse:
-    """Ask for an action, and carry it out when the form is sent. No transaction is open here.
+    """Show the page of an action, and carry the action out when the form is sent. No transaction is
+    open during the call.
 
-    :raises PermissionDenied: HTTP 403, the API would refuse it to this user.
+    :raises PermissionDenied: the API would refuse the operation to this user. The answer is HTTP
+        403.
     """
     if not action.is_allowed(user_caller(request.user)):
         raise PermissionDenied(f"{request.user.get_username()} may not do this")
@@ -93,13 +98,13 @@ def action_page(
         if row is None:
             text = f"There is no {admin.opts.verbose_name} {unquote(object_id)!r} any more."
             messages.warning(request, text)
-            return redirect(_page_of(admin.model, None))
+            return redirect(_url_of(admin.model, None))
     return _Page(admin, request, action, row).answer()
 
 
 @dataclass(frozen=True)
 class _Page:
-    """The page of an action for one request; ``row``: the object, None beside a list."""
+    """The page of an action in one request. ``row``: the object; None on a list."""
 
     admin: Admin
     request: HttpRequest
@@ -111,17 +116,17 @@ class _Page:
         caller = user_caller(self.request.user)
         form = ActionForm(self.action, self.row, caller, sent)
         if not form.is_valid():
-            return self._asked(form)
+            return self._ask(form)
         is_trial = self.action.dry_run is not None and DRY_RUN in self.request.POST
         answer = operation_call(self.request, caller, self._call(form, is_trial=is_trial))
         if answer.http == HTTPStatus.FORBIDDEN:
             raise PermissionDenied(answer.description)
         if not answer.ok:
             form.refuse(answer)
-            return self._asked(form)
+            return self._ask(form)
         if is_trial:
-            return self._asked(form, answer)
-        return self._revealed(answer) if self.action.reveals else self._done(form, answer)
+            return self._ask(form, answer)
+        return self._reveal(answer) if self.action.reveals else self._report_success(form, answer)
 
     def _call(self, form: ActionForm, *, is_trial: bool) -> Call:
         content = {**form.content, **self.action.body(self.row)}
@@ -135,14 +140,16 @@ class _Page:
             password=form.cleaned_data.get(PASSWORD),
         )
 
-    def _done(self, form: ActionForm, answer: Answer) -> HttpResponse:
-        """Say what happened, on the page that follows."""
+    def _report_success(self, form: ActionForm, answer: Answer) -> HttpResponse:
+        """Report success on the next page."""
         named = form.cleaned_data | dict(answer.data)
         messages.success(self.request, self.action.done.format(row=self.row, **named))
-        return redirect(self._next(answer))
+        return redirect(self._next_url(answer))
 
-    def _next(self, answer: Answer) -> str:
-        """The page of the object that the action made or changed, or the list if it is gone."""
+    def _next_url(self, answer: Answer) -> str:
+        """Return the URL of the object that the action created or changed. If the object no longer
+        exists, return the URL of the list.
+        """
         model, found = self.admin.model, self.row
         if self.action.opens:
             model, key, name = self.action.opens
@@ -150,31 +157,33 @@ class _Page:
             found = rows.order_by("-pk").first()
         elif found is not None and not model._default_manager.filter(pk=found.pk).exists():
             found = None
-        return _page_of(model, found)
+        return _url_of(model, found)
 
-    def _asked(self, form: ActionForm, trial: Answer | None = None) -> HttpResponse:
+    def _ask(self, form: ActionForm, trial: Answer | None = None) -> HttpResponse:
         found = self.action.dry_run(trial.data) if trial and self.action.dry_run else None
-        return self._rendered(form=form, facts=self.action.facts(self.row), found=found)
+        return self._render(form=form, facts=self.action.facts(self.row), found=found)
 
-    def _revealed(self, answer: Answer) -> HttpResponse:
-        """The page that shows a secret, once. No browser keeps a page of the administration."""
+    def _reveal(self, answer: Answer) -> HttpResponse:
+        """Return the page that shows a secret. It is shown once, because pages of the
+        administration are not cached.
+        """
         done = self.action.done.format(**answer.data)
-        return self._rendered(secret=answer.data[self.action.reveals], done=done)
+        return self._render(secret=answer.data[self.action.reveals], done=done)
 
-    def _rendered(self, **context: Any) -> HttpResponse:
+    def _render(self, **context: Any) -> HttpResponse:
         shared = self.admin.admin_site.each_context(self.request)
         own = {
             "title": self.action.title,
             "action": self.action,
             "has_dry_run": self.action.dry_run is not None,
             "row": self.row,
-            "back": _page_of(self.admin.model, self.row),
+            "back": _url_of(self.admin.model, self.row),
         }
         return TemplateResponse(self.request, "console/action.html", shared | own | context)
 
 
-def _page_of(model: type[Model], row: Any) -> str:
-    """The page of an object, or the list."""
+def _url_of(model: type[Model], row: Any) -> str:
+    """Return the URL of an object or, without a row, of the list."""
     name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
     if row is None:
         return reverse(f"{name}_changelist")

@@ -32,7 +32,7 @@ def _hosts(_: object, caller: Caller) -> Choices:
     return [(host.pk, host.name) for host in rows[:MOST_SUGGESTED]]
 
 
-def _hosts_with(volume: Volume, _: Caller) -> Choices:
+def _published_hosts(volume: Volume, _: Caller) -> Choices:
     rows = volume.publications.select_related("host")[:MOST_SUGGESTED]
     return [(row.host_id, row.host.name) for row in rows]
 
@@ -57,8 +57,8 @@ def _capacity(volume: Volume) -> Facts:
     return Facts([f"It has {now} now, on {replicas} replica{'' if replicas == 1 else 's'}."])
 
 
-def _use(volume: Volume) -> Facts:
-    """What stands in the way of a removal."""
+def _removal_facts(volume: Volume) -> Facts:
+    """Facts about a volume before its removal. Publications and snapshots must be removed first."""
     sentences = []
     if hosts := _host_names(volume):
         sentences.append(f"It is published to {hosts}: unpublish it first.")
@@ -73,8 +73,10 @@ def _published(volume: Volume) -> Facts:
     return Facts([f"It is published to {_host_names(volume) or 'no host'}."])
 
 
-def _plan(answer: Mapping[str, Any]) -> Facts:
-    """The dry run of a create: which nodes would hold it, and why not the others."""
+def _plan_facts(answer: Mapping[str, Any]) -> Facts:
+    """The result of a dry run of a create: the chosen nodes, and the refused nodes with the
+    reasons.
+    """
     names = dict(Backend.objects.values_list("pk", "name"))
     chosen: list[tuple[object, ...]] = [
         (
@@ -137,7 +139,7 @@ CREATE = Action(
     ),
     of_list=True,
     opens=(Volume, "uuid", "uuid"),
-    dry_run=_plan,
+    dry_run=_plan_facts,
 )
 
 EXPAND = Action(
@@ -221,7 +223,7 @@ UNPUBLISH = Action(
     done="Volume {row.alias} is unpublished.",
     facts=_published,
     body=lambda volume: {"volId": volume.uuid},
-    fields=(Field("hostId", "Host", "empty: all hosts", choices=_hosts_with, suggests=True),),
+    fields=(Field("hostId", "Host", "empty: all hosts", choices=_published_hosts, suggests=True),),
     destroys=True,
 )
 
@@ -259,7 +261,7 @@ DELETE = Action(
     "/volumes/{uuid}",
     says="Deletes the volume and its data on all nodes. This cannot be undone.",
     done="Volume {row.alias} is deleted.",
-    facts=_use,
+    facts=_removal_facts,
     destroys=True,
 )
 

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from provisioner.access.revocation import token_revoke
-from provisioner.access.tokens import TokenRefused, token_identify, token_named
+from provisioner.access.tokens import TokenRefused, token_identify, token_or_id_identify
 
 
 class Command(BaseCommand):
@@ -29,7 +29,7 @@ class Command(BaseCommand):
             token_id, expires_at = (
                 token_identify(sys.stdin.readline().strip())
                 if named is None
-                else token_named(named)
+                else token_or_id_identify(named)
             )
         except TokenRefused as error:
             raise CommandError(f"{error}.") from error

@@ -1,5 +1,5 @@
-"""Bugs to plant in the processes of a run: the harness must find each.
+"""Bugs that are planted in the processes of a run. The harness must find each of them.
 
-Python imports a ``sitecustomize`` that it finds on PYTHONPATH before anything else; each folder
-here has one.
+Before anything else, Python imports a ``sitecustomize`` that is on PYTHONPATH. Each folder here has
+one.
 """

@@ -1,4 +1,4 @@
-"""Changes a module when it is imported; nothing of the product knows of it."""
+"""Changes a module when it is imported. No code of the product depends on this."""
 
 import sys
 from collections.abc import Callable, Sequence

@@ -37,7 +37,7 @@ def refusals(api: Api, node: str) -> dict[str, str]:
 
 
 def placed_on(nodes: Iterable[str], make: Callable[[], str]) -> str:
-    """Make a volume on these nodes, by cordoning all others meanwhile."""
+    """Create a volume on these nodes. All other nodes are cordoned while it is created."""
     others = Backend.objects.filter(in_use=True).exclude(pk__in=list(nodes))
     cordoned = list(others.values_list("pk", flat=True))
     Backend.objects.filter(pk__in=cordoned).update(in_use=False)
@@ -51,7 +51,7 @@ def node_named(fleet: SimulatedFleet, persistent_id: str) -> SimulatedNode:
 
 
 def write(fleet: SimulatedFleet, uuid: str) -> None:
-    """Write the volume as a host would: all replicas hold ``data of <volume>``."""
+    """Write to the volume like a host: all replicas hold ``data of <volume>``."""
     for replica in Replica.objects.filter(volume__uuid=uuid, state="READY"):
         node_named(fleet, str(replica.backend_id)).write(replica.uuid, f"data of {uuid}")
 
@@ -71,14 +71,14 @@ def active() -> list[Task]:
 
 
 def work() -> None:
-    """Run each active task as far as it can go now. Waiting tasks are resumed at once."""
+    """Run each active task as far as possible. Waiting tasks are resumed at once."""
     for task in active():
         Task.objects.filter(pk=task.pk).update(lease_owner="", lease_until=timezone.now())
         runner.run(task.pk)
 
 
 def retry() -> None:
-    """Make the pauses of all attempts end."""
+    """End the pauses of all attempts."""
     ReplicaRelocation.objects.update(again_at=timezone.now() - dt.timedelta(seconds=1))
 
 
@@ -106,9 +106,8 @@ def host_agent(api: Api, fleet: SimulatedFleet, host: str = HOST) -> Callable[[]
 
 
 def host_without_agent(api: Api, fleet: SimulatedFleet, uuid: str) -> Callable[[], None]:
-    """Return a function that acts as a host without an agent.
-
-    It fills new replicas of the volume that are exported, and confirms removals.
+    """Return a function that acts as a host without an agent. It synchronizes new replicas of the
+    volume that are exported, and confirms removals.
     """
 
     def act() -> None:

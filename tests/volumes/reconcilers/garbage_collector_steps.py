@@ -1,4 +1,4 @@
-"""Steps that tests of garbage collector share with others."""
+"""Shared steps of the tests of the garbage collector."""
 
 import datetime as dt
 

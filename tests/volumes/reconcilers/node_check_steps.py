@@ -1,4 +1,4 @@
-"""Steps that tests of node check share with others."""
+"""Shared steps of the tests of the node check."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def place(api: Api, uuid: str, number: int = 0) -> dict[str, object]:
 def stray_volume(
     node_id: str, uuid: str, generation: int | None = None, pool: str | None = None
 ) -> None:
-    """Make an orphan: a volume on the node without a row, of this pool or of another."""
+    """Create an orphan: a volume on the node without a row, of this pool or of another pool."""
     owner = wire.Owner(pool=pool or pool_uuid(), tenant="0", volume=uuid, alias=f"alias of {uuid}")
     backend = Backend.objects.get(pk=node_id)
     [ssd, *_] = backend.ssds.all()

@@ -1,4 +1,4 @@
-"""Steps that tests of readopt share with others."""
+"""Shared steps of the tests of the readoption of replicas."""
 
 from django.utils import timezone
 

@@ -1,4 +1,6 @@
-"""Nodes are down, slow, full or lose replies: nothing leaks, and no acknowledged change is lost."""
+"""Nodes are down, slow, full or lose replies. Nothing is left over, and no acknowledged change is
+lost.
+"""
 
 import datetime as dt
 import time
@@ -36,7 +38,7 @@ def quick(settings: Settings, fleet: SimulatedFleet) -> None:
 
 
 @pytest.mark.parametrize("fault", ["go_down", "fill_up", "lose_reply", "lose_request", "fail"])
-def test_another_node_takes_over_from_one_that_fails(
+def test_another_node_is_chosen_when_one_fails(
     api: Api, pool: Pool, fleet: SimulatedFleet, fault: str
 ) -> None:
     nodes = pool(2)
@@ -51,7 +53,7 @@ def test_another_node_takes_over_from_one_that_fails(
     assert audit() == []
 
 
-def test_a_create_that_no_node_makes_leaves_nothing(
+def test_a_create_that_no_node_accepts_leaves_nothing(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     nodes = pool(2)
@@ -101,7 +103,7 @@ def test_a_slow_node_cannot_create_late_what_was_aborted(
 def test_rows_of_a_process_that_died_before_its_node_calls_are_rolled_back(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
-    """Transaction 1 left the rows. A real kill is in tests/system."""
+    """The first transaction left the rows. A real kill is tested in tests/system."""
     pool(1)
     uuid = created(api, "v")
     deadline = timezone.now()

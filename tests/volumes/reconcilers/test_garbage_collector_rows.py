@@ -1,4 +1,4 @@
-"""The collector: a bad row or a slow node hinders no other row."""
+"""A bad row or a slow node does not prevent the collector from processing other rows."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ GROWN = 20
 
 @pytest.fixture(autouse=True)
 def quick(settings: Settings, fleet: SimulatedFleet) -> None:
-    """Node calls together may take a second and a half."""
+    """Limit the time of all node calls together to a second and a half."""
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"node_call_seconds": 1.5})
 
 
@@ -35,16 +35,16 @@ def unfinished(api: Api, fleet: SimulatedFleet, number: int) -> list[str]:
     return uuids
 
 
-def grown(uuids: list[str]) -> list[bool]:
+def expanded(uuids: list[str]) -> list[bool]:
     return [Volume.objects.get(uuid=uuid).capacity_bytes == GROWN * GIB for uuid in uuids]
 
 
-def test_a_bad_row_hinders_no_other(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_a_bad_row_does_not_stop_the_others(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     pool(1)
     uuids = unfinished(api, fleet, 3)
     Replica.objects.filter(volume__uuid=uuids[0]).update(source={"kind": "nonsense"})
     collect_overdue()
-    assert grown(uuids) == [False, True, True]
+    assert expanded(uuids) == [False, True, True]
     assert Volume.objects.get(uuid=uuids[0]).expanding_to_bytes is not None, "tried again"
 
 

@@ -9,11 +9,11 @@ from pytest_django.fixtures import Settings
 from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.nodes.wire import RefusalCode
 from tests.api.snapshot_steps import (
-    assign,
-    assigned,
     clone,
     cloned,
     consumed,
+    create_snapshot_volume,
+    created_snapshot_volume,
     snap,
     snapped,
 )
@@ -39,7 +39,7 @@ def make_snapshot(api: Api, parent: str, made: str) -> Answer:
 
 
 def make_snapshot_volume(api: Api, parent: str, made: str) -> Answer:
-    return assign(api, made, "x", volumeID="x", writable=True)
+    return create_snapshot_volume(api, made, "x", volumeID="x", writable=True)
 
 
 def make_clone(api: Api, parent: str, made: str) -> Answer:
@@ -77,7 +77,9 @@ def test_a_create_that_its_node_does_not_confirm_leaves_nothing(
 def test_a_retry_right_after_a_lost_reply_succeeds(
     api: Api, pool: Pool, fleet: SimulatedFleet, make: Make
 ) -> None:
-    """The retry names the same uuid. What the node has of the first attempt is removed first."""
+    """The retry names the same uuid. The object that the first attempt created on the node is
+    removed first.
+    """
     pool(1)
     parent = created(api, "v")
     made = snapped(api, parent, "s")
@@ -109,7 +111,7 @@ def test_a_slow_node_cannot_create_late_what_was_aborted(
 def test_rows_of_a_dead_process_are_rolled_back(
     api: Api, pool: Pool, fleet: SimulatedFleet, make: Make
 ) -> None:
-    """Transaction 1 left the rows; it does not matter what the node has of them."""
+    """The first transaction left the rows. It does not matter what the node has of them."""
     pool(1)
     parent = created(api, "v")
     made = snapped(api, parent, "s")
@@ -134,7 +136,7 @@ def test_a_volume_cannot_be_deleted_while_its_snapshot_is_being_taken(
     made = snapped(api, parent, "s")
     Snapshot.objects.update(state="CREATING", deadline_at=timezone.now())
     assert api.delete(f"/volumes/{parent}").status == "VolumeIsInUse"
-    assert assign(api, made, "sv").status == "NotExists"
+    assert create_snapshot_volume(api, made, "sv").status == "NotExists"
     assert api.delete(f"/snapshots/{made}").status == "Success"
     assert api.delete(f"/volumes/{parent}").status == "Success"
     assert counts() == (0, 0, 0)
@@ -148,9 +150,9 @@ def test_a_node_that_is_back_is_cleaned_from_youngest_to_oldest_in_one_round(
     pool(1)
     parent = created(api, "v")
     made = snapped(api, parent, "s")
-    shown = assigned(api, made, "sv", writable=True)
+    shown = created_snapshot_volume(api, made, "sv", writable=True)
     inner = snapped(api, shown, "s2")
-    last = assigned(api, inner, "sv2")
+    last = created_snapshot_volume(api, inner, "sv2")
     free = cloned(api, last, "c")
     fleet.nodes[0].faults.go_down()
     for path in (
@@ -176,15 +178,15 @@ def test_a_deleted_uuid_can_be_used_again_once_its_node_is_back(
     pool(1)
     parent = created(api, "v")
     made = snapped(api, parent, "s")
-    shown = assigned(api, made, "sv")
+    shown = created_snapshot_volume(api, made, "sv")
     fleet.nodes[0].faults.go_down()
     assert api.delete(f"/volumes/{shown}").status == "Success"
-    assert assign(api, made, "sv", volumeID=shown).status == "NotAvailable"
+    assert create_snapshot_volume(api, made, "sv", volumeID=shown).status == "NotAvailable"
     assert api.delete(f"/snapshots/{made}").status == "Success"
     assert snap(api, parent, "s", snapshotID=made).status == "NotAvailable"
     fleet.nodes[0].faults.come_up()
     assert snapped(api, parent, "s", snapshotID=made) == made
-    assert assigned(api, made, "sv", volumeID=shown) == shown
+    assert created_snapshot_volume(api, made, "sv", volumeID=shown) == shown
     collect_overdue()
     assert (counts(), audit()) == ((2, 2, 1), [])
 
@@ -196,7 +198,7 @@ def test_a_delete_whose_reply_was_lost_is_completed(
     pool(1)
     parent = created(api, "v")
     made = snapped(api, parent, "s")
-    shown = assigned(api, made, "sv")
+    shown = created_snapshot_volume(api, made, "sv")
     fleet.nodes[0].faults.lose_reply(method="DELETE", path=path)
     assert api.delete(f"/volumes/{shown}").status == "Success"
     assert api.delete(f"/snapshots/{made}").status == "Success"
@@ -223,8 +225,8 @@ def test_an_expansion_under_way_bars_snapshots_and_clones(
 def test_a_clone_names_the_generation_of_its_source(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
-    """The node compares it, so a clone never begins with the data of a later volume of
-    that uuid.
+    """The node compares it, so a clone never starts with the data of a later volume of that
+    uuid.
     """
     pool(1)
     created(api, "v", uuid="u")

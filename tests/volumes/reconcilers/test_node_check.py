@@ -53,7 +53,7 @@ def test_a_check_is_recorded_and_a_restart_makes_the_next_one_due(
 
 
 @pytest.mark.parametrize(("seconds", "number"), [(30, 3), (0, 1)])
-def test_a_run_goes_on_while_nodes_are_due_and_time_is_left(
+def test_a_run_continues_while_nodes_are_due_and_time_is_left(
     pool: Pool, monkeypatch: pytest.MonkeyPatch, seconds: float, number: int
 ) -> None:
     pool(3)
@@ -67,7 +67,7 @@ def test_the_number_of_queries_of_a_check_is_constant(
     api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writes, "STALE_SECONDS", 3600)
-    writes.writes_forget()
+    writes.writes_clear_cache()
     pool(1)
     probe_host(api)
     numbers = []
@@ -100,7 +100,7 @@ def test_an_unavailable_node_is_not_checked(api: Api, pool: Pool) -> None:
     assert Backend.objects.get().checked_at is None
 
 
-def test_lost_exports_are_made_again(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+def test_lost_exports_are_created_again(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     pool(2)
     uuid = created(api, "v", storageClass=TWO)
     published(api, uuid, probe_host(api))
@@ -169,9 +169,9 @@ def test_a_lost_snapshot_is_reported(
     assert fleet.nodes[0].snapshots() == {}
 
 
-def test_orphans_are_noted_then_removed(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
-    """A snapshot, its volume and the volume's namespace, which must be removed in the
-    right order.
+def test_orphans_are_recorded_then_removed(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
+    """The orphans are a snapshot, its volume and the namespace of the volume. They must be removed
+    in the right order.
     """
     [node] = pool(1)
     snapshot = snapped(api, uuid := created(api, "v"), "s")
@@ -250,7 +250,7 @@ def test_the_row_of_an_orphan_that_is_gone_is_deleted(
     assert noted() == set()
 
 
-def test_orphans_of_a_node_that_refuses_stay_noted(
+def test_orphans_of_a_node_that_refuses_stay_recorded(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     [node] = pool(1)

@@ -59,7 +59,7 @@ def test_an_only_replica_is_readopted_with_its_snapshots(
 def test_a_host_that_was_unpublished_meanwhile_gets_no_access(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
-    """It could write to a volume that others use by now, or that is being copied."""
+    """It could write to a volume that others use now, or that is being copied."""
     [node] = pool(1)
     uuid = created(api, "v")
     published(api, uuid, probe_host(api))
@@ -155,7 +155,7 @@ def test_a_replica_that_was_replaced_meanwhile_is_an_orphan(
 def test_an_expansion_that_the_node_missed_is_completed(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
-    """The expansion was claimed when the node was removed, and ended without it."""
+    """The expansion was claimed when the node was removed, and ended without the node."""
     [node] = pool(1)
     uuid = created(api, "v")
     fleet.nodes[0].faults.go_down()

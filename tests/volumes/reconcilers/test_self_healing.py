@@ -3,6 +3,7 @@
 import datetime as dt
 
 import pytest
+from django.db.models.signals import pre_save
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
@@ -41,7 +42,7 @@ def nodes(pool: Pool) -> list[str]:
 
 
 def a_volume(api: Api, fleet: SimulatedFleet, alias: str = "v", **storage: int) -> str:
-    """Make a volume with two Available replicas of the same content, on the first two nodes."""
+    """Create a volume with two Available replicas of the same content, on the first two nodes."""
     first_two = list(Backend.objects.order_by("pk").values_list("pk", flat=True)[:2])
     constraints = {"maxReplicaDownTime": MINUTES} | storage
     uuid = placed_on(first_two, lambda: replicated(api, alias, 2, **constraints))
@@ -55,7 +56,7 @@ def ago(minutes: float) -> dt.datetime:
 
 
 def missing(uuid: str, minutes: float, number: int = 1) -> list[str]:
-    """Make replicas look as if hosts had reported them Missing that many minutes ago."""
+    """Change replicas as if hosts had reported them Missing this many minutes ago."""
     rows = Replica.objects.filter(volume__uuid=uuid).order_by("pk")[:number]
     keys = [row.pk for row in rows]
     Replica.objects.filter(pk__in=keys).update(
@@ -69,13 +70,13 @@ def silent(node: str, minutes: float) -> None:
 
 
 def watched(minutes: float) -> None:
-    """Make it look as if relocation had run without a break for that many minutes."""
+    """Change the lease as if relocation had run without a break for this many minutes."""
     relocate_replicas()
     JobLease.objects.update(unbroken_since=ago(minutes))
 
 
 def whole(fleet: SimulatedFleet, uuid: str, *without: str) -> bool:
-    """Whether the volume has two good replicas with the data, none of them on the nodes
+    """Whether the volume has two good replicas with the data, and none of them is on the nodes in
     ``without``.
     """
     rows = Replica.objects.filter(volume__uuid=uuid, backend__isnull=False)
@@ -142,7 +143,7 @@ def test_a_replica_counts_as_lost_since_its_node_became_unavailable(
 
 
 def test_time_in_which_no_relocation_ran_does_not_count(api: Api, fleet: SimulatedFleet) -> None:
-    """A system that was stopped finds all nodes silent when it starts again."""
+    """If the system was stopped, all nodes seem silent when it starts again."""
     uuid = a_volume(api, fleet)
     silent(str(Replica.objects.filter(volume__uuid=uuid)[0].backend_id), 60)
     watched(MINUTES - 1)
@@ -273,3 +274,22 @@ def test_a_lost_replica_does_not_wait_for_a_drain(
     missing(uuid, 60)
     relocate_replicas()
     assert {task.volume_id for task in active()} > {uuid}
+
+
+def test_a_replica_that_is_removed_while_its_replacement_starts_is_no_error(
+    api: Api, fleet: SimulatedFleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    uuid = a_volume(api, fleet)
+    watched(MINUTES + 1)
+    missing(uuid, MINUTES + 1)
+
+    def remove(instance: ReplicaRelocation, **_: object) -> None:
+        Replica.objects.filter(pk=instance.pk)._raw_delete("default")
+
+    pre_save.connect(remove, ReplicaRelocation)
+    try:
+        relocate_replicas()
+    finally:
+        pre_save.disconnect(remove, ReplicaRelocation)
+    assert active() == []
+    assert "ERROR" not in {record.levelname for record in caplog.records}

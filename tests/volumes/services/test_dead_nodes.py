@@ -61,7 +61,7 @@ def refuse_connections(fleet: SimulatedFleet) -> None:
 
 
 def hang(fleet: SimulatedFleet) -> None:
-    """Delay all answers of the node beyond every time limit."""
+    """Delay all answers of the node for longer than any time limit."""
     fleet.nodes[0].faults.slow(120_000, times=0)
 
 

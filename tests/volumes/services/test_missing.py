@@ -1,5 +1,5 @@
-"""Nodes lost data: calls that need it fail, the replica is Missing at once, and none is
-made empty.
+"""Nodes have lost data: calls that need it fail, the replica is Missing at once, and no empty
+replica replaces it.
 """
 
 import datetime as dt
@@ -56,7 +56,7 @@ def node_of(fleet: SimulatedFleet, replica: Replica) -> SimulatedNode:
     return node_named(fleet, str(replica.backend_id))
 
 
-def grow(api: Api, uuid: str, gib: int = 15) -> Answer:
+def expand(api: Api, uuid: str, gib: int = 15) -> Answer:
     return api.patch(f"/volumes/{uuid}", {"newCapacity": gib})
 
 
@@ -91,7 +91,7 @@ def test_expand_is_refused_where_the_only_replica_is_lost(
         check()
     before = claims()
     for _ in range(2):
-        answer = grow(api, uuid)
+        answer = expand(api, uuid)
         assert answer.status == "NotAvailable"
         assert f"replica '{uuid}'" in answer.description
         assert "is Missing" in answer.description
@@ -108,7 +108,7 @@ def test_expand_is_refused_while_a_replica_is_missing(
     lost, kept = world.rows()
     lose(lost)
     before = claims()
-    answer = grow(world.api, world.uuid)
+    answer = expand(world.api, world.uuid)
     assert answer.status == "NotAvailable"
     assert f"replica '{lost.uuid}'" in answer.description
     assert claims() == before
@@ -120,13 +120,12 @@ def test_expand_is_refused_while_a_replica_is_missing(
 def test_an_expansion_ends_without_a_replica_that_was_lost_meanwhile(
     world: World, lose: Callable[[Replica], None]
 ) -> None:
-    """Its node is down during the expansion and comes back without the data.
-
-    The collector runs before the node check. Then the other replica's node is drained.
+    """The node of the replica is down during the expansion, and comes back without the data. The
+    collector runs before the node check. Then the node of the other replica is drained.
     """
     lost, kept = world.rows()
     world.node(lost).faults.go_down()
-    assert grow(world.api, world.uuid).status == "NotAvailable"
+    assert expand(world.api, world.uuid).status == "NotAvailable"
     world.node(lost).faults.come_up()
     lose(lost)
     collect_overdue()
@@ -149,9 +148,9 @@ def test_an_expansion_whose_only_replica_is_lost_ends_with_an_error(
     pool(1)
     uuid = created(api, "v")
     fleet.nodes[0].faults.lose_request(method="PATCH")
-    assert grow(api, uuid).status == "NotAvailable"
+    assert expand(api, uuid).status == "NotAvailable"
     lose(Replica.objects.get())
-    answer = grow(api, uuid)
+    answer = expand(api, uuid)
     assert (answer.status, "is Missing" in answer.description) == ("NotAvailable", True)
     assert Volume.objects.get().expanding_to_bytes is None
     assert states(uuid) == ["Missing"]
@@ -161,7 +160,7 @@ def test_an_expansion_whose_only_replica_is_lost_ends_with_an_error(
 def test_a_replica_that_missed_an_expansion_is_expanded_when_it_is_back(world: World) -> None:
     away, other = world.rows()
     world.node(away).faults.go_down()
-    assert grow(world.api, world.uuid).status == "NotAvailable"
+    assert expand(world.api, world.uuid).status == "NotAvailable"
     world.report(away.uuid, "Missing")
     collect_overdue()
     assert volume(world.api, world.uuid)["capacity"] == 15 * GIB
@@ -174,7 +173,7 @@ def test_a_replica_that_missed_an_expansion_is_expanded_when_it_is_back(world: W
     world.expect(2)
 
 
-def test_a_publish_leaves_out_a_lost_replica(world: World, lose: Callable[[Replica], None]) -> None:
+def test_publish_omits_a_lost_replica(world: World, lose: Callable[[Replica], None]) -> None:
     lost, _ = world.rows()
     lose(lost)
     published(world.api, world.uuid, probe_host(world.api))
@@ -213,7 +212,7 @@ def test_a_lost_clone_is_not_created_again(api: Api, pool: Pool, fleet: Simulate
     copy = cloned(api, source, "c")
     fleet.nodes[0].write(source, "written since")
     fleet.nodes[0].lose(copy)
-    assert grow(api, copy).status == "NotAvailable"
+    assert expand(api, copy).status == "NotAvailable"
     check()
     collect_overdue()
     assert states(copy) == ["Missing"]

@@ -1,4 +1,4 @@
-"""Each replica has a namespace id of its own in its host's target, and keeps it."""
+"""Each replica has its own namespace id in the target of its host, and keeps it."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -88,7 +88,9 @@ def test_a_target_that_used_all_ids_reuses_the_longest_unused(api: Api, pool: Po
 
 
 def test_an_id_that_a_node_refuses_is_replaced(api: Api, pool: Pool) -> None:
-    """As after an older database was restored: only the node remembers the id's last use."""
+    """This happens after an older database was restored: only the node remembers the last use of
+    the id.
+    """
     pool(1)
     first, second = created(api, "a"), created(api, "b")
     published(api, first, probe_host(api))
@@ -114,7 +116,9 @@ def test_publish_is_refused_if_the_target_is_full(api: Api, pool: Pool) -> None:
 
 
 def published_of_old(fleet: SimulatedFleet, volume: str, nsid: int) -> list[Export]:
-    """Make exports as an older release did: one id on all nodes, and no numbered controllers."""
+    """Create exports like an older release: one id on all nodes, and controllers without fixed
+    ids.
+    """
     replicas = Replica.objects.filter(volume__uuid=volume).order_by("backend")
     host = Host.objects.get()
     publication = Publication.objects.create(
@@ -147,7 +151,7 @@ def published_of_old(fleet: SimulatedFleet, volume: str, nsid: int) -> list[Expo
 def test_replicas_that_share_an_id_get_their_own_where_no_host_is_connected(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
-    """A connected host keeps what it sees. Replicas that it does not see get other ids."""
+    """A connected host keeps the ids that it sees. Replicas that it does not see get other ids."""
     pool(3)
     probe_host(api)
     uuid = created(api, "v", storageClass={"numReplicas": 3})

@@ -32,13 +32,13 @@ Prepare = Callable[[Api, str], Callable[[], Any]]
 
 
 class Died(BaseException):
-    """The process died. No code under test catches it."""
+    """Simulates the death of the process. No code under test catches it."""
 
 
 @contextmanager
 def dying(statement: int) -> Iterator[None]:
-    """Raise before statement number ``statement``, counted from 1. What is not committed is rolled
-    back.
+    """Raise an exception before statement number ``statement``, counted from 1. Uncommitted changes
+    are rolled back.
     """
     left = statement
 
@@ -87,7 +87,7 @@ def publish(api: Api, name: str) -> Callable[[], Any]:
     )
 
 
-def grow(api: Api, name: str) -> Callable[[], Any]:
+def expand(api: Api, name: str) -> Callable[[], Any]:
     uuid = created(api, name, capacity=1, storageClass={"numReplicas": 2})
     return lambda: volume_expand(
         volume_uuid=uuid, tenant_id=None, new_gib=2, idempotency_digest=name
@@ -101,14 +101,13 @@ REQUESTS = {
     "snapshot volume": snapshot_volume,
     "clone": clone,
     "publish": publish,
-    "grow": grow,
+    "expand": expand,
 }
 
 
 def deaths(api: Api, prepare: Prepare) -> int:
-    """Retry a request that died before each of its statements, and once one whose answer was lost.
-
-    Returns how many requests there were.
+    """Retry a request that died before each of its statements, and a request whose answer was lost.
+    Returns the number of requests.
     """
     for number in range(1, 100):
         call = prepare(api, f"n{number}")

@@ -21,7 +21,7 @@ from provisioner.common import clock
 from provisioner.common.writes import writes_barred
 from volumes.models import Export
 from volumes.reconcilers.node_check.exports import exports_repair
-from volumes.reconcilers.node_check.orphans import orphans_note, orphans_remove
+from volumes.reconcilers.node_check.orphans import orphans_remove, orphans_store
 from volumes.reconcilers.node_check.owners import owners_mark
 from volumes.reconcilers.node_check.readopt import replicas_readopt
 from volumes.reconcilers.recovery.database import node_recover
@@ -33,16 +33,16 @@ from volumes.services.publication.exports import exports_make
 log = logging.getLogger(__name__)
 
 CHECK_AT_MOST = 32
-"""How many nodes are read at once: the content of so many is in memory."""
+"""The number of nodes that are read at once. Their contents are in memory at the same time."""
 RUN_SECONDS = 30.0
-"""How long a run goes on while nodes are due."""
+"""After this time a run reads no further nodes."""
 READ_SECONDS = 30.0
 AGAIN_AFTER = dt.timedelta(seconds=60)
 
 
 def nodes_check() -> None:
-    """Check the Available nodes that are due or have restarted, CHECK_AT_MOST at a time, beginning
-    with those whose last check is oldest. After RUN_SECONDS, the rest is left to the next run.
+    """Check Available nodes that are due or have restarted, CHECK_AT_MOST at a time. Nodes whose
+    last check is oldest come first. After RUN_SECONDS, the other nodes are left to the next run.
 
     Workers that run this at the same time choose different nodes. A replica counts as lost only if
     its row was READY before the nodes were read, and still is. The rows for orphans are read after
@@ -55,7 +55,9 @@ def nodes_check() -> None:
 
 
 def _check_some() -> int:
-    """Check the nodes that are due first. Returns how many were due; 0 if writes are barred."""
+    """Check the nodes that are due first. Returns how many nodes were due, or 0 if writes are
+    barred.
+    """
     if writes_barred():
         return 0
     chosen = _choose(clock.now())
@@ -80,7 +82,7 @@ def _check_some() -> int:
 def _compare_generations(answers: Mapping[str, NodeContents | NodeError]) -> None:
     """Compare the generations of nodes with those of the database.
 
-    Nodes that a recovery of an older database still waits for are skipped.
+    Nodes that the recovery of an older database still waits for are skipped.
     """
     awaited = nodes_awaited()
     for backend_id, answer in answers.items():
@@ -109,7 +111,7 @@ def _check(
         lost = exports_repair(backend, contents)
         lost += mark_missing(backend, contents, before)
         owners_mark(backend, contents)
-        orphans_note(backend, contents)
+        orphans_store(backend, contents)
         orphans_remove(backend)
     except Exception:
         log.exception("node check failed", extra={"backend": backend.pk})
@@ -121,7 +123,9 @@ def _check(
 
 
 def _choose(now: dt.datetime) -> list[Backend]:
-    """Claim nodes to check. If a check does not end, the node is due again after AGAIN_AFTER."""
+    """Choose nodes to check, and claim them. If the check of a node does not end, the node is due
+    again after AGAIN_AFTER.
+    """
     interval = dt.timedelta(seconds=settings.ENVIRONMENT.node_check_interval_seconds)
     due = (
         Q(checked_at__isnull=True)

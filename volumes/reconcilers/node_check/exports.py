@@ -1,7 +1,8 @@
-"""Renew READY exports of a node whose NQN or ids differ from the rows.
+"""Renew READY exports on a node whose NQN or ids differ from the rows.
 
-They were created with former rules or values. A change of ids would confuse a connected host, so
-namespace ids and controller ids are changed only while the host is not connected.
+An older version created them, or values have changed since. A change of ids would confuse a
+connected host. So namespace ids and controller ids are changed only while the host is not
+connected.
 """
 
 from django.db import transaction
@@ -19,9 +20,7 @@ from volumes.services.publication.exports import exports_renew
 
 
 def exports_repair(backend: Backend, contents: NodeContents) -> list[int]:
-    """Record the renewals of the node's exports, and return the keys of the exports to create
-    again.
-    """
+    """Renew the rows of exports that differ. Returns the keys of the exports to create again."""
     exports = Export.objects.filter(LIVE, replica__backend=backend, publication__isnull=False)
     for host_id in _of_former_nqns(exports):
         _renew_of_host(host_id)
@@ -57,9 +56,10 @@ def _has_own_id() -> Exists:
 
 
 def _give_own_id(export: Export, *, movable: bool) -> None:
-    """Reserve the export's id for its replica, if no other replica uses that id in the target.
+    """Reserve the id of the export for its replica, unless another replica uses that id in the
+    target.
 
-    Otherwise renew the export under another id, if it is ``movable``.
+    In that case, renew the export with another id if it is ``movable``.
     """
     with transaction.atomic(durable=True):
         list(Volume.objects.select_for_update().filter(replicas=export.replica_id))

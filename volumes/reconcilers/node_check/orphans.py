@@ -1,7 +1,7 @@
-"""Orphans of a node: they are recorded, and removed after a grace period.
+"""Orphans of a node are recorded, and removed after a grace period.
 
-An orphan is kept until an operator decides if another pool created it, if it names no owner, or if
-it was created after the state that an older database was restored to.
+An orphan is kept until an operator decides in three cases: another pool created it, it has no owner
+record, or it was created after the state that an older database was restored to.
 """
 
 import datetime as dt
@@ -29,24 +29,24 @@ log = logging.getLogger(__name__)
 
 REMOVE_AT_MOST = 100
 Key = tuple[str, str, str, int]
-"""Kind, uuid, target and generation."""
+"""Kind, uuid, target NQN and generation of an orphan."""
 TOLD = ("size_bytes", "pool", "tenant_id", "volume_uuid", "alias", "kept")
 """Columns whose values may change while the orphan exists."""
 
 
-def orphans_note(backend: Backend, contents: NodeContents) -> None:
-    """Store the orphans that the node held when it was read, and delete the rows of orphans that no
+def orphans_store(backend: Backend, contents: NodeContents) -> None:
+    """Store the orphans that the node held when it was read. Delete the rows of orphans that no
     longer exist.
     """
-    seen = {_key(orphan): orphan for orphan in _strangers(backend.pk, contents)}
+    seen = {_key(orphan): orphan for orphan in _unknown_objects(backend.pk, contents)}
     noted = {_key(orphan): orphan for orphan in Orphan.objects.filter(backend=backend)}
     gone = [orphan.pk for key, orphan in noted.items() if key not in seen]
     Orphan.objects.filter(pk__in=gone).delete()
-    same = [o.pk for key, o in noted.items() if key in seen and _told(o) == _told(seen[key])]
+    same = [o.pk for key, o in noted.items() if key in seen and _details(o) == _details(seen[key])]
     Orphan.objects.filter(pk__in=same).update(last_seen_at=clock.now())
     for key, orphan in noted.items():
         if key in seen and orphan.pk not in same:
-            told = _told(seen[key])
+            told = _details(seen[key])
             Orphan.objects.filter(pk=orphan.pk).update(last_seen_at=clock.now(), **told)
     new = [orphan for key, orphan in seen.items() if key not in noted]
     with transaction.atomic(durable=True), recorded_together():
@@ -58,8 +58,8 @@ def orphans_note(backend: Backend, contents: NodeContents) -> None:
 
 
 def orphan_record(kind: Kind, orphan: Orphan) -> None:
-    """Record an event about an orphan. Only callers without a tenant see it, because the owner is
-    not certain.
+    """Record an event about an orphan. Only callers without a tenant see the event, because the
+    owner is not certain.
     """
     record(
         kind,
@@ -76,23 +76,23 @@ def orphan_record(kind: Kind, orphan: Orphan) -> None:
 
 
 def new_orphans(backend_id: str, contents: NodeContents) -> list[Orphan]:
-    """Return the orphans that the node held when it was read, without stored ones."""
+    """Return the orphans that the node held when it was read and that are not stored yet."""
     noted = {_key(orphan) for orphan in Orphan.objects.filter(backend=backend_id)}
-    return [one for one in _strangers(backend_id, contents) if _key(one) not in noted]
+    return [one for one in _unknown_objects(backend_id, contents) if _key(one) not in noted]
 
 
 def orphans_remove(backend: Backend) -> None:
     """Remove orphans from the node that are older than ``orphan_grace_hours`` and not kept.
 
-    No row may have the name of the orphan, whatever the row's state or node. Up to REMOVE_AT_MOST
-    orphans of each kind are removed. The node removes only the orphan's generation, so a later
-    object of the same name stays.
+    An orphan is removed only if no row has its uuid, whatever the state and node of that row. Up to
+    REMOVE_AT_MOST orphans of each kind are removed. The node removes only the generation of the
+    orphan, so a later object of the same uuid stays.
     """
     grace = dt.timedelta(hours=settings.ENVIRONMENT.orphan_grace_hours)
     old = Orphan.objects.filter(backend=backend, kept=False, first_seen_at__lte=clock.now() - grace)
     node, until = node_client(backend), call_deadline()
     for kind in (OrphanKind.NAMESPACE, OrphanKind.SNAPSHOT, OrphanKind.VOLUME):
-        removable = _nameless(kind, old.filter(kind=kind))
+        removable = _without_row(kind, old.filter(kind=kind))
         orphans = {orphan.pk: orphan for orphan in removable[:REMOVE_AT_MOST]}
         calls = {pk: orphan_removal(node, o, seconds_left(until)) for pk, o in orphans.items()}
         outcomes = call_all(
@@ -102,10 +102,10 @@ def orphans_remove(backend: Backend) -> None:
             text = {"orphan": str(orphans[pk]), "reason": str(outcome or "")}
             log.warning("orphan not removed" if outcome else "orphan removed", extra=text)
             if outcome is None:
-                orphan_forget(orphans[pk])
+                orphan_delete_row(orphans[pk])
 
 
-def orphan_forget(orphan: Orphan) -> None:
+def orphan_delete_row(orphan: Orphan) -> None:
     """Delete the row of an orphan after its node removed the object."""
     with transaction.atomic(durable=True):
         if Orphan.objects.filter(pk=orphan.pk).delete()[0]:
@@ -113,7 +113,7 @@ def orphan_forget(orphan: Orphan) -> None:
 
 
 def orphan_removal(node: NodeClient, orphan: Orphan, timeout: float) -> Callable[[], None]:
-    """Return the call that removes the orphan's generation from its node."""
+    """Return a function that removes the generation of the orphan from its node."""
     uuid, generation = orphan.uuid, orphan.generation
     match orphan.kind:
         case OrphanKind.NAMESPACE:
@@ -125,11 +125,11 @@ def orphan_removal(node: NodeClient, orphan: Orphan, timeout: float) -> Callable
             return partial(node.remove_volume, uuid, generation, timeout=timeout)
 
 
-def _strangers(backend_id: str, contents: NodeContents) -> Iterator[Orphan]:
-    """Yield objects on the node without a row of the same generation that belongs to this node, or
-    to no node.
+def _unknown_objects(backend_id: str, contents: NodeContents) -> Iterator[Orphan]:
+    """Yield the objects on the node that have no row of the same generation on this node, or
+    without a node.
 
-    A row belongs to no node if its node was removed by force.
+    A row has no node if its node was removed by force.
     """
     replicas = Replica.objects.filter(Q(backend=backend_id) | Q(backend=None))
     found = list(_unknown(OrphanKind.VOLUME, backend_id, contents.volumes, replicas))
@@ -148,7 +148,7 @@ def _strangers(backend_id: str, contents: NodeContents) -> Iterator[Orphan]:
 
 
 def _namespaces(backend_id: str, contents: NodeContents) -> Iterator[Orphan]:
-    """Yield the target's namespaces without an export row, with the owner of their volume."""
+    """Yield the namespaces on the node that have no export row, with the owner of their volume."""
     exports = Export.objects.filter(replica__backend=backend_id)
     known = set(exports.values_list("target_nqn", "replica__uuid"))
     owners = {volume.uuid: volume.owner for volume in contents.volumes}
@@ -196,12 +196,14 @@ def _owned(owner: wire.Owner | None) -> dict[str, str]:
     }
 
 
-def _told(orphan: Orphan) -> dict[str, object]:
+def _details(orphan: Orphan) -> dict[str, object]:
     return {name: getattr(orphan, name) for name in TOLD}
 
 
-def _nameless(kind: OrphanKind, orphans: Iterable[Orphan]) -> list[Orphan]:
-    """Return the orphans whose name no row has, whatever the row's state, node or generation."""
+def _without_row(kind: OrphanKind, orphans: Iterable[Orphan]) -> list[Orphan]:
+    """Return the orphans whose uuid is in no row, whatever the state, node or generation of the
+    row.
+    """
     found = list(orphans)
     uuids = [orphan.uuid for orphan in found]
     if kind == OrphanKind.NAMESPACE:

@@ -21,11 +21,11 @@ WRITE_AT_MOST = 100
 
 
 def owners_mark(backend: Backend, contents: NodeContents) -> None:
-    """Write the owner records that differ from the rows or are missing, up to WRITE_AT_MOST per
+    """Write the owner records that are missing or differ from the rows, up to WRITE_AT_MOST of each
     kind.
 
-    Objects of older versions have no owner record. Records differ, for example, if a replica became
-    complete since.
+    Objects of older versions have no owner record. A record differs, for example, if its replica
+    became complete since.
     """
     replicas, snapshots = _replicas(backend, contents), _snapshots(backend, contents)
     until = call_deadline()
@@ -40,8 +40,8 @@ def owners_mark(backend: Backend, contents: NodeContents) -> None:
 
 
 def _replicas(backend: Backend, contents: NodeContents) -> list[Replica]:
-    """Return replicas with a wrong record. Replicas that are being rebuilt, or whose volume is
-    being expanded, are excluded.
+    """Return replicas with a missing or wrong record. Replicas that are being rebuilt, or whose
+    volume is being expanded, are excluded.
     """
     there = {(v.uuid, v.generation): v for v in contents.volumes}
     rows = Replica.objects.filter(

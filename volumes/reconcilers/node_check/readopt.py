@@ -32,17 +32,18 @@ log = logging.getLogger(__name__)
 
 
 class OtherLayout(Exception):
-    """The replica on the node does not match its rows, or the rows are about to change."""
+    """The replica on the node does not match its rows, or its rows are about to change."""
 
 
 def replicas_readopt(backend: Backend, contents: NodeContents) -> None:
     """Take back the replicas without a backend that this node holds, with their snapshots.
 
-    Each replica claims again the SSD space, IOPS and bandwidth that the removal of its node
-    released; the tenant's budget is still charged. If others have taken the space meanwhile, this
-    is logged, and the replica stays without a backend. Exports to hosts that may no longer use the
-    volume are removed first, because those hosts might write to it. The only replica of a volume
-    becomes Unknown. One of several replicas stays Missing, because its data is outdated.
+    The removal of the node released the SSD space, IOPS and bandwidth of each replica. They are
+    claimed again; the budget of the tenant is still charged. If the space was claimed by others
+    meanwhile, this is logged, and the replica stays without a backend. Exports to hosts that may no
+    longer use the volume are removed first, because those hosts might write to it. The only replica
+    of a volume becomes Unknown. One of several replicas stays Missing, because its data is
+    outdated.
     """
     volumes = {(v.uuid, v.generation): v for v in contents.volumes}
     rows = Replica.objects.filter(backend=None, state=LifeState.READY)
@@ -110,7 +111,7 @@ def _former_exports(replica: Replica, contents: NodeContents) -> set[tuple[str, 
 
 
 def _delete_on_node(backend: Backend, uuid: str, exports: set[tuple[str, int]]) -> None:
-    """Remove exports from the node. An error of the node is raised."""
+    """Remove exports from the node. Errors of the node are raised."""
     until = call_deadline()
     for nqn, generation in sorted(exports):
         node_client(backend).remove_namespace(nqn, uuid, generation, timeout=seconds_left(until))
@@ -138,9 +139,10 @@ def _put_on_node(
 def _expanded(
     pieces: tuple[wire.Piece, ...], capacity_bytes: int, claimed_bytes: int
 ) -> tuple[wire.Piece, ...]:
-    """Return the sub-volumes with the sizes that they should have. The last one is larger than on
-    the node if the node missed an expansion. If the node's sub-volumes are too large, OtherLayout
-    is raised.
+    """Return the sub-volumes with the sizes that they should have. If the node missed an expansion,
+    the last one is larger than on the node.
+
+    :raises OtherLayout: the sub-volumes on the node are too large.
     """
     *others, last = pieces
     capacity = capacity_bytes - sum(piece.capacity for piece in others)
@@ -195,8 +197,9 @@ def _take_snapshots(
 
 
 def _ssd_keys(backend: Backend, pieces: tuple[wire.Piece, ...]) -> dict[str, int]:
-    """Return SSD keys by SSD id. If an SSD does not belong to this backend, OtherLayout is
-    raised.
+    """Return SSD keys by SSD id.
+
+    :raises OtherLayout: an SSD does not belong to this backend.
     """
     names = [piece.ssd_id for piece in pieces]
     rows = Ssd.objects.filter(backend=backend, ssd_id__in=names)

@@ -1,6 +1,4 @@
-"""The decision of an operator about orphans: adopt them, which creates rows for them, or discard
-them.
-"""
+"""Operators adopt orphans, which creates rows for them, or discard them."""
 
 from collections.abc import Sequence
 
@@ -23,7 +21,7 @@ from volumes.models import (
     Tenant,
     Volume,
 )
-from volumes.reconcilers.node_check.orphans import orphan_forget, orphan_removal, orphans_note
+from volumes.reconcilers.node_check.orphans import orphan_delete_row, orphan_removal, orphans_store
 from volumes.reconcilers.node_check.readopt import replicas_readopt
 from volumes.reconcilers.recovery.findings import Copy
 from volumes.reconcilers.recovery.places import replica_delete_row, replica_row
@@ -84,8 +82,8 @@ def orphan_adopt(orphan_id: int) -> str:
     for backend in backends:
         if backend.pk in contents:
             replicas_readopt(backend, contents[backend.pk])
-            orphans_note(backend, contents[backend.pk])
-    return f"{orphan} was adopted as {orphan.alias!r} of tenant {orphan.tenant_id!r}"
+            orphans_store(backend, contents[backend.pk])
+    return f"{orphan} is adopted as {orphan.alias!r} of tenant {orphan.tenant_id!r}"
 
 
 def orphan_discard(orphan_id: int) -> str:
@@ -100,9 +98,9 @@ def orphan_discard(orphan_id: int) -> str:
     try:
         remove()
     except (NodeRefused, NodeUnreachable) as error:
-        raise CannotDiscard(f"{orphan} was not removed: {error}") from error
-    orphan_forget(orphan)
-    return f"{orphan} was removed"
+        raise CannotDiscard(f"{orphan} is not removed: {error}") from error
+    orphan_delete_row(orphan)
+    return f"{orphan} is removed"
 
 
 def _orphan(orphan_id: int) -> Orphan:

@@ -12,12 +12,12 @@ from django.db.models import Max
 from inventory.models import Backend, Pool, Recovery
 from inventory.services.pool.checks import is_of_other_pool
 from inventory.services.pool.generations import generation_last, generations_raise
-from inventory.services.pool.identity import database_doubt, database_sealed
+from inventory.services.pool.identity import database_confirm, database_doubt
 from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
 from provisioner.common.writes import STALE_SECONDS
 from volumes.models import Export, Orphan, Replica, Snapshot
-from volumes.reconcilers.node_check.orphans import orphans_note
+from volumes.reconcilers.node_check.orphans import orphans_store
 from volumes.reconcilers.node_check.readopt import replicas_readopt
 from volumes.reconcilers.recovery.exports import exports_resolve
 from volumes.reconcilers.recovery.findings import Findings
@@ -29,13 +29,13 @@ log = logging.getLogger(__name__)
 
 READ_SECONDS = 60.0
 SLACK = dt.timedelta(minutes=10) // dt.timedelta(microseconds=1)
-"""Microseconds that no transaction exceeds. A backup lacks the rows of transactions that began
+"""Microseconds. No transaction takes longer. A backup lacks the rows of transactions that began
 before it and committed after it.
 """
 
 
 class NodesSilent(ProvisionerError):
-    """Nodes do not answer, so their contents are not known."""
+    """Nodes do not answer, so their contents are unknown."""
 
     code = ResultCode.NotAvailable
 
@@ -45,9 +45,9 @@ def database_recover(
 ) -> list[str]:
     """Make a database that is older than its nodes agree with them, and allow writes again.
 
-    Returns the changes, line by line. If the database is not older, nothing is done. ``since``: the
-    time of the restored state; if it is given, the database counts as older even if no node shows
-    it. ``without``: ids of nodes that need not answer; they are compared when they are back.
+    Returns a line for each change. If the database is not older, nothing is done. ``since``: the
+    time of the restored state. If it is given, the database counts as older even if no node shows
+    it. ``without``: ids of nodes that need not answer. They are compared when they are back.
 
     :raises NodesSilent: nodes that are not in ``without`` do not answer.
     """
@@ -67,7 +67,7 @@ def database_recover(
             after_generation=findings.after, until_generation=findings.until, awaited=awaited
         )
         _resolve(findings)
-        database_sealed()
+        database_confirm()
     _compare(backends, findings)
     waiting = [f"node {node} is compared when it is back" for node in awaited]
     return [*findings.report, *waiting, *_orphans_text(), "writes are allowed again"]
@@ -108,7 +108,7 @@ def node_recover(backend: Backend, contents: NodeContents) -> None:
 
 
 def _resolve(findings: Findings) -> None:
-    """Resolve snapshots after the replicas that they belong to, and exports last."""
+    """Resolve replicas before the snapshots that belong to them, and exports last."""
     volumes_resolve(findings)
     snapshots_resolve(findings)
     exports_resolve(findings)
@@ -117,9 +117,9 @@ def _resolve(findings: Findings) -> None:
 def nodes_answers(
     backends: Iterable[Backend], *, without: Collection[str], timeout_seconds: float
 ) -> dict[str, NodeContents]:
-    """Return the contents of the pool's nodes that answer, by id.
+    """Return the contents of the nodes that answer, by id.
 
-    :raises NodesSilent: nodes do not answer that are not in ``without``.
+    :raises NodesSilent: nodes that are not in ``without`` do not answer.
     """
     answers = nodes_read(backends, timeout_seconds=timeout_seconds)
     silent: dict[str, str] = {}
@@ -142,21 +142,21 @@ def _compare(backends: Iterable[Backend], findings: Findings) -> None:
     for backend in backends:
         if contents := findings.nodes.get(backend.pk):
             replicas_readopt(backend, contents)
-            orphans_note(backend, contents)
+            orphans_store(backend, contents)
 
 
 def after_restored(since: dt.datetime | None = None) -> int:
     """Return the generation of the restored state. Objects with greater generations may have been
     created later.
 
-    It is derived from ``since``, the time of that state, or else from the youngest row.
+    The generation is derived from ``since``, the time of that state, or else from the youngest row.
     """
     after = int(since.timestamp() * 1_000_000) if since else _greatest_key()
     return max(after - SLACK, 0)
 
 
 def _greatest_key() -> int:
-    """Return the key of the youngest row. The sequence of a dump may be ahead of it."""
+    """Return the key of the youngest row. The sequence in a dump may be greater."""
     keys = [
         model._default_manager.aggregate(key=Max("pk"))["key"] or 0
         for model in (Replica, Snapshot, Export)

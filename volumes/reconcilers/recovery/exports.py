@@ -74,7 +74,7 @@ def _namespaces(findings: Findings) -> Iterator[Found]:
 
 
 def _confirm(export: Export) -> None:
-    """Record that the volume is published, because the node has the export."""
+    """Record that the volume is published, because its node has the export."""
     done = {"state": LifeState.READY, "deadline_at": None}
     Export.objects.filter(pk=export.pk).update(**done)
     Publication.objects.filter(exports=export.pk).update(**done)
@@ -82,7 +82,7 @@ def _confirm(export: Export) -> None:
 
 def _renumber(export: Export) -> None:
     """Give the export a new generation, because its node may have seen a greater one than the
-    old.
+    present one.
     """
     Export.objects.filter(pk=export.pk).update(
         id=generation_next(), state=LifeState.CREATING, deadline_at=clock.now()

@@ -1,4 +1,6 @@
-"""After a standby took over: allow writes again if the database lacks no change that nodes know."""
+"""After a failover to a standby: allow writes again if the database has every change that the nodes
+have.
+"""
 
 import logging
 import time
@@ -9,7 +11,7 @@ from django.db.models import Sum
 
 from inventory.models import Backend, Pool, Recovery
 from inventory.services.pool.generations import generation_last, generations_raise
-from inventory.services.pool.identity import database_doubted, database_sealed, has_new_timeline
+from inventory.services.pool.identity import database_confirm, database_doubt_set, has_new_timeline
 from provisioner.common.models import LifeState
 from provisioner.common.writes import STALE_SECONDS
 from volumes.models import Export, Replica, ReplicaState, Snapshot
@@ -31,8 +33,8 @@ def failover_settle() -> None:
 
     One worker at a time does this. If rows and nodes agree, writes are allowed again. Otherwise the
     database lacks commits: writes stay barred, and the reason names a node. Nodes that do not
-    answer are compared when they are back. If no node answers, the next run tries again. If no
-    standby took over, this costs one query.
+    answer are compared when they are back. If no node answers, the next run tries again. Without a
+    failover, this function makes one query.
     """
     lease = job_lease_acquire(JOB) if has_new_timeline() else None
     if lease is None:
@@ -53,14 +55,14 @@ def _settle(backends: list[Backend]) -> None:
         time.sleep(STALE_SECONDS)  # requests that had begun end meanwhile
         seen_again = set(_differences(_answers(backends), last))
         if lacking := [text for text in differences if text in seen_again]:
-            database_doubted(f"a standby took over without the last commits: {lacking[0]}")
+            database_doubt_set(f"a standby took over without the last commits: {lacking[0]}")
             return
-    _go_on(awaited=sorted({backend.pk for backend in backends} - set(nodes)))
+    _allow_writes(awaited=sorted({backend.pk for backend in backends} - set(nodes)))
 
 
-def _go_on(*, awaited: list[str]) -> None:
-    """Allow writes. Nodes that do not answer may hold objects of lost commits; these are kept when
-    the nodes are back.
+def _allow_writes(*, awaited: list[str]) -> None:
+    """Allow writes. Nodes that do not answer may hold objects of lost commits. These objects are
+    kept when the nodes are back.
     """
     generations_raise()
     with transaction.atomic(durable=True):
@@ -70,11 +72,8 @@ def _go_on(*, awaited: list[str]) -> None:
         Recovery.objects.create(
             after_generation=after_restored(), until_generation=generation_last(), awaited=awaited
         )
-        database_sealed()
-    log.warning(
-        "a standby took over without a lost commit: writes are allowed again",
-        extra={"silent": awaited},
-    )
+        database_confirm()
+    log.warning("a standby took over, and lacks nothing: writes go on", extra={"silent": awaited})
 
 
 def _answers(backends: Iterable[Backend]) -> dict[str, NodeContents]:
@@ -83,7 +82,7 @@ def _answers(backends: Iterable[Backend]) -> dict[str, NodeContents]:
 
 
 def _differences(nodes: dict[str, NodeContents], last: int) -> list[str]:
-    """Describe, node by node, the differences that a lost commit would leave. The nodes were read
+    """Describe the differences that a lost commit would leave, node by node. The nodes must be read
     before the rows.
     """
     return [
@@ -94,12 +93,12 @@ def _differences(nodes: dict[str, NodeContents], last: int) -> list[str]:
 
 
 def _of_node(backend_id: str, contents: NodeContents, last: int) -> Iterator[str]:
-    """Describe the objects on the node that the rows lack or contradict: a lost removal, expansion
-    or creation.
+    """Describe the objects on the node that show a lost removal, expansion or creation, because no
+    row matches them.
 
     Changes in progress, replicas that are already lost, and recorded orphans do not count. A
-    standby may know a generation before it is handed out. So if the standby knows the greatest
-    generation, this does not prove that it has the row with that generation.
+    standby may know a generation before it is handed out. So a standby that knows the greatest
+    generation may still lack the row with that generation.
     """
     newest = contents.node.newest_generation
     if newest > last:

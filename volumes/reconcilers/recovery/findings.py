@@ -30,8 +30,8 @@ class Findings:
 
     ``after``, ``until``: generations greater than ``after``, up to ``until``, may have been handed
     out since the restored state. ``returned``: the id of a node that came back later and is
-    compared alone; objects on other nodes, and changes since those were compared, are not touched.
-    ``report``: lines for the operator.
+    compared alone. Objects on other nodes, and changes since those nodes were compared, are not
+    touched. ``report``: lines for the operator.
     """
 
     nodes: Mapping[str, NodeContents]
@@ -41,7 +41,7 @@ class Findings:
     report: list[str] = field(default_factory=list)
 
     def copies(self) -> Iterator[Copy]:
-        """Yield all copies on all nodes."""
+        """Yield the replicas on all nodes."""
         for backend_id, contents in self.nodes.items():
             for volume in contents.volumes:
                 yield Copy(backend_id, volume)
@@ -55,8 +55,8 @@ class Findings:
         return None
 
     def is_silent(self, replica: Replica) -> bool:
-        """Whether the replica may exist although no node showed it, because its node did not answer
-        or was removed.
+        """Whether the replica may exist although no node has shown it, because its node did not
+        answer or was removed.
         """
         return replica.backend_id is None or replica.backend_id not in self.nodes
 

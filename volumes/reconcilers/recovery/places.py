@@ -1,6 +1,6 @@
-"""Turn replicas into rows without a backend, as after a forced removal of their node.
+"""Remove the backend from rows of replicas, as a forced removal of their node does.
 
-Then ``replicas_readopt`` readopts them on the node that holds them, and claims their space.
+``replicas_readopt`` then readopts the replicas on the node that holds them, and claims their space.
 """
 
 from django.db.models import F
@@ -14,7 +14,8 @@ from volumes.sizing import claimed_bytes
 
 
 def replica_row(volume: Volume, copy: Copy) -> Replica:
-    """Insert a row for a copy that a node holds, without a backend, and charge the tenant's budget.
+    """Insert a row for a replica that a node holds, without a backend, and charge the budget of the
+    tenant.
 
     :raises TenantCapacityExceeded: the budget has no room for it.
     """

@@ -15,7 +15,7 @@ from volumes.services.ownership import pool_uuid
 def snapshots_resolve(findings: Findings) -> None:
     """Make snapshots agree with the nodes, inside the caller's transaction.
 
-    Snapshots that were being taken are READY if their node has them, or does not answer. Snapshots
+    A snapshot that was being taken becomes READY if its node has it or does not answer. Snapshots
     of known volumes that were taken after the restored state are adopted, if their alias is free
     and the budget has room.
     """

@@ -61,12 +61,12 @@ def _resolve(volume: Volume, findings: Findings) -> None:
 
 
 def _has_source(replicas: list[Replica], held: dict[int, Copy], silent: list[Replica]) -> bool:
-    """Whether a replica that is not being rebuilt is on its node, or may be."""
+    """Whether a replica that is not being rebuilt is on its node, or may be there."""
     return any(not r.rebuilding and (r.pk in held or r in silent) for r in replicas)
 
 
 def _note_incomplete(replicas: list[Replica], held: dict[int, Copy]) -> None:
-    """Mark incomplete replicas Missing: after the restored state, hosts continued with the other
+    """Mark incomplete replicas Missing. After the restored state, hosts continued with the other
     replicas.
     """
     late = [r.pk for r in replicas if not r.rebuilding and not held[r.pk].is_complete]
@@ -114,8 +114,8 @@ def _complete(volume: Volume, lost: list[Replica], findings: Findings) -> None:
 
 
 def _end_creation(volume: Volume, held: dict[int, Copy], findings: Findings) -> None:
-    """Set replicas READY if their node has them. If the node does not answer, it may have them, so
-    they become READY and Missing.
+    """Set replicas READY if their node has them. If a node does not answer, it may have its
+    replica. That replica becomes READY and Missing.
 
     If no replica of a volume is found, the volume stays CREATING, and the collector aborts it.
     """

@@ -1,1 +1,3 @@
-"""The saga that creates a new replica, as an additional one or to replace another one."""
+"""The saga that creates a new replica, either as an additional one or to replace another
+replica.
+"""

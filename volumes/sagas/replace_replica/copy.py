@@ -1,4 +1,6 @@
-"""Rebuild the new replica of a task by a copy from node to node, while no host uses the volume."""
+"""Rebuild the new replica of a task by a copy from node to node. This is done only while no host
+uses the volume.
+"""
 
 from django.db.models import QuerySet
 
@@ -9,8 +11,8 @@ from volumes.models import Export, Replica, ReplicaState
 from volumes.sagas.replace_replica.waiting import (
     NODE_SECONDS,
     RebuildFailed,
-    calls_until,
     replica_abort,
+    task_call_deadline,
 )
 from volumes.services.copies import (
     CopyState,
@@ -22,7 +24,7 @@ from volumes.services.copies import (
     mark_copies_deleting,
 )
 from volumes.services.node.contents import is_lost
-from volumes.services.node.missing import replicas_look
+from volumes.services.node.missing import replicas_verify
 from volumes.services.publication.exports import record_desired_exports_for_all_hosts
 from volumes.services.replica.replacement_rules import NEVER_ATTACHED, never_attached
 
@@ -38,7 +40,7 @@ def replica_copy(context: Context, replica: Replica) -> Reschedule | None:
     """Take the next step of the copy.
 
     Returns None when all data is copied and no late write can arrive. If the volume has several
-    replicas, the new one is Available then.
+    replicas, the new one is then Available.
 
     :raises RebuildFailed: the copy was started too often.
     """
@@ -47,7 +49,7 @@ def replica_copy(context: Context, replica: Replica) -> Reschedule | None:
     if replica.replica_state == ReplicaState.UNKNOWN:
         return _close(context, replica) or _leave_to_host(context, replica)
     if not _copies(replica).exclude(state=LifeState.DELETING).exists():
-        return _close(context, replica) or _settle(context, replica)
+        return _close(context, replica) or _set_available(context, replica)
     source = copy_source(replica)
     if source is None or source.replica_state not in GOOD:
         return replica_abort(
@@ -55,23 +57,25 @@ def replica_copy(context: Context, replica: Replica) -> Reschedule | None:
         )
     if source.exports.exists():
         return Reschedule(f"node {source.backend_id} to stop exporting it", NODE_SECONDS)
-    state = copy_read(replica, source, until=calls_until())
+    state = copy_read(replica, source, until=task_call_deadline())
     if state.over:
         state = _begin(context, replica, source, state.trouble)
     if state.done:
         _end_copy(context, replica)
         return Reschedule("the copy's target to be removed")
-    return _note(context, state, f"the copy from node {source.backend_id} to {replica.backend_id}")
+    return _record_progress(
+        context, state, f"the copy from node {source.backend_id} to {replica.backend_id}"
+    )
 
 
 def _begin(context: Context, replica: Replica, source: Replica, why: str) -> CopyState:
     with context.transaction():
         if _copied(replica).exists():
             copy_renew(replica, source)
-    return copy_begin(replica, source, why, until=calls_until())
+    return copy_begin(replica, source, why, until=task_call_deadline())
 
 
-def _note(context: Context, state: CopyState, text: str) -> Reschedule:
+def _record_progress(context: Context, state: CopyState, text: str) -> Reschedule:
     """Store the progress of the copy, or the reason why it makes no progress."""
     if state.begun:
         begun = context.outputs["copies"] = context.outputs.get("copies", 0) + 1
@@ -88,11 +92,11 @@ def _note(context: Context, state: CopyState, text: str) -> Reschedule:
         bytes_total=state.bytes_total,
         bytes_per_second=_rate(context, state.bytes_done),
     )
-    return Reschedule(text, POLL_SECONDS, str(state.bytes_done), ends=True)
+    return Reschedule(text, POLL_SECONDS, str(state.bytes_done), ends_by_itself=True)
 
 
 def _rate(context: Context, bytes_done: int) -> int | None:
-    """Bytes per second since the previous reading of the copy."""
+    """Bytes per second since the copy was last read. None: unknown."""
     now = clock.epoch_seconds()
     before_at, before = context.outputs.get(RATE, (now, bytes_done))
     context.outputs[RATE] = [now, bytes_done]
@@ -107,18 +111,20 @@ def _end_copy(context: Context, replica: Replica) -> None:
 
 
 def _close(context: Context, replica: Replica) -> Reschedule | None:
-    """Wait until the target of the copy is confirmed removed, so that no late write can arrive."""
-    if copy_close(replica, until=calls_until()):
+    """Wait until the target of the copy is removed on its node, so that no late write can
+    arrive.
+    """
+    if copy_close(replica, until=task_call_deadline()):
         return Reschedule(f"node {replica.backend_id} to remove the copy's target", NODE_SECONDS)
     return None
 
 
-def _settle(context: Context, replica: Replica) -> Reschedule | None:
-    """Set the copied replica Available, after its node has confirmed it.
+def _set_available(context: Context, replica: Replica) -> Reschedule | None:
+    """Set the copied replica Available after its node has confirmed it.
 
-    The replica of a one-replica volume does not change its state here; it takes over later.
+    The replica of a one-replica volume does not change its state here. It takes over later.
     """
-    outcome = replicas_look([replica], until=calls_until())[replica.pk]
+    outcome = replicas_verify([replica], until=task_call_deadline())[replica.pk]
     if is_lost(outcome):
         return replica_abort(context, replica, LOST)
     if not isinstance(outcome, bool):
@@ -136,8 +142,8 @@ def _settle(context: Context, replica: Replica) -> Reschedule | None:
 
 
 def _leave_to_host(context: Context, replica: Replica) -> Reschedule:
-    """A host was admitted before the copy ended: let the host rebuild the replica, or abort the
-    replica if the host no longer uses the volume.
+    """Handle a host that was admitted before the copy ended: the host rebuilds the replica. If the
+    host no longer uses the volume, abort the replica.
     """
     with context.transaction():
         rows = Replica.objects.filter(pk=replica.pk, state=LifeState.READY, exports__isnull=True)
@@ -148,8 +154,8 @@ def _leave_to_host(context: Context, replica: Replica) -> Reschedule:
 
 
 def _copied(replica: Replica) -> QuerySet[Replica]:
-    """The replica, while its copy is valid. Call it in a transaction that holds the volume's
-    lock.
+    """The replica, if its copy is still valid. Call this in a transaction that holds the lock of
+    the volume.
     """
     return Replica.objects.filter(
         pk=replica.pk,

@@ -1,8 +1,8 @@
-"""Rebuild the new replica of a task. Each call takes one step, chosen by the current rows.
+"""Rebuild the new replica of a task. Each call takes one step, which the current rows determine.
 
 If a host uses the volume, the host rebuilds the replica. Otherwise the nodes copy the data. Data is
-never copied into a replica to which a host had access, or whose copy is outdated because of a host:
-another replica replaces it.
+never copied into a replica to which a host had access, or whose copy a host has made outdated. Such
+a replica is replaced by another one.
 """
 
 from functools import partial
@@ -17,13 +17,13 @@ from volumes.sagas.replace_replica.waiting import (
     HOST_SECONDS,
     NODE_SECONDS,
     RebuildFailed,
-    calls_until,
     replica_abort,
+    task_call_deadline,
 )
 from volumes.selectors import replicas_with_nodes
 from volumes.services.errors import NodesFailed
 from volumes.services.node.contents import is_lost
-from volumes.services.node.missing import replicas_look
+from volumes.services.node.missing import replicas_verify
 from volumes.services.node_calls import node_call, replica_spec
 from volumes.services.publication.exports import exports_make, record_desired_exports_for_all_hosts
 from volumes.services.replica.provision import replicas_make
@@ -47,7 +47,7 @@ REPLICAS_AT_MOST = 5
 
 
 def replica_make(context: Context) -> Reschedule | None:
-    """Create the task's new replica. Returns None when it exists on its node."""
+    """Create the new replica of the task. Returns None when it exists on its node."""
     task = context.task
     volume = volume_of(task)
     replica = replica_created_by(task)
@@ -55,7 +55,7 @@ def replica_make(context: Context) -> Reschedule | None:
         return _claim(context, volume)
     if replica.state == LifeState.READY:
         return None
-    failed = replicas_make(volume, until=calls_until())
+    failed = replicas_make(volume, until=task_call_deadline())
     if failed is None:
         return None
     context.outputs[AVOID] = [*context.outputs.get(AVOID, ()), str(replica.backend_id)]
@@ -63,9 +63,9 @@ def replica_make(context: Context) -> Reschedule | None:
 
 
 def replica_fill(context: Context) -> Reschedule | None:
-    """Rebuild the task's new replica. Returns None when it holds the data.
+    """Rebuild the new replica of the task. Returns None when it holds the data.
 
-    In a one-replica volume, the replica is still ``rebuilding`` then, and takes over in the last
+    In a one-replica volume, the replica is then still ``rebuilding``, and takes over in the last
     step.
 
     :raises RebuildFailed: too many replicas or copies failed.
@@ -77,16 +77,16 @@ def replica_fill(context: Context) -> Reschedule | None:
     if replica is None or replica.backend is None:
         return replica_abort(context, replica, "the node of its new replica was removed")
     if replica.rebuilding:
-        return replica_copy(context, replica) or _told_complete(replica)
+        return replica_copy(context, replica) or _record_complete(replica)
     if replica.replica_state == ReplicaState.AVAILABLE:
-        return _told_complete(replica)
+        return _record_complete(replica)
     return _wait_for_host(context, replica)
 
 
 def _claim(context: Context, volume: Volume) -> Reschedule:
-    """Claim another replica, after failed replicas that occupy its place are removed."""
+    """Claim another replica after the failed replicas, which occupy its place, are removed."""
     former = Replica.objects.filter(created_by_task=context.task.pk, state=LifeState.DELETING)
-    delete_replicas_on_nodes(former, until=calls_until())
+    delete_replicas_on_nodes(former, until=task_call_deadline())
     if volume.num_replicas == 1 and former.filter(backend__in=Backend.objects.available()).exists():
         return Reschedule("the former copy to be removed", NODE_SECONDS)
     count = context.outputs.get("replicas", 0) + 1
@@ -106,8 +106,8 @@ def _claim(context: Context, volume: Volume) -> Reschedule:
     return Reschedule("its new replica to be created")
 
 
-def _told_complete(replica: Replica) -> Reschedule | None:
-    """Record on the node that the replica's data is complete, before the outgoing replica is
+def _record_complete(replica: Replica) -> Reschedule | None:
+    """Record on the node that the data of the replica is complete, before the outgoing replica is
     removed.
 
     The recovery of an older database needs this record.
@@ -119,14 +119,14 @@ def _told_complete(replica: Replica) -> Reschedule | None:
         spec = spec.model_copy(update={"owner": owner})
     call = partial(NodeClient.change_volume, uuid=found.uuid, spec=spec)
     assert found.backend is not None
-    outcome = node_call(found.backend, call, until=calls_until())
+    outcome = node_call(found.backend, call, until=task_call_deadline())
     if isinstance(outcome, bool):
         return None
     return Reschedule(f"node {found.backend_id} to record that the copy is complete", NODE_SECONDS)
 
 
 def _wait_for_host(context: Context, replica: Replica) -> Reschedule:
-    if is_lost(replicas_look([replica], until=calls_until())[replica.pk]):
+    if is_lost(replicas_verify([replica], until=task_call_deadline())[replica.pk]):
         return replica_abort(context, replica, LOST)
     publications = list(replica.volume.publications.select_related("host"))
     if replica.replica_state == ReplicaState.TERMINATING:
@@ -136,7 +136,7 @@ def _wait_for_host(context: Context, replica: Replica) -> Reschedule:
     if replica.exports.count() < len(publications):
         with context.transaction():
             record_desired_exports_for_all_hosts(replica.volume)
-    exports_make(replica.exports.filter(state=LifeState.CREATING), until=calls_until())
+    exports_make(replica.exports.filter(state=LifeState.CREATING), until=task_call_deadline())
     signs = [replica.replica_state, str(context.task.last_activity_at)]
     if replica.replica_state == ReplicaState.SYNCHRONIZING:
         signs += [str(publication.host.last_probe_at) for publication in publications]

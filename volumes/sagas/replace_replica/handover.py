@@ -1,4 +1,4 @@
-"""The end of a replacement: remove the outgoing replica or, if the task failed, the new one."""
+"""The end of a replacement: remove the outgoing replica, or the new one if the task failed."""
 
 from django.db.models import QuerySet
 
@@ -9,11 +9,11 @@ from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.context import Context, Reschedule
 from tasks.models import Task
 from volumes.models import Replica, ReplicaState, Volume
-from volumes.sagas.replace_replica.waiting import HOST_SECONDS, NODE_SECONDS, calls_until
+from volumes.sagas.replace_replica.waiting import HOST_SECONDS, NODE_SECONDS, task_call_deadline
 from volumes.selectors import LIVE
 from volumes.services.errors import ReplicaTerminating
 from volumes.services.node.contents import is_lost
-from volumes.services.node.missing import replicas_look
+from volumes.services.node.missing import replicas_verify
 from volumes.services.publication.exports import mark_replicas_deleting
 from volumes.services.replica.replacement_rules import (
     NEVER_ATTACHED,
@@ -38,7 +38,7 @@ def outgoing_release(context: Context) -> Reschedule | None:
     :raises ReplicaLost: the new replica is no longer Available, or its node lost it.
     :raises ReplicaTerminating: another replica is being removed.
     """
-    if waiting := replica_look(context):
+    if waiting := new_replica_verify(context):
         return waiting
     outgoing = outgoing_replica(context.task)
     if outgoing is None or not outgoing.volume.publications.exists():
@@ -52,16 +52,16 @@ def outgoing_release(context: Context) -> Reschedule | None:
     )
 
 
-def replica_look(context: Context) -> Reschedule | None:
-    """Ask the node for the new replica. Returns None when the node has it.
+def new_replica_verify(context: Context) -> Reschedule | None:
+    """Ask the node for the new replica. Returns None when the node has confirmed that it holds it.
 
-    No replica is removed before that.
+    Neither replica is removed before that.
 
     :raises ReplicaLost: the node lost it.
     """
     task = context.task
     new = replica_created_by(task)
-    outcome = replicas_look([new], until=calls_until())[new.pk] if new else False
+    outcome = replicas_verify([new], until=task_call_deadline())[new.pk] if new else False
     if is_lost(outcome):
         raise ReplicaLost(f"the new replica of volume {task.volume_id!r} is lost: {outcome}")
     if new is None or isinstance(outcome, bool):
@@ -81,19 +81,19 @@ def _mark(outgoing: Replica) -> None:
 def outgoing_release_unconfirmed(context: Context) -> None:
     """Remove the outgoing replica although the host did not confirm in time.
 
-    The host itself has reported the new replica Available.
+    The host has reported the new replica Available before.
 
     :raises ReplicaLost: the new replica is no longer Available, or its node did not confirm it.
     """
-    if waiting := replica_look(context):
-        raise ReplicaLost(f"timed out waiting for {waiting.pending_reason}")
+    if waiting := new_replica_verify(context):
+        raise ReplicaLost(f"waited in vain for {waiting.pending_reason}")
     with context.transaction():
         _require_available(context.task)
         _mark_deleting(Replica.objects.filter(LIVE, pk=context.task.outputs[OUTGOING]))
 
 
 def replica_take_over(context: Context) -> None:
-    """Make the new replica the volume's own, and mark the outgoing one as deleting.
+    """Make the new replica a regular replica of the volume, and mark the outgoing one as deleting.
 
     The new replica becomes Unknown if no host ever attached the volume, or if it is the only one.
     Runs inside the transaction that ends the task.
@@ -124,7 +124,10 @@ def replica_take_over(context: Context) -> None:
 
 
 def _require_available(task: Task) -> Replica:
-    """Return the new replica of a volume with several replicas, or raise if it is not Available."""
+    """Return the new replica of a volume with several replicas.
+
+    :raises ReplicaLost: the replica is not Available.
+    """
     new = replica_created_by(task)
     if new is None or new.rebuilding or new.replica_state != ReplicaState.AVAILABLE:
         state = new.replica_state if new else "gone"
@@ -133,9 +136,11 @@ def _require_available(task: Task) -> Replica:
 
 
 def _require_copied(volume: Volume, task: Task) -> Replica:
-    """Return the new replica of a one-replica volume, or raise if it cannot take over.
+    """Return the new replica of a one-replica volume.
 
     The function may be called again after the replica took over.
+
+    :raises ReplicaLost: the replica cannot take over.
     """
     new = replica_created_by(task)
     if new is None or new.exports.exists() or volume.snapshots.exists():

@@ -8,10 +8,10 @@ from tasks.saga import Saga, Step, register
 from volumes.models import Volume
 from volumes.sagas.replace_replica.fill import replica_fill, replica_make
 from volumes.sagas.replace_replica.handover import (
+    new_replica_verify,
     outgoing_release,
     outgoing_release_unconfirmed,
     replacement_undo,
-    replica_look,
     replica_take_over,
 )
 from volumes.sagas.replace_replica.waiting import Stalled, wait_for
@@ -40,20 +40,20 @@ def hand_over(context: Context) -> Reschedule | None:
     return None
 
 
-def look_at_new_one(context: Context) -> Reschedule | None:
-    """Check once more that the new replica is on its node."""
-    return _repeat(context, replica_look)
+def verify_new_replica(context: Context) -> Reschedule | None:
+    """Ask the node once more for the new replica."""
+    return _repeat(context, new_replica_verify)
 
 
 def take_over(context: Context) -> None:
-    """Make the new replica the volume's own."""
+    """Make the new replica a regular replica of the volume."""
     replica_take_over(context)
 
 
 def lock_volume(task: Task) -> None:
-    """Lock the task's volume. The order of locks is: volume, then task.
+    """Lock the volume of the task. The order of locks is: volume, then task.
 
-    Deleted volumes of the same uuid, which wait for their nodes, have no task.
+    Deleted volumes of the same uuid, which wait for their nodes, have no task and are not locked.
     """
     Volume.objects.select_for_update().filter(LIVE, uuid=task.volume_id).first()
 
@@ -74,4 +74,4 @@ STEPS = (
     Step(hand_over, 1),
     Step(take_over, 1),
 )
-register(Saga(TaskType.REPLICA_SYNC, STEPS, lock_first=lock_volume, last_look=look_at_new_one))
+register(Saga(TaskType.REPLICA_SYNC, STEPS, lock_first=lock_volume, final_check=verify_new_replica))

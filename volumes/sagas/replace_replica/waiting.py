@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 LEAST_SECONDS = 1.0
 LONGEST_SECONDS = 24 * 3600
-WAITS, WAS_DOING = "waits", "was_doing"
+LAST_WAIT, LAST_COPY_AT = "waits", "was_doing"
+"""Keys in the ``outputs`` of tasks. Rows of tasks have these texts, so they do not change."""
 
 
 class Stalled(ProvisionerError):
@@ -31,21 +32,21 @@ class Stalled(ProvisionerError):
 
 
 def wait_for(context: Context, waiting: Reschedule) -> Reschedule:
-    """Return the pause, as long as the wait makes progress.
+    """Return ``waiting`` if the wait still makes progress.
 
     :raises Stalled: there was no progress for ``migration_silence_seconds``, or LONGEST_SECONDS
         have passed without a copy that progresses.
     """
-    now, sign = clock.epoch_seconds(), waiting.sign or waiting.pending_reason
-    before, since = context.outputs.get(WAITS, (None, now))
-    since = since if before == sign else now
+    now, mark = clock.epoch_seconds(), waiting.progress_mark or waiting.pending_reason
+    before, since = context.outputs.get(LAST_WAIT, (None, now))
+    since = since if before == mark else now
     silence = settings.ENVIRONMENT.migration_silence_seconds
     if now - since > silence:
-        raise Stalled(f"timed out after {silence} s waiting for {waiting.pending_reason}")
-    outputs: dict[str, Any] = {WAITS: [sign, since]}
-    idle_since = context.outputs.get(WAS_DOING, context.task.created_at.timestamp())
-    if waiting.ends:
-        outputs[WAS_DOING] = now
+        raise Stalled(f"waited {silence} s in vain for {waiting.pending_reason}")
+    outputs: dict[str, Any] = {LAST_WAIT: [mark, since]}
+    idle_since = context.outputs.get(LAST_COPY_AT, context.task.created_at.timestamp())
+    if waiting.ends_by_itself:
+        outputs[LAST_COPY_AT] = now
     elif now - idle_since > LONGEST_SECONDS:
         raise Stalled(f"not done after {LONGEST_SECONDS} s, waiting for {waiting.pending_reason}")
     return Reschedule(
@@ -62,7 +63,7 @@ class RebuildFailed(ProvisionerError):
 
 
 def replica_abort(context: Context, replica: Replica | None, why: str) -> Reschedule:
-    """Mark the new replica as deleting. The next step makes another one."""
+    """Mark the new replica as deleting. The next step creates another one."""
     if replica is not None:
         log.warning("a new replica was aborted", extra={"replica": replica.uuid, "reason": why})
         with context.transaction():
@@ -71,8 +72,8 @@ def replica_abort(context: Context, replica: Replica | None, why: str) -> Resche
     return Reschedule(why)
 
 
-def calls_until() -> float:
-    """Return the time limit of node calls that begin now, on the monotonic clock. It is well within
-    a task's lease.
+def task_call_deadline() -> float:
+    """Return the time, on the monotonic clock, by which node calls that begin now must end. It is
+    well within the lease of a task.
     """
     return time.monotonic() + CALL_SECONDS

@@ -11,7 +11,7 @@ from volumes.models import Export, Publication, Volume
 from volumes.services.node_calls import call_deadline
 from volumes.services.publication.exports import delete_exports_on_nodes, mark_publications_deleting
 from volumes.services.publication.publish import UNPUBLISHED
-from volumes.services.replica.remove import marked_confirm
+from volumes.services.replica.remove import marked_replicas_remove
 
 
 class HostNotExists(ProvisionerError):
@@ -27,10 +27,10 @@ class HostAvailable(ProvisionerError):
 
 
 def host_remove(*, host_id: str) -> None:
-    """Delete a host that is Unavailable, unpublish its volumes and remove its target from the
+    """Delete a host that is Unavailable, unpublish its volumes, and remove its target from the
     nodes.
 
-    A node that is down is cleaned up when it is back.
+    A node that is down removes the target when it is back.
 
     :raises HostNotExists: there is no such host.
     :raises HostAvailable: the host is Available.
@@ -49,5 +49,5 @@ def host_remove(*, host_id: str) -> None:
         for volume in locked:
             tasks_abort(volume_id=volume.uuid, reason=UNPUBLISHED, only_hosts=True)
             tasks_touch(volume_id=volume.uuid)
-            marked_confirm(volume)
+            marked_replicas_remove(volume)
     delete_exports_on_nodes(Export.objects.filter(pk__in=keys), until=call_deadline())

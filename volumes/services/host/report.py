@@ -1,4 +1,6 @@
-"""The NQN of a host. Only the host's row decides which NQN may connect to its target."""
+"""Probes of hosts, and changes of their NQNs. Only the row of a host decides which NQN may connect
+to its target.
+"""
 
 from typing import NamedTuple
 
@@ -26,23 +28,23 @@ HAS_NQN = Compiled(
 
 
 def host_report(report: HostReport, *, is_its_own: bool = False) -> None:
-    """Record a probe of a host, also when the host has another NQN than before.
+    """Record a probe of a host, even if the host has another NQN than before.
 
-    It extends :func:`~inventory.services.hosts.host_probe`. When the NQN changes, the host's
-    exports are renewed: no node admits the new NQN until all nodes have confirmed that they no
+    It extends :func:`~inventory.services.hosts.host_probe`. When the NQN changes, the exports of
+    the host are renewed. No node admits the new NQN before all nodes have confirmed that they no
     longer admit the former one. A node that does not answer delays this until it is back, or is
     removed from the pool by force.
 
-    A host takes over the NQN of another host that is Unavailable and has nothing published; that
-    other host is deleted.
+    A host takes over the NQN of another host that is Unavailable and has no publication. That other
+    host is deleted.
 
     ``is_its_own``: the caller may act for this host only.
 
-    :raises HostOfOthers: the host belongs to another tenant than the caller.
+    :raises HostOfOtherTenant: the host belongs to another tenant than the caller.
     :raises NqnTaken: another host has the NQN, or targets of another host may still admit it.
     """
     caller = Caller(report.tenant_id, is_its_own)
-    while not _is_so(report.uuid, report.nqn, caller):
+    while not _has_nqn(report.uuid, report.nqn, caller):
         if _claim(report, caller):
             break
     host_probe(report)
@@ -57,7 +59,7 @@ class Caller(NamedTuple):
     def require(self, host: Host, nqn: str) -> None:
         """Check that the caller may report this host with this NQN.
 
-        :raises HostOfOthers: the caller may not report it.
+        :raises HostOfOtherTenant: the caller may not report it.
         """
         if self.tenant_id is not None:
             require_host_of_tenant(
@@ -65,7 +67,7 @@ class Caller(NamedTuple):
             )
 
 
-def _is_so(uuid: str, nqn: str, caller: Caller) -> bool:
+def _has_nqn(uuid: str, nqn: str, caller: Caller) -> bool:
     """Whether the host already has the NQN."""
     if caller.tenant_id is None:
         return bool(list(HAS_NQN.rows(host=uuid, nqn=nqn)))
@@ -76,10 +78,10 @@ def _is_so(uuid: str, nqn: str, caller: Caller) -> bool:
 
 
 def _claim(report: HostReport, caller: Caller) -> bool:
-    """Assign the NQN to the host. If the host is unknown, create it if the NQN is free.
+    """Assign the NQN to the host. An unknown host is created if the NQN is free.
 
     Returns False if a volume was published to the host meanwhile, or another process created the
-    host; then the caller tries again, because volumes are locked before hosts.
+    host. Then the caller tries again, because volumes are locked before hosts.
     """
     uuid, nqn = report.uuid, report.nqn
     with transaction.atomic(durable=True):
@@ -95,7 +97,7 @@ def _claim(report: HostReport, caller: Caller) -> bool:
             caller.require(known, nqn)
         for other in hosts.values():
             _take_over(other, uuid, caller)
-        _refuse_admitted_elsewhere(uuid, nqn)
+        _require_not_admitted_elsewhere(uuid, nqn)
         if known is not None:
             Host.objects.filter(pk=uuid).update(nqn=nqn)
             record(
@@ -135,7 +137,7 @@ def _take_over(other: Host, uuid: str, caller: Caller) -> None:
     )
 
 
-def _refuse_admitted_elsewhere(uuid: str, nqn: str) -> None:
+def _require_not_admitted_elsewhere(uuid: str, nqn: str) -> None:
     """Check that no node may still admit the NQN to the target of another host.
 
     :raises NqnTaken: a node may still admit it.
@@ -158,9 +160,9 @@ def _refuse_admitted_elsewhere(uuid: str, nqn: str) -> None:
 
 
 def host_exports_renew(host_id: str) -> None:
-    """Renew the host's exports that admit another NQN than its row says.
+    """Renew the exports of the host that admit another NQN than the one in its row.
 
-    Runs inside the caller's transaction, which holds the volumes.
+    Runs inside the caller's transaction, which holds the locks of the volumes.
     """
     exports = Export.objects.filter(LIVE, publication__host=host_id)
     nqn = Host.objects.filter(pk=host_id).values("nqn")

@@ -1,13 +1,13 @@
-"""What a host's own token may change (contract, section 2)."""
+"""Checks the rights of a token that is bound to a host."""
 
 from volumes.selectors import volumes_filter, volumes_visible
 from volumes.services.errors import VolumeNotExists
 
 
 def require_volume_of_host(volume_uuid: str, host_id: str | None, *, tenant_id: str | None) -> None:
-    """Check that a caller with a host's token works on a volume that is published to that host.
+    """Check that the volume is published to the host that the caller's token is bound to.
 
-    ``host_id`` None: the caller is bound to no host, and may work on all volumes.
+    ``host_id`` None: the caller is bound to no host, and may use all volumes.
 
     :raises VolumeNotExists: the volume is not published to the host.
     """

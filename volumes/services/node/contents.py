@@ -8,7 +8,7 @@ from inventory.models import Backend
 from inventory.nodes import wire
 from inventory.nodes.client import NodeClient, NodeRefused, call_all
 from inventory.nodes.drift import DriftItem
-from inventory.services.node.answers import answers_note
+from inventory.services.node.answers import call_outcomes_record
 from inventory.services.node.clients import node_client
 from volumes.models import Replica
 from volumes.services.node_calls import NodeError
@@ -27,24 +27,25 @@ class NodeContents:
 def nodes_read(
     backends: Iterable[Backend], *, timeout_seconds: float
 ) -> dict[str, NodeContents | NodeError]:
-    """Read all objects of each node, in parallel. Results by backend id.
+    """Read all objects of each node, in parallel. Returns the results by backend id.
 
     A row is inserted before its object is created on a node. So if nodes are read before the rows,
     each object on a node has a row, unless the object is being removed or is an orphan.
     """
     calls = {b.pk: partial(_read, node_client(b)) for b in backends}
     contents = call_all(calls, timeout_seconds=timeout_seconds)
-    answers_note(contents.items())
+    call_outcomes_record(contents.items())
     return contents
 
 
 def replicas_find(
     replicas: Iterable[Replica], *, timeout_seconds: float
 ) -> dict[int, bool | NodeError]:
-    """Ask the nodes whether they hold each replica with its generation and all its sub-volumes.
+    """Ask nodes whether they hold the replicas, each with its generation and all its sub-volumes.
 
-    Outcomes by replica key: True if the node holds the replica; False if the replica no longer has
-    a node. If the node does not hold it, the outcome is an error for which :func:`is_lost` is true.
+    Returns outcomes by replica key. True: the node holds the replica. False: the replica has no
+    node any more. If the node does not hold it, the outcome is an error for which :func:`is_lost`
+    is true.
     """
     found: dict[int, bool | NodeError] = {}
     calls: dict[int, Callable[[], bool]] = {}
@@ -56,20 +57,20 @@ def replicas_find(
             nodes[replica.pk] = replica.backend.pk
             calls[replica.pk] = partial(_find, client, replica.uuid, replica.pk, timeout_seconds)
     outcomes = call_all(calls, timeout_seconds=timeout_seconds, nodes=nodes)
-    answers_note((nodes[key], outcome) for key, outcome in outcomes.items())
+    call_outcomes_record((nodes[key], outcome) for key, outcome in outcomes.items())
     return found | outcomes
 
 
 def is_lost(outcome: object) -> bool:
-    """Whether the outcome says that the node does not have the object of the call."""
+    """Whether the outcome of a call says that the node does not have the object."""
     return isinstance(outcome, NodeRefused) and outcome.code is wire.RefusalCode.NOT_FOUND
 
 
 def drift_read(
     backends: Iterable[Backend], *, timeout_seconds: float
 ) -> dict[str, tuple[DriftItem, ...] | NodeError]:
-    """Read the drift of each node: where the data plane differs from the agent's records. Results
-    by backend id.
+    """Read the drift of each node: the differences between its data plane and the records of its
+    agent. Returns the results by backend id.
     """
     calls = {b.pk: node_client(b).read_drift for b in backends}
     return call_all(calls, timeout_seconds=timeout_seconds)

@@ -18,7 +18,7 @@ from volumes.models import Drain, Replica, ReplicaRelocation
 
 JOB = "move_replicas"
 DRAIN = "drain"
-"""Name of the task output with the id of the drained node that the task belongs to."""
+"""The key in the outputs of a task with the id of the drained node that the task belongs to."""
 OF_DRAIN = f"outputs__{DRAIN}"
 
 
@@ -32,8 +32,8 @@ class NotDrained(ProvisionerError):
 class DrainStatus:
     """A drain and its progress.
 
-    ``left``: number of replicas on the node, including those that are being removed. ``refused``:
-    failed attempts to move a replica that are not tried again yet, with the reason.
+    ``left``: the number of replicas on the node, including those that are being removed.
+    ``refused``: failed attempts to move a replica that are not repeated yet, with the reason.
     """
 
     drain: Drain
@@ -113,8 +113,8 @@ def drains_finish() -> None:
 
 
 def drain_finish(persistent_id: str) -> None:
-    """Record the end of the node's drain, if it has one that has not ended, and no replica any
-    more. Runs in the caller's transaction.
+    """Record the end of the node's drain, if it has not ended and the node holds no replica. Runs
+    in the caller's transaction.
     """
     ended = Drain.objects.filter(pk=persistent_id, finished_at=None, backend__replicas=None)
     moved = ended.values_list("replicas_before", flat=True).first()
@@ -144,7 +144,7 @@ def drain_tasks() -> QuerySet[Task]:
 def drain_tasks_abort_stale() -> None:
     """Stop and undo the tasks of drains that no longer exist.
 
-    The tasks are read before the drains: a task is created after its drain, so no task of a new
+    The tasks are read before the drains. A task is created after its drain, so no task of a new
     drain is mistaken for a stale one.
     """
     tasks = list(drain_tasks())

@@ -17,8 +17,8 @@ from volumes.services.scheduling import require_plan, volume_place
 
 @dataclass(frozen=True)
 class PlannedMove:
-    """A replica on a node, and where it would go (``destination``: a backend id), or why it cannot
-    move now (``refusal``).
+    """A replica on a node, with its planned new node (``destination``, a backend id), or the reason
+    why it cannot move now (``refusal``).
     """
 
     replica: Replica
@@ -27,9 +27,10 @@ class PlannedMove:
 
 
 def drain_preview(*, persistent_id: str, most: int) -> list[PlannedMove]:
-    """Plan the moves of at most ``most`` replicas of a node, each as if it were the only one.
+    """Plan the moves of at most ``most`` replicas of a node. Each is planned as if it were the only
+    one.
 
-    Nothing is claimed. When the replica actually moves, its destination may be another one.
+    Nothing is claimed. The actual destination of a replica may be another one.
     """
     rows = Replica.objects.filter(backend=persistent_id, state=LifeState.READY)
     replicas = rows.select_related("volume").order_by("volume__uuid", "pk")[:most]

@@ -19,8 +19,8 @@ REDUNDANCY = "redundancy"
 class Maintenance:
     """The effects of a stop of a node.
 
-    ``replicas``: the replicas on the node whose volume would lose access or redundancy, with their
-    volume and ``loses`` (ACCESS or REDUNDANCY). ``access``, ``redundancy``: the number of each.
+    ``replicas``: the replicas on the node whose volume would lose access or redundancy, each with
+    its volume and ``loses`` (ACCESS or REDUNDANCY). ``access``, ``redundancy``: how many of each.
     """
 
     replicas: QuerySet[Replica]
@@ -51,7 +51,9 @@ def backend_maintenance(*, persistent_id: str) -> Maintenance:
 
 
 def _losing(persistent_id: str) -> QuerySet[Any]:
-    """The replicas, with ``loses``, which is read once for each: one subquery over its volume."""
+    """The replicas with ``loses``. One subquery over the volume reads ``loses`` once for each
+    replica.
+    """
     outgoing = Q(replica_state=ReplicaState.TERMINATING)
     rows = Replica.objects.filter(
         backend=persistent_id,

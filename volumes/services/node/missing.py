@@ -1,5 +1,4 @@
-"""Record objects that a node should hold and does not. Lost data is never replaced by an empty
-replica.
+"""Mark replicas Missing that their node has lost. Lost data is never replaced by an empty replica.
 
 Only this module sets a replica Missing because its node lost it: in a node check, and as soon as
 the node answers any call with NOT_FOUND.
@@ -50,11 +49,11 @@ class ReadyRows:
         )
 
 
-def replicas_look(replicas: Iterable[Replica], *, until: float) -> Outcomes:
+def replicas_verify(replicas: Iterable[Replica], *, until: float) -> Outcomes:
     """Ask nodes for replicas, and mark replicas Missing that their node does not hold.
 
     A node holds a replica if it has that generation with all its sub-volumes. Returns outcomes by
-    key, for :func:`is_lost`.
+    replica key, for :func:`is_lost`.
     """
     rows = {r.pk: r for r in replicas}
     outcomes = replicas_find(rows.values(), timeout_seconds=seconds_left(until))
@@ -67,20 +66,21 @@ def replicas_look(replicas: Iterable[Replica], *, until: float) -> Outcomes:
 def check_after_not_found(
     replicas: Mapping[int, Replica], outcomes: Mapping[int, object], *, until: float
 ) -> None:
-    """Check the replicas whose node answered NOT_FOUND, and mark lost ones Missing.
+    """Check the replicas whose node answered NOT_FOUND, and mark the lost ones Missing.
 
-    ``replicas`` and ``outcomes`` have the same keys; ``outcomes`` may have additional ones.
+    ``replicas`` and ``outcomes`` have the same keys. ``outcomes`` may have additional ones.
     """
     lost = [r for key, r in replicas.items() if is_lost(outcomes[key])]
-    replicas_look(lost, until=until)
+    replicas_verify(lost, until=until)
 
 
 def mark_missing(backend: Backend, contents: NodeContents, before: ReadyRows) -> list[int]:
-    """Compare the node's ``contents`` with the rows that were READY ``before`` it was read.
+    """Compare the ``contents`` of a node with the rows that were READY ``before`` the node was
+    read.
 
-    A lost replica becomes Missing; the only replica of a volume becomes Unknown again when its node
+    A lost replica becomes Missing. The only replica of a volume becomes Unknown again when its node
     has it again. A lost snapshot is logged. A lost export is set back to CREATING; the keys of
-    those exports are returned. If a replica missed an expansion, its volume is expanded again.
+    these exports are returned. If a replica missed an expansion, its volume is expanded again.
     """
     _note_replicas(backend, {(v.uuid, v.generation): v.capacity for v in contents.volumes}, before)
     there = {(s.uuid, s.generation) for s in contents.snapshots}
@@ -130,8 +130,8 @@ def _note_replicas(
 
 
 def _mark_missing(replica: Replica) -> None:
-    """Mark the replica Missing, unless it is Terminating, because a replica that is being removed
-    is no loss.
+    """Mark the replica Missing. A Terminating replica is not changed, because it is being removed
+    anyway.
     """
     rows = Replica.objects.filter(
         pk=replica.pk, backend=replica.backend_id, state=LifeState.READY

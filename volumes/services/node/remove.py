@@ -38,7 +38,7 @@ def backend_remove(*, persistent_id: str, force: bool) -> None:
     """
     try:
         with transaction.atomic(durable=True):
-            _lock_what_it_holds(persistent_id)
+            _lock_contents(persistent_id)
             backend = Backend.objects.select_for_update().filter(pk=persistent_id).first()
             if backend is None:
                 raise BackendNotFound.of(persistent_id)
@@ -58,8 +58,8 @@ def backend_remove(*, persistent_id: str, force: bool) -> None:
     node_release(persistent_id, node)
 
 
-def _lock_what_it_holds(persistent_id: str) -> None:
-    """Lock in the common order: volumes, snapshots, SSDs, then the backend."""
+def _lock_contents(persistent_id: str) -> None:
+    """Lock the rows in the common order: volumes, snapshots, SSDs, then the backend."""
     volumes = Volume.objects.filter(replicas__backend=persistent_id)
     list(Volume.objects.select_for_update().filter(pk__in=volumes).order_by("pk"))
     snapshots = Snapshot.objects.filter(replica__backend=persistent_id)

@@ -1,8 +1,9 @@
-"""Ask a host's agent to attach or detach a volume: extensions of KIOXIA's release 3.22.
+"""Ask the agent of a host to attach or detach a volume. These are extensions of KIOXIA's release
+3.22.
 
-The host carries out the task when its agent polls: it connects the replicas and builds the array,
-or stops the array, and ends the task. Clients publish the volume before they attach it, and detach
-it before they unpublish it.
+The host carries out the task when its agent polls. To attach, it connects the replicas and builds
+the array. To detach, it stops the array. Then it ends the task. Clients publish the volume before
+they attach it, and detach it before they unpublish it.
 """
 
 from django.db import transaction

@@ -36,9 +36,9 @@ from volumes.services.replica.state import replica_record
 class ExportWork:
     """The result of one round of node calls.
 
-    ``done``: number of confirmed exports. ``new``: number of exports that were created now, because
-    they were new or their node had lost them. ``failed``: exports whose node did not confirm.
-    ``text``: how they failed.
+    ``done``: the number of confirmed exports. ``new``: the number of exports that were created now,
+    because they were new or their node had lost them. ``failed``: the exports that their node did
+    not confirm. ``text``: how they failed.
     """
 
     done: int
@@ -51,7 +51,7 @@ def exports_make(rows: QuerySet[Export], *, until: float) -> ExportWork:
     """Create exports on all nodes in parallel. Exports that their node confirms become READY.
 
     A replica that its node does not hold becomes Missing. After a host changed its NQN, its exports
-    wait until no node can still admit the former NQN to its target.
+    wait until no node admits the former NQN any more.
     """
     exports = {e.pk: e for e in exports_with_nodes(_admissible(rows))}
     outcomes = exports_ensure(exports.values(), until=until)
@@ -68,10 +68,10 @@ def exports_make(rows: QuerySet[Export], *, until: float) -> ExportWork:
 
 
 def _take_another_id(export: Export) -> None:
-    """Renew an export under another namespace id.
+    """Renew an export with another namespace id.
 
-    On the node, the id belongs to another replica. So the host also knows it as that replica's,
-    even if the database differs.
+    The node uses the present id for another replica. So the host also knows the id as that of the
+    other replica, whatever the database says.
     """
     with transaction.atomic(durable=True):
         list(Volume.objects.select_for_update().filter(replicas=export.replica_id))
@@ -90,10 +90,10 @@ def record_desired_exports(
     """Record that each replica of a published volume must be exported, except one that is
     ``rebuilding``.
 
-    Runs inside the caller's transaction, which holds the volume. ``publication`` comes with its
-    volume and host.
+    Runs inside the caller's transaction, which holds the lock of the volume. ``publication``: with
+    its volume and host loaded.
 
-    :raises TargetFull: the host's target has its greatest number of namespaces.
+    :raises TargetFull: the target of the host has the maximum number of namespaces.
     """
     if publication.volume.protocol == Protocol.LOCAL:
         return
@@ -144,8 +144,8 @@ def mark_publications_deleting(
 ) -> list[int]:
     """Delete publications and mark their exports as deleting, inside the caller's transaction.
 
-    ``deadline_at``: the time after which the collector removes the exports. ``reason``: the reason,
-    if no client requested it. Returns the keys of the exports.
+    ``deadline_at``: the time after which the collector removes the exports. ``reason``: for the
+    event, if no client requested this. Returns the keys of the exports.
     """
     exports = Export.objects.filter(publication__in=rows)
     keys = mark_exports_deleting(exports, deadline_at=deadline_at or unfinished_deadline())
@@ -173,11 +173,11 @@ def mark_exports_deleting(rows: QuerySet[Export], *, deadline_at: dt.datetime) -
 
 
 def exports_renew(rows: QuerySet[Export]) -> None:
-    """Replace exports by new exports of a later generation, with the host's current NQN and the
-    replica's current namespace id.
+    """Replace exports by new exports of a later generation, with the current NQN of the host and
+    the current namespace id of the replica.
 
-    Runs inside the caller's transaction, which holds the volumes. It only writes rows; the
-    collector calls the nodes.
+    Runs inside the caller's transaction, which holds the locks of the volumes. It only writes rows;
+    the collector calls the nodes.
     """
     publications = Publication.objects.filter(
         pk__in=list(rows.values_list("publication", flat=True))

@@ -1,7 +1,7 @@
-"""Namespace ids of exports (contract, section 7).
+"""Namespace ids of exports.
 
-In a host's target, an id belongs to one replica, over all nodes. For some time after its last use,
-no other replica gets it.
+In the target of a host, an id belongs to one replica, over all nodes. For some time after its last
+use, no other replica gets it.
 """
 
 import datetime as dt
@@ -18,13 +18,13 @@ from provisioner.common.results import ProvisionerError, ResultCode
 from volumes.models import Export, NamespaceId, target_nqn
 
 KEPT = dt.timedelta(hours=24)
-"""The time after its last export in which no other replica gets an id. It must be longer than the
-time for which nodes refuse another replica with the id.
+"""The time after its last use in which no other replica gets an id. It must be longer than the time
+for which nodes refuse another replica with the id.
 """
 
 
 class TargetFull(ProvisionerError):
-    """The host's target has its greatest number of namespaces."""
+    """The target of the host has the maximum number of namespaces."""
 
     code = ResultCode.PublishFailed
 
@@ -36,7 +36,7 @@ def namespace_ids_take(host: Host, replica_keys: Collection[int]) -> dict[int, i
     for another replica and that the host does not use. Runs inside the caller's transaction, as its
     last claim, because it waits while another transaction inserts the same id.
 
-    :raises TargetFull: the target has its greatest number of namespaces.
+    :raises TargetFull: the target has the maximum number of namespaces.
     """
     rows = NamespaceId.objects.filter(target_nqn=target_nqn(host.pk))
     own = rows.filter(replica_key__in=replica_keys)
@@ -64,7 +64,7 @@ def _free(rows: QuerySet[NamespaceId], host: Host, number: int) -> list[int]:
 
 
 def _longest_unused(rows: QuerySet[NamespaceId], host: Host) -> int:
-    """Release and return the id whose last use was longest ago."""
+    """Release and return the id that was unused for the longest time."""
     unused = rows.filter(~Exists(_exports())).exclude(nsid__in=host.used_namespace_ids)
     oldest = unused.order_by("last_used_at").first()
     if oldest is None:
@@ -77,19 +77,19 @@ def _longest_unused(rows: QuerySet[NamespaceId], host: Host) -> int:
 
 
 def _exports() -> QuerySet[Export]:
-    """A subquery: the exports that use the id of the outer query's row."""
+    """A subquery for the exports that use the id of the outer query's row."""
     return Export.objects.filter(target_nqn=OuterRef("target_nqn"), nsid=OuterRef("nsid"))
 
 
 def namespace_id_bar(export: Export) -> None:
-    """Let no replica use the export's id for a while, because a node refused it."""
+    """Let no replica use the id of the export for a while, because a node refused it."""
     rows = NamespaceId.objects.filter(target_nqn=export.target_nqn, nsid=export.nsid)
     rows.update(replica_key=None, last_used_at=clock.now())
 
 
 def namespace_ids_touch(exports: Iterable[Export]) -> None:
-    """Record the present as the last use of the ids of these exports. Call it before the exports
-    are deleted.
+    """Record now as the time of the last use of the ids of these exports. Call it before the
+    exports are deleted.
     """
     pairs = {(export.target_nqn, export.nsid) for export in exports if not export.for_copy}
     if not pairs:

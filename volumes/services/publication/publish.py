@@ -1,4 +1,4 @@
-"""Publish volumes to hosts, and unpublish them (reference, "Connectivity"; contract, section 7)."""
+"""Publish volumes to hosts, and unpublish them (reference, "Connectivity")."""
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -24,7 +24,7 @@ from volumes.services.publication.exports import (
     publication_record,
     record_desired_exports,
 )
-from volumes.services.replica.remove import marked_confirm
+from volumes.services.replica.remove import marked_replicas_remove
 
 UNPUBLISHED = "the volume was unpublished"
 
@@ -36,7 +36,7 @@ class AlreadyPublished(ProvisionerError):
 
 
 class VolumeNotInHost(ProvisionerError):
-    """The volume is ``Local``, and its node does not run inside that host."""
+    """The volume is ``Local``, and its node does not run on that host."""
 
     code = ResultCode.VolumeNotInHost
 
@@ -56,7 +56,7 @@ class UnpublishFailed(ProvisionerError):
 def volume_publish(
     *, volume_uuid: str, host_id: str, tenant_id: str | None, idempotency_digest: str = ""
 ) -> None:
-    """Export every replica of a volume to a host, and repair exports that a node lost.
+    """Export every replica of a volume to a host. Exports that a node lost are created again.
 
     Replicas on nodes that do not answer are skipped if another replica is exported. They are
     exported when their nodes are back. A replica that a copy rebuilds is exported when the copy can
@@ -66,7 +66,7 @@ def volume_publish(
     :raises HostNotFound: the host never probed, or belongs to another tenant than the volume.
     :raises AlreadyPublished: every replica was exported already, and not by an earlier attempt of
         the same request.
-    :raises VolumeNotInHost: the volume is ``Local``, and its node does not run inside that host.
+    :raises VolumeNotInHost: the volume is ``Local``, and its node does not run on that host.
     :raises PublishFailed: no replica could be exported, or a node is expanding the volume and can
         do so only while no host uses it. The request has no effect.
     """
@@ -105,8 +105,8 @@ def _locked(volume_uuid: str, host_id: str, tenant_id: str | None) -> tuple[Volu
 
 
 def _refuse_while_expanded(volume: Volume) -> None:
-    """Refuse to publish a volume while a node is expanding it that can do so only while no host
-    uses the volume.
+    """Refuse to publish a volume during an expansion that its node can do only while no host uses
+    the volume.
 
     :raises PublishFailed: such an expansion is in progress.
     """
@@ -118,7 +118,7 @@ def _refuse_while_expanded(volume: Volume) -> None:
 
 
 def _stop_copies(volume: Volume) -> None:
-    """Stop copies of the volume, because the host may now write to it.
+    """Stop copies of the volume, because the host may write to it from now on.
 
     The outgoing replica is exported. The task of a one-replica volume is aborted. Any other task
     continues, and the host rebuilds the new replica.
@@ -182,9 +182,9 @@ def _wanted(volume: Volume, host: Host, idempotency_digest: str) -> Publication:
 
 
 def _shut_out_former_nqn(host: Host) -> None:
-    """Remove the host's exports that admit a former NQN, from nodes that answer.
+    """Remove the exports that admit a former NQN of the host, from nodes that answer.
 
-    Nothing is exported to the host before all nodes have confirmed the removal.
+    No export to the host is created before all nodes have confirmed the removal.
     """
     former = Export.objects.filter(target_nqn=target_nqn(host.pk), state=LifeState.DELETING)
     delete_exports_on_nodes(
@@ -224,14 +224,14 @@ def _publish_failed(publication: Publication, idempotency_digest: str, *, reason
 def volume_unpublish(*, volume_uuid: str, host_id: str | None, tenant_id: str | None) -> None:
     """Unpublish a volume from a host, or from all hosts if ``host_id`` is None.
 
-    A migration that the host carries out is aborted. If no host is left, a replica that is marked
-    for removal is removed without a confirmation. The collector removes the exports of an
-    Unavailable node when it is back.
+    A migration that the host carries out is aborted. If no other host has the volume, a replica
+    that is marked for removal is removed without a confirmation. The collector removes the exports
+    of an Unavailable node when it is back.
 
     :raises VolumeNotFound: there is no such volume, or the tenant may not see it.
     :raises HostNotFound: there is no such host.
-    :raises VolumeNotPublished: the volume is not published to that host, or to any.
-    :raises VolumeNotInHost: the volume is ``Local``, and its node does not run inside that host.
+    :raises VolumeNotPublished: the volume is not published to that host, or to any host.
+    :raises VolumeNotInHost: the volume is ``Local``, and its node does not run on that host.
     :raises UnpublishFailed: an Available node did not confirm. The collector tries again.
     """
     with transaction.atomic(durable=True):
@@ -243,14 +243,14 @@ def volume_unpublish(*, volume_uuid: str, host_id: str | None, tenant_id: str | 
         keys = _mark_deleting(volume, host_id)
         tasks_abort(volume_id=volume.uuid, reason=UNPUBLISHED, only_hosts=True)
         tasks_touch(volume_id=volume.uuid)
-        marked_confirm(volume)
+        marked_replicas_remove(volume)
     rows = Export.objects.filter(pk__in=keys, state=LifeState.DELETING)
     _require_confirmed(delete_exports_on_nodes(rows, until=call_deadline()))
 
 
 def _mark_deleting(volume: Volume, host_id: str | None) -> list[int]:
-    """Mark the exports as deleting, and return their keys with those that an earlier call could not
-    remove.
+    """Mark the exports as deleting. Returns their keys, and the keys of exports that an earlier
+    call could not remove.
     """
     publications = Publication.objects.filter(volume=volume)
     left = Export.objects.filter(replica__volume=volume, state=LifeState.DELETING, for_copy=False)

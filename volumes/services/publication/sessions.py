@@ -1,4 +1,4 @@
-"""The hosts that are connected to a volume now, according to its nodes."""
+"""The hosts that are connected to a volume now, as its nodes report them."""
 
 from collections.abc import Iterable
 from functools import partial

@@ -1,4 +1,4 @@
-"""Add a replica to a replicated volume (reference, "Add Replica"; contract, section 6)."""
+"""Add a replica to a volume that has several (reference, "Add Replica")."""
 
 import time
 
@@ -43,15 +43,15 @@ from volumes.services.scheduling import (
 def replica_add(
     *, volume_uuid: str, tenant_id: str | None, constraints: PlacementConstraints
 ) -> None:
-    """Add one replica to a volume of several.
+    """Add one replica to a volume that has several.
 
-    If the volume is published, the new replica is exported at once and its host rebuilds it.
-    Otherwise it is Synchronizing until a task has copied it. A node that fails is replaced by
-    another while time remains.
+    If the volume is published, the new replica is exported at once, and its host rebuilds it.
+    Otherwise the replica is Synchronizing until a task has copied the data. If a node fails,
+    another node is chosen while time remains.
 
     :raises VolumeNotExists, NotReplicated, InvalidReplicas, ReplicaTerminating: see their classes.
     :raises NoSourceReplica: no replica is Available, and not all are Unknown.
-    :raises NoCandidate: no node fits. The code names the latest filter that any node reached.
+    :raises NoCandidate: no node fits. The code names the last filter that excluded nodes.
     :raises TenantCapacityExceeded: the budget has no room for it.
     :raises NodesFailed: the nodes did not answer in time, or the volume has an active task.
     """
@@ -59,7 +59,7 @@ def replica_add(
     volume = volumes_visible(tenant_id).filter(uuid=volume_uuid).first()
     if volume is None:
         raise VolumeNotExists.of(volume_uuid)
-    _no_task_of_ours(volume)
+    _task_of_host(volume)
     if awaits_copy(volume):
         _begin_copy(volume, constraints)
         return
@@ -74,7 +74,7 @@ def _begin_copy(volume: Volume, constraints: PlacementConstraints) -> None:
         raise NodesFailed(f"{error.description}: try again when it has ended") from error
 
 
-def _no_task_of_ours(volume: Volume) -> Task | None:
+def _task_of_host(volume: Volume) -> Task | None:
     """Return the active task of the volume that its host carries out, or None.
 
     :raises NodesFailed: the volume has a task that a worker carries out.
@@ -88,7 +88,7 @@ def _no_task_of_ours(volume: Volume) -> Task | None:
 def _make(volume: Volume, constraints: PlacementConstraints, until: float) -> None:
     avoid: frozenset[str] = frozenset()
     while True:
-        task = _no_task_of_ours(volume)
+        task = _task_of_host(volume)
         told = {tag["name"]: tag["value"] for tag in task.params} if task else {}
         present = replicas_beside(volume)
         require_addable(volume, present)
@@ -125,8 +125,8 @@ def _begin(volume: Volume) -> ReplicaOrigin:
     require_addable(locked, replicas_beside(locked))
     require_unchanged(volume, locked)
     if awaits_copy(locked):
-        raise NodesFailed(f"volume {volume.uuid!r} was just unpublished: try again")
-    task = _no_task_of_ours(locked)
+        raise NodesFailed(f"volume {volume.uuid!r} was unpublished just now: try again")
+    task = _task_of_host(locked)
     tasks_touch(volume_id=volume.uuid)
     is_migration = task is not None and task.type == TaskType.REMOTE_MIGRATION
     return ReplicaOrigin(created_by_task=task.pk if task and is_migration else "")

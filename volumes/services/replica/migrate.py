@@ -61,7 +61,7 @@ class PublishedToSeveralHosts(ProvisionerError):
 
 
 class NoBackendToMigrateReplica(ProvisionerError):
-    """No node can take the replica."""
+    """No node fits the new replica."""
 
     code = ResultCode.NoBackendToMigrateReplica
 
@@ -116,14 +116,14 @@ def _named_or_first_to_go(volume: Volume, replicas: list[Replica], uuid: str) ->
 
 
 def is_hosts(task: Task) -> bool:
-    """Whether the host's agent carries out the task, which is so unless a tag of the task names the
-    provisioner.
+    """Whether the agent of the host carries out the task. It does, unless a tag of the task names
+    the provisioner.
     """
     return {"name": HANDLER_TAG, "value": Handler.PROVISIONER} not in task.params
 
 
 def migration_last_activity_at(task: Task) -> dt.datetime:
-    """Return when the host last reported something: the task, or a replica of the volume."""
+    """Return when the host last reported the task or a replica of the volume."""
     replicas = Replica.objects.filter(LIVE, volume__uuid=task.volume_id)
     reported_at = replicas.aggregate(at=Max("replica_state_since"))["at"]
     return max(at for at in (task.created_at, task.last_activity_at, reported_at) if at is not None)

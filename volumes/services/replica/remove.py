@@ -1,4 +1,6 @@
-"""Remove a replica in two phases, and store the states that hosts report (contract, section 6)."""
+"""Remove a replica in two phases, and store the states that hosts report (reference, "Delete
+Replica" to "Set Replica State").
+"""
 
 from django.db import transaction
 from django.db.models import Q
@@ -18,7 +20,7 @@ from volumes.services.errors import (
     VolumeNotExists,
 )
 from volumes.services.node.contents import is_lost
-from volumes.services.node.missing import replicas_look
+from volumes.services.node.missing import replicas_verify
 from volumes.services.node_calls import call_deadline
 from volumes.services.publication.exports import mark_replicas_deleting
 from volumes.services.replica.state import replica_state_set
@@ -38,7 +40,8 @@ class NoTerminating(ProvisionerError):
 
 
 def replica_mark(*, volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> None:
-    """Mark a replica for removal. The volume's host confirms when it no longer uses the replica.
+    """Mark a replica for removal. The host of the volume confirms when it no longer uses the
+    replica.
 
     If the volume is published to no host, the replica is removed at once.
 
@@ -82,10 +85,12 @@ def replica_report(
 ) -> None:
     """Store the state that a host reports of a replica: Available, Missing or Synchronizing.
 
-    A Missing replica gets another state only if its node does not deny that it holds the replica.
+    The report about a Missing replica is refused if its node answers that it does not hold the
+    replica.
 
     :raises VolumeNotExists, ReplicaNotExists, NotReplicated: see their classes.
-    :raises ReplicaTerminating: it is marked for removal; only its confirmation ends that state.
+    :raises ReplicaTerminating: the replica is marked for removal. Only a confirmation ends that
+        state.
     """
     if state != ReplicaState.MISSING:
         _require_held(volume_uuid, replica_uuid, tenant_id)
@@ -108,8 +113,8 @@ def replica_report(
 
 
 def _require_held(volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> None:
-    """Ask the node of a Missing replica whether it holds the replica. If the node does not answer,
-    nothing is raised.
+    """Check that the node of a Missing replica holds the replica. A node that does not answer
+    counts as holding it.
 
     :raises ReplicaNotExists: the node does not hold the replica.
     """
@@ -120,13 +125,14 @@ def _require_held(volume_uuid: str, replica_uuid: str, tenant_id: str | None) ->
         replica_state=ReplicaState.MISSING,
         backend__in=Backend.objects.available(),
     )
-    for outcome in replicas_look(replicas_with_nodes(rows), until=call_deadline()).values():
+    for outcome in replicas_verify(replicas_with_nodes(rows), until=call_deadline()).values():
         if is_lost(outcome):
             raise ReplicaNotExists(f"the node of replica {replica_uuid!r} lost it: {outcome}")
 
 
-def marked_confirm(volume: Volume) -> None:
-    """Remove marked replicas of a volume that no host uses, because no host is left to confirm.
+def marked_replicas_remove(volume: Volume) -> None:
+    """Remove marked replicas of a volume that no host uses, because there is no host that could
+    confirm.
 
     The last good replica stays. Runs inside the transaction that unpublished the volume and holds
     its lock.

@@ -1,6 +1,7 @@
-"""Create a task that gives a volume a new replica: an additional one, or one that replaces another.
+"""Create a task that gives a volume a new replica, either an additional one or one that replaces
+another.
 
-docs/architecture.md, section 7, says what happens if the volume changes meanwhile.
+docs/architecture.md, section 7, describes what happens if the volume changes meanwhile.
 """
 
 from collections.abc import Mapping
@@ -74,7 +75,7 @@ def replica_sync_begin(
     constraints: PlacementConstraints | None = None,
     carried: Mapping[str, Any] | None = None,
 ) -> Task:
-    """Create the task as :func:`replica_sync_submit` does, for rows that the caller has read.
+    """Create the task like :func:`replica_sync_submit`, for rows that the caller has read.
 
     ``constraints``: where the replica may be placed. ``carried``: outputs to store with the task.
     """

@@ -1,6 +1,6 @@
 """Rules of the tasks that give a volume a new replica.
 
-The ``outputs`` of such a task hold the key of the OUTGOING replica, or None. The new replica has
+The ``outputs`` of such a task have the key of the OUTGOING replica, or None. The new replica has
 the task's id in ``created_by_task``.
 """
 
@@ -16,10 +16,11 @@ from volumes.services.errors import CannotMove, NodesFailed, NoSourceReplica, Vo
 from volumes.services.replica.placement import PlacementConstraints, replica_request
 from volumes.services.replica.rules import replicas_beside, require_addable
 from volumes.services.scheduling import ReplicaOrigin
-from volumes.sizing import shared_out
+from volumes.sizing import split_in_proportion
 
 OUTGOING, CONSTRAINTS, AVOID = "leaving", "wish", "avoid"
 NEVER_ATTACHED = "never_attached"
+"""Keys in the ``outputs`` of tasks. Rows of tasks have these texts, so they do not change."""
 
 
 def volume_of(task: Task) -> Volume:
@@ -43,17 +44,17 @@ def replica_created_by(task: Task) -> Replica | None:
 
 
 def outgoing_replica(task: Task) -> Replica | None:
-    """Return the replica that the task replaces, with its backend and volume. None: it was removed,
-    or the task replaces none.
+    """Return the replica that the task replaces, with its backend and volume. None: it was removed
+    already, or the task replaces none.
     """
     rows = Replica.objects.filter(LIVE, pk=task.outputs.get(OUTGOING))
     return rows.select_related("backend", "volume").first()
 
 
 def never_attached(new: Replica) -> bool:
-    """Whether no host has reported any other replica of the volume, and no host uses the volume.
+    """Whether no host uses the volume, and no host has reported another replica of the volume.
 
-    The caller holds the volume's lock.
+    The caller holds the lock of the volume.
     """
     others = Replica.objects.filter(LIVE, volume=new.volume_id).exclude(pk=new.pk)
     return not (
@@ -63,9 +64,9 @@ def never_attached(new: Replica) -> bool:
 
 
 def require_movable(volume: Volume, task: Task) -> None:
-    """Check that the volume may get another replica, or be moved.
+    """Check that the volume may get another replica, or may be moved.
 
-    :raises ProvisionerError: as :func:`replica_sync_submit` says.
+    :raises ProvisionerError: as for :func:`replica_sync_submit`.
     """
     present = _present(volume, task)
     if task.outputs.get(OUTGOING) is not None:
@@ -99,7 +100,7 @@ def _require_free(volume: Volume) -> None:
 
 
 def replacement_request(volume: Volume, task: Task) -> PlacementRequest:
-    """Return where the new replica may be placed. Nodes that failed for this task are avoided.
+    """Return the placement request for the new replica. It avoids nodes that failed for this task.
 
     :raises NoSourceReplica: the data must be copied, and no replica can be read.
     """
@@ -119,14 +120,14 @@ def replacement_request(volume: Volume, task: Task) -> PlacementRequest:
 
 
 def _sub_volumes(volume: Volume, source: Replica) -> tuple[tuple[int, int], ...]:
-    """Sizes of the new replica's sub-volumes, as (capacity, claimed) in bytes. (): placement
+    """The sizes of the new replica's sub-volumes, as (capacity, claimed) in bytes. (): placement
     chooses them.
 
-    Nodes copy a volume that spans SSDs sub-volume by sub-volume, so each target must have the size
-    of its source.
+    Nodes copy a volume that spans SSDs sub-volume by sub-volume, so each destination must have the
+    size of its source.
     """
     sizes = list(source.sub_volumes.order_by("id").values_list("capacity_bytes", flat=True))
-    claims = shared_out(volume.claimed_bytes, sizes)
+    claims = split_in_proportion(volume.claimed_bytes, sizes)
     return tuple(zip(sizes, claims, strict=True)) if len(sizes) > 1 else ()
 
 
@@ -141,7 +142,7 @@ def replacement_origin(volume: Volume, task: Task, request: PlacementRequest) ->
 
     ``request``: the placement request that the replica was planned with.
 
-    :raises ProvisionerError: as :func:`replica_sync_submit` says.
+    :raises ProvisionerError: as for :func:`replica_sync_submit`.
     """
     require_movable(volume, task)
     if volume.publications.exists():

@@ -14,15 +14,15 @@ MOST_REPLICAS = 4
 
 
 def replicas_beside(volume: Volume) -> list[Replica]:
-    """Return the existing replicas that a new one joins, with their backends, without those that
-    are being rebuilt.
+    """Return the existing replicas, with their backends. Replicas that are being rebuilt are
+    omitted.
     """
     rows = volume.replicas.filter(LIVE, rebuilding=False)
     return list(rows.select_related("backend").order_by("pk"))
 
 
 def require_addable(volume: Volume, present: list[Replica]) -> None:
-    """Check that one more replica may join the replicas ``present``.
+    """Check that one more replica may be added to the replicas ``present``.
 
     :raises NotReplicated, ReplicaTerminating, InvalidReplicas, NoSourceReplica: see their classes.
     :raises NodesFailed: the volume is being expanded.

@@ -1,4 +1,4 @@
-"""The state of replicas, its time, and the events about it."""
+"""Changes of the state of replicas, with the time and the events."""
 
 from collections.abc import Collection
 from typing import Any

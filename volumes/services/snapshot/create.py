@@ -1,4 +1,4 @@
-"""Create a snapshot (reference, "Create Snapshot"; contract, section 8)."""
+"""Create a snapshot (reference, "Create Snapshot")."""
 
 import uuid as uuids
 from dataclasses import dataclass
@@ -39,7 +39,9 @@ class Replicated(ProvisionerError):
 
 @dataclass(frozen=True)
 class SnapshotRequest:
-    """The request of a client. The percentage is of the volume's capacity; 0 means the default."""
+    """The request of a client. The percentage is that of the volume's capacity; 0 means the
+    default.
+    """
 
     volume_uuid: str
     alias: str
@@ -89,7 +91,7 @@ def _claim(tenant_id: str | None, request: SnapshotRequest, idempotency_digest: 
     if volume is None:
         raise VolumeNotExists.of(request.volume_uuid)
     snapshot = _draft(volume, request, idempotency_digest)
-    if (begun := _begun(snapshot)) is not None:
+    if (begun := _snapshot_of_request(snapshot)) is not None:
         return begun
     replica = snapshot.replica = only_replica(volume)
     if not volume.writable:
@@ -145,7 +147,7 @@ def only_replica(volume: Volume) -> Replica:
     return replicas.get(state=LifeState.READY, rebuilding=False)
 
 
-def _begun(draft: Snapshot) -> Snapshot | None:
+def _snapshot_of_request(draft: Snapshot) -> Snapshot | None:
     """Return the live snapshot that an earlier attempt of the same request took or is taking.
 
     :raises SnapshotExists: another snapshot has the uuid, or the alias in the same tenant.

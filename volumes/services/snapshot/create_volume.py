@@ -1,4 +1,4 @@
-"""Create a snapshot volume (reference, "Create Snapshot Volume"; contract, section 8)."""
+"""Create a snapshot volume (reference, "Create Snapshot Volume")."""
 
 import uuid as uuids
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from provisioner.common.results import InvalidInput
 from volumes.models import Protocol, ProvisioningType, Snapshot, Volume
 from volumes.selectors import LIVE, snapshots_visible
 from volumes.services.errors import SnapshotNotExists, VolumeExists
-from volumes.services.volume.derive import Origin, placed_as, volume_derive
+from volumes.services.volume.derive import VolumeSource, placement_fields, volume_derive
 from volumes.sizing import reserved_bytes
 
 KINDS = {
@@ -40,15 +40,15 @@ class SnapshotVolumeRequest:
 def snapshot_volume_create(
     *, tenant_id: str | None, request: SnapshotVolumeRequest, idempotency_digest: str = ""
 ) -> Volume:
-    """Create the volume through which hosts use a snapshot, on the snapshot's node and in its
+    """Create the volume through which hosts use a snapshot. It is on the snapshot's node and in its
     tenant. A snapshot has at most one.
 
     A read-only snapshot volume reserves no space.
 
     :raises SnapshotNotExists: there is no such snapshot, or the tenant may not see it.
     :raises VolumeExists: the uuid or the alias is taken, or the snapshot has a snapshot volume.
-    :raises InvalidInput: ``Local`` on a node that does not run inside a host, or too large rates.
-    :raises ProvisionerError: as :func:`volume_derive` says.
+    :raises InvalidInput: ``Local`` on a node that does not run on a host, or too large rates.
+    :raises ProvisionerError: as for :func:`volume_derive`.
     """
     former = Q(volume__snapshot__uuid=request.snapshot_uuid)
     if request.uuid is not None:
@@ -58,7 +58,7 @@ def snapshot_volume_create(
 
 def _draft(
     tenant_id: str | None, request: SnapshotVolumeRequest, idempotency_digest: str
-) -> tuple[Volume, Origin]:
+) -> tuple[Volume, VolumeSource]:
     rows = snapshots_visible(tenant_id).select_for_update()
     snapshot = rows.filter(uuid=request.snapshot_uuid).first()
     if snapshot is None:
@@ -74,11 +74,11 @@ def _draft(
         provisioning_type=ProvisioningType.THIN,
         num_replicas=1,
         idempotency_digest=idempotency_digest,
-        **_wishes(request),
-        **placed_as(snapshot.volume),
+        **_volume_fields(request),
+        **placement_fields(snapshot.volume),
     )
     source = Source(kind=KINDS[request.writable], uuid=snapshot.uuid, generation=snapshot.pk)
-    return volume, Origin(snapshot.replica, snapshot.sub_volumes.all(), source)
+    return volume, VolumeSource(snapshot.replica, snapshot.sub_volumes.all(), source)
 
 
 def _protocol_possible(snapshot: Snapshot, request: SnapshotVolumeRequest) -> None:
@@ -99,5 +99,5 @@ def _reserved(snapshot: Snapshot, request: SnapshotVolumeRequest) -> int:
     return reserved_bytes(snapshot.capacity_bytes, request.reserved_space_percentage)
 
 
-def _wishes(request: SnapshotVolumeRequest) -> dict[str, object]:
+def _volume_fields(request: SnapshotVolumeRequest) -> dict[str, object]:
     return {k: v for k, v in vars(request).items() if k not in {"snapshot_uuid", "uuid"}}

@@ -1,4 +1,4 @@
-"""Clone a volume (reference, "Clone Volume"; contract, section 8)."""
+"""Clone a volume (reference, "Clone Volume")."""
 
 import uuid as uuids
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from volumes.models import ProvisioningType, Volume
 from volumes.selectors import volumes_visible
 from volumes.services.errors import InvalidSize, VolumeNotExists
 from volumes.services.snapshot.create import only_replica
-from volumes.services.volume.derive import Origin, placed_as, volume_derive
+from volumes.services.volume.derive import VolumeSource, placement_fields, volume_derive
 from volumes.sizing import GIB, reserved_bytes
 
 SAME = (
@@ -38,15 +38,15 @@ class CloneRequest:
 def volume_clone(
     *, tenant_id: str | None, request: CloneRequest, idempotency_digest: str = ""
 ) -> Volume:
-    """Create a thin volume with the source's current content, on its node and SSDs and in its
-    tenant.
+    """Create a thin volume with the current content of the source, on the same node and SSDs, and
+    in the same tenant.
 
     The clone is independent of its source.
 
     :raises VolumeNotExists: there is no such source, or the tenant may not see it.
     :raises Replicated: the source has more than one replica.
     :raises InvalidSize: the capacity is smaller than the source's.
-    :raises ProvisionerError: as :func:`volume_derive` says.
+    :raises ProvisionerError: as for :func:`volume_derive`.
     """
     former = None if request.uuid is None else Q(uuid=request.uuid)
     return volume_derive(lambda: _draft(tenant_id, request, idempotency_digest), former=former)
@@ -54,7 +54,7 @@ def volume_clone(
 
 def _draft(
     tenant_id: str | None, request: CloneRequest, idempotency_digest: str
-) -> tuple[Volume, Origin]:
+) -> tuple[Volume, VolumeSource]:
     rows = volumes_visible(tenant_id).select_for_update()
     source = rows.filter(uuid=request.source_uuid).first()
     if source is None:
@@ -74,11 +74,11 @@ def _draft(
         provisioning_type=ProvisioningType.THIN,
         num_replicas=1,
         **{name: getattr(source, name) for name in SAME},
-        **placed_as(source),
+        **placement_fields(source),
     )
     kind = SourceKind.CLONE_OF_VOLUME
     origin = Source(kind=kind, uuid=replica.uuid, generation=replica.pk)
-    return volume, Origin(replica, replica.sub_volumes.all(), origin)
+    return volume, VolumeSource(replica, replica.sub_volumes.all(), origin)
 
 
 def _capacity(source: Volume, request: CloneRequest) -> int:

@@ -49,15 +49,17 @@ READY = Compiled(
 REFUSED = Tally(Kind.PLACEMENT_REFUSED, most=20)
 
 
-class MadeMeanwhile(ProvisionerError):
-    """Another attempt of the request made, replaced or aborted what failed here; look again."""
+class ChangedByOtherAttempt(ProvisionerError):
+    """Another attempt of the same request has created, replaced or aborted the failed replicas.
+    Read the rows again.
+    """
 
     code = ResultCode.NotAvailable
 
 
 @dataclass(frozen=True)
 class VolumeRequest:
-    """What a client asks for. Rates are per GiB; 0 means no limit, or nothing reserved.
+    """The request of a client. Rates are per GiB; 0 means no limit, or nothing reserved.
 
     ``replicable`` None: the volume is replicable if it has several replicas.
     """
@@ -89,7 +91,8 @@ class VolumeRequest:
 def volume_create(
     *, tenant_id: str, request: VolumeRequest, idempotency_digest: str = ""
 ) -> Volume:
-    """Create a volume on the best nodes. A node that fails is replaced while time remains.
+    """Create a volume on the best nodes. If a node fails, another node is chosen while time
+    remains.
 
     A retry with the same ``idempotency_digest`` continues or returns the volume of the first
     attempt.
@@ -164,8 +167,8 @@ def _draft(tenant_id: str, request: VolumeRequest, idempotency_digest: str = "")
     )
 
 
-def volume_begun(draft: Volume) -> Volume | None:
-    """Return the live volume that an earlier attempt of the same request made or is making.
+def volume_of_request(draft: Volume) -> Volume | None:
+    """Return the live volume that an earlier attempt of the same request created or is creating.
 
     :raises VolumeExists: another live volume has the uuid, or the alias in the same tenant.
     """
@@ -183,21 +186,21 @@ def volume_begun(draft: Volume) -> Volume | None:
 
 
 def _begin(draft: Volume, *, named: bool, until: float) -> tuple[Volume, list[Replica]]:
-    """Claim the volume, and return it with its new replicas; or the volume that another attempt
-    claimed, without replicas.
+    """Claim the volume, and return it with its new replicas. If another attempt of the request has
+    claimed it, return that volume without replicas.
 
-    ``named``: the client chose the uuid. Then replicas of a deleted volume of that uuid are removed
-    first. Otherwise only the alias can be taken, and the insert shows that.
+    ``named``: the client chose the uuid. Then the replicas of a deleted volume of that uuid are
+    removed first. Otherwise only the alias can be taken, which the insert detects.
     """
     if named:
-        if begun := volume_begun(draft):
+        if begun := volume_of_request(draft):
             return begun, []
         former = Replica.objects.filter(uuid=draft.uuid, state=LifeState.DELETING)
         delete_replicas_on_nodes(former, until=until)
     try:
         return draft, _claim(draft, is_new=not named)
     except ProvisionerError:
-        if (begun := volume_begun(draft)) is None:
+        if (begun := volume_of_request(draft)) is None:
             raise
         return begun, []
 
@@ -226,8 +229,8 @@ def _insert(volume: Volume) -> None:
 def _replace(
     volume: Volume, failed: FailedReplicas, avoid: frozenset[str], *, in_time: bool
 ) -> None:
-    """Claim replicas on other nodes for those that failed. The collector cleans up the failed
-    nodes.
+    """Claim replicas on other nodes for those that failed. The collector removes the failed
+    ones.
     """
     beside = tuple(volume.replicas.filter(state=LifeState.READY).select_related("backend"))
     request = placement_request(volume, replicas=len(failed.replicas), avoid=avoid, beside=beside)
@@ -248,18 +251,18 @@ def _replace(
 def _mark_failed_deleting(volume: Volume, failed: Collection[Replica]) -> None:
     """Lock the volume and mark its failed replicas as deleting, inside the caller's transaction.
 
-    :raises MadeMeanwhile: the volume, or one of those replicas, is no longer CREATING.
+    :raises ChangedByOtherAttempt: the volume, or one of those replicas, is no longer CREATING.
     """
     locked = Volume.objects.select_for_update().filter(pk=volume.pk, state=LifeState.CREATING)
     unmade = volume.replicas.filter(pk__in=[r.pk for r in failed], state=LifeState.CREATING)
     if not locked.exists() or len(failed) > unmade.update(
         state=LifeState.DELETING, deadline_at=clock.now()
     ):
-        raise MadeMeanwhile("a repeat of this request continues with the volume")
+        raise ChangedByOtherAttempt("another attempt of this request continues with the volume")
 
 
 def volume_ready(volume: Volume) -> None:
-    """Set a volume READY, after all of its replicas were made.
+    """Set a volume READY, after all of its replicas were created.
 
     :raises NodesFailed: it was deleted or aborted meanwhile.
     """
@@ -277,7 +280,7 @@ def volume_abort(
     """Abort a volume that is being created, and let the collector remove it from its nodes.
 
     Returns False, and changes nothing, if the volume is no longer CREATING, or if another attempt
-    of the same request made or replaced one of the ``failed`` replicas.
+    of the same request created or replaced one of the ``failed`` replicas.
     """
     try:
         with transaction.atomic(durable=True):
@@ -293,7 +296,7 @@ def volume_abort(
                 alias=volume.alias,
                 reason=reason,
             )
-    except MadeMeanwhile:
+    except ChangedByOtherAttempt:
         return False
     enqueue_on_commit("volumes.jobs.collect")
     return True

@@ -70,7 +70,8 @@ def _require_unused(volume: Volume) -> None:
 def delete_replicas_on_nodes(replicas: Iterable[Replica], *, until: float) -> None:
     """Remove DELETING replicas from their nodes, after their exports and snapshots.
 
-    When its node confirms, the capacity of a replica is released and its row is deleted.
+    When the node of a replica confirms the removal, the capacity is released and the row is
+    deleted.
     """
     keys = [r.pk for r in replicas]
     if not keys:
@@ -89,8 +90,8 @@ def delete_replicas_on_nodes(replicas: Iterable[Replica], *, until: float) -> No
 
 
 def _delete_row(replica: Replica) -> None:
-    """Release and delete the row, unless another worker already did so. The volume may also be
-    deleted.
+    """Release the claims and delete the row, unless another worker already did so. The volume may
+    be deleted, too.
     """
     with transaction.atomic(durable=True):
         volume = Volume.objects.select_for_update().filter(pk=replica.volume_id).first()
@@ -110,7 +111,8 @@ def volume_finish_removal(volume: Volume) -> None:
 def delete_snapshots_on_nodes(snapshots: Iterable[Snapshot], *, until: float) -> None:
     """Remove DELETING snapshots from their nodes, after their snapshot volumes.
 
-    When its node confirms, the capacity of a snapshot is released and its row is deleted.
+    When the node of a snapshot confirms the removal, the capacity is released and the row is
+    deleted.
     """
     keys = [s.pk for s in snapshots]
     if not keys:

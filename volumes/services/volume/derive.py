@@ -1,5 +1,5 @@
-"""Create a volume from a volume or snapshot on a node. It works as "Create Volume" without a choice
-of nodes.
+"""Create a volume from a volume or snapshot on a node. It works like "Create Volume", but without a
+choice of nodes.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from volumes.services.deadlines import unfinished_deadline
 from volumes.services.errors import NodesFailed, NoFreeSpace, VolumeExists
 from volumes.services.node_calls import call_deadline
 from volumes.services.replica.provision import replicas_make
-from volumes.services.volume.create import volume_abort, volume_begun, volume_ready
+from volumes.services.volume.create import volume_abort, volume_of_request, volume_ready
 from volumes.services.volume.delete import delete_replicas_on_nodes
 from volumes.sizing import GIB
 
@@ -30,8 +30,8 @@ PLACE = ("racks", "zones", "regions", "host_id", "same_rack_allowed", "block_siz
 
 
 @dataclass(frozen=True)
-class Origin:
-    """The source of a new volume. ``sub_volumes``: the parts of ``source``, on the node of
+class VolumeSource:
+    """The source of a new volume. ``sub_volumes``: the sub-volumes of ``source``, on the node of
     ``replica``.
     """
 
@@ -40,11 +40,13 @@ class Origin:
     source: Source
 
 
-def volume_derive(draft: Callable[[], tuple[Volume, Origin]], *, former: Q | None = None) -> Volume:
+def volume_derive(
+    draft: Callable[[], tuple[Volume, VolumeSource]], *, former: Q | None = None
+) -> Volume:
     """Create the volume that ``draft`` describes.
 
-    ``draft`` is called in the transaction that inserts the rows, and locks the source. ``former``:
-    matches replicas of volumes that are being deleted and must be removed first. A retry with the
+    ``draft`` is called in the transaction that inserts the rows, and must lock the source.
+    ``former``: matches replicas of deleted volumes that must be removed first. A retry with the
     same idempotency digest continues or returns the volume of the first attempt.
 
     :raises VolumeExists: the uuid or the alias is taken.
@@ -61,7 +63,7 @@ def volume_derive(draft: Callable[[], tuple[Volume, Origin]], *, former: Q | Non
     try:
         with transaction.atomic(durable=True):
             drafted, origin = draft()
-            volume = volume_begun(drafted) or _insert(drafted, origin)
+            volume = volume_of_request(drafted) or _insert(drafted, origin)
     except ClaimLost as error:
         raise NoFreeSpace("an SSD of the source has no room for the reserved space") from error
     except IntegrityError as error:
@@ -75,12 +77,12 @@ def volume_derive(draft: Callable[[], tuple[Volume, Origin]], *, former: Q | Non
     return volume
 
 
-def placed_as(volume: Volume) -> dict[str, object]:
+def placement_fields(volume: Volume) -> dict[str, object]:
     """Return the placement fields of ``volume``, which a derived volume copies."""
     return {name: getattr(volume, name) for name in PLACE}
 
 
-def _insert(volume: Volume, origin: Origin) -> Volume:
+def _insert(volume: Volume, origin: VolumeSource) -> Volume:
     backend = require_node(origin.replica)
     for name, on_wire in RATES.items():
         if getattr(volume, name) * (volume.capacity_bytes // GIB) > INT64_MAX:

@@ -25,7 +25,7 @@ from volumes.selectors import (
 from volumes.services.claims import ClaimLost, Claims, claims_take
 from volumes.services.deadlines import unfinished_deadline
 from volumes.services.errors import InvalidSize, NoFreeSpace, VolumeNotExists
-from volumes.services.node.missing import check_after_not_found, replicas_look
+from volumes.services.node.missing import check_after_not_found, replicas_verify
 from volumes.services.node_calls import call_deadline, failures_text, replicas_change
 from volumes.sizing import GIB, claimed_bytes
 
@@ -53,15 +53,16 @@ def volume_expand(
     :raises VolumeNotExists: there is no such volume, or the tenant may not see it.
     :raises InvalidSize: the size is not larger than the present one, or the volume is a read-only
         snapshot volume.
-    :raises NoFreeSpace: an SSD has no room, or a node no free IOPS or bandwidth; nothing changed.
-    :raises TenantCapacityExceeded: the budget has no room for it; nothing changed.
-    :raises NodeNotAvailable: nothing changed, because a node is down or cannot expand the volume
-        while a host uses it, or a replica is Missing or being rebuilt. Also if all replicas were
-        found lost after the claim.
-    :raises ExpansionUnfinished: a node did not answer; the collector will complete the expansion.
+    :raises NoFreeSpace: an SSD has no room, or a node has no free IOPS or bandwidth. Nothing
+        changed.
+    :raises TenantCapacityExceeded: the budget has no room for it. Nothing changed.
+    :raises NodeNotAvailable: a node is down, a node cannot expand the volume while a host uses it,
+        or a replica is Missing or being rebuilt. Nothing changed. The same error is raised if all
+        replicas turn out to be lost after the claim.
+    :raises ExpansionUnfinished: a node did not answer. The collector will complete the expansion.
     """
     until = call_deadline()
-    _look(volume_uuid, tenant_id, until)
+    _verify_replicas(volume_uuid, tenant_id, until)
     try:
         with transaction.atomic(durable=True):
             volume = _claim(volume_uuid, tenant_id, new_gib, idempotency_digest)
@@ -72,7 +73,7 @@ def volume_expand(
         ) from error
     if volume.expanding_to_bytes is None:
         return
-    if failures := growths_finish([volume], until=until):
+    if failures := expansions_finish([volume], until=until):
         raise ExpansionUnfinished(
             f"the expansion to {new_gib} GiB is recorded, and is completed when all nodes answer: "
             f"{failures[volume.pk]}"
@@ -82,19 +83,19 @@ def volume_expand(
         _none_missing(replicas)
 
 
-def _look(volume_uuid: str, tenant_id: str | None, until: float) -> None:
+def _verify_replicas(volume_uuid: str, tenant_id: str | None, until: float) -> None:
     """Ask Available nodes for the volume's replicas, and mark lost ones Missing."""
     volumes = volumes_visible(tenant_id).filter(uuid=volume_uuid)
     rows = Replica.objects.filter(
         volume__in=volumes, state=LifeState.READY, backend__in=Backend.objects.available()
     )
-    replicas_look(replicas_with_nodes(rows), until=until)
+    replicas_verify(replicas_with_nodes(rows), until=until)
 
 
 def _claim(
     volume_uuid: str, tenant_id: str | None, new_gib: int, idempotency_digest: str
 ) -> Volume:
-    """Return the volume with its expansion claimed.
+    """Claim the expansion, and return the volume.
 
     ``expanding_to_bytes`` is None if an earlier attempt of the request completed the expansion.
     """
@@ -134,7 +135,7 @@ def _claim(
 
 
 def _require_whole(volume: Volume) -> None:
-    """Check that all replicas exist and are complete.
+    """Check that all replicas exist and hold current data.
 
     :raises NodeNotAvailable: a replica is being created or rebuilt, or is Missing.
     """
@@ -223,7 +224,7 @@ def _claim_replicas(volume: Volume, replicas: list[Replica], extra_bytes: int) -
     claims_take(claims)
 
 
-def growths_finish(volumes: Iterable[Volume], *, until: float) -> dict[int, str]:
+def expansions_finish(volumes: Iterable[Volume], *, until: float) -> dict[int, str]:
     """Expand volumes whose expansion is claimed, on all nodes in parallel.
 
     Returns, by the key of each unfinished volume, which nodes failed and how.

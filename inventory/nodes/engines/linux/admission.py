@@ -18,12 +18,13 @@ def check_space(
     pieces: Iterable[Piece],
     before: Iterable[Piece] = (),
 ) -> None:
-    """Check that the logical volumes ``lv`` may allocate what ``pieces`` say, instead of
-    ``before``. The caller holds the locks of the SSDs, and records the pieces before it
-    releases them.
+    """Check that the logical volumes ``lv`` may allocate the space of ``pieces``, instead of that
+    of ``before``.
 
-    :raises NodeRefused: NO_SPACE, NOT_FOUND; UNAVAILABLE: the SSD is absent, or its pool cannot
-        be written.
+    The caller holds the locks of the SSDs, and records the pieces before it releases them.
+
+    :raises NodeRefused: NO_SPACE, NOT_FOUND; UNAVAILABLE: the SSD is absent, or its pool cannot be
+        written.
     """
     pieces, had = tuple(pieces), {piece.ssd_id: piece.allocated for piece in before}
     for piece in pieces:
@@ -42,7 +43,8 @@ def check_space(
 
 
 def check_sizes(stores: Stores, pieces: Iterable[Piece], block_size: int) -> None:
-    """Check that each piece is a multiple of what LVM allocates, in the block size of its SSD.
+    """Check that the size of each piece is a multiple of LVM's allocation unit and of the block
+    size of its SSD.
 
     :raises NodeRefused: INVALID, NOT_FOUND, UNAVAILABLE.
     """

@@ -20,8 +20,10 @@ class SsdConfig:
 
 @dataclass(frozen=True)
 class LinuxConfig:
-    """``node``: the persistent id of the node, which marks its targets. ``total_bw``: bytes per
-    second. ``state_folder``: where the engine keeps its state over restarts.
+    """The configuration of the engine.
+
+    ``node``: the persistent id of the node, which marks its targets. ``total_bw``: bytes per
+    second. ``state_folder``: the folder where the engine keeps its state across restarts.
     """
 
     node: str

@@ -1,4 +1,4 @@
-"""Which TCP connections the machine has."""
+"""Reads the TCP connections of the machine."""
 
 import ipaddress
 import socket
@@ -13,7 +13,7 @@ FILES = ("/proc/net/tcp", "/proc/net/tcp6")
 
 
 async def established(kernel: Kernel, portals: Iterable[Portal]) -> bool:
-    """Whether anyone has a connection to one of the portals."""
+    """Whether there is a connection to one of the portals."""
     wanted = {(ipaddress.ip_address(portal.ip), portal.port) for portal in portals}
     for file in FILES:
         lines = (await kernel.read(file)).splitlines()[1:]
@@ -23,7 +23,9 @@ async def established(kernel: Kernel, portals: Iterable[Portal]) -> bool:
 
 
 def _local(line: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]:
-    """The own address of the connection: words of 32 bits in the byte order of the machine."""
+    """Parse the local address of a connection. It consists of words of 32 bits in the byte order of
+    the machine.
+    """
     address, port = line.split()[1].split(":")
     words = [int(address[place : place + 8], 16) for place in range(0, len(address), 8)]
     packed = struct.pack(f"={len(words)}I", *words)

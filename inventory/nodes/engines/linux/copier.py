@@ -1,8 +1,8 @@
 """A process that copies from one block device to another: ``copier.py SOURCE TO START END``.
 
-Chunks that read as zeros are skipped. Each written chunk is flushed, read back past the cache, and
-compared. A line with the offset up to which everything is durable is written every STEP bytes. It
-imports nothing of this project, and ends with its parent.
+Chunks that read as zeros are skipped. Each written chunk is flushed, read back without the cache,
+and compared. Every STEP bytes, the process writes a line with the offset up to which everything is
+durable. It imports nothing of this project, and ends with its parent.
 """
 
 import ctypes

@@ -21,13 +21,13 @@ log = logging.getLogger(__name__)
 
 
 class CopyFailed(Exception):
-    """The copy ended without success; the text says why."""
+    """The copy ended without success. The text gives the reason."""
 
 
 @dataclass
 class Copy:
-    """One copy and its result. ``done``: bytes of the volume that are durable at the destination,
-    or need not be copied.
+    """One copy and its result. ``done``: the number of bytes of the volume that are durable at the
+    destination, or need not be copied.
     """
 
     spec: SyncSpec
@@ -49,8 +49,8 @@ class Copy:
 
 
 class Copies:
-    """The copies of one engine, at most one of each volume. How far one came is recorded, and the
-    same copy goes on from there, also after a restart.
+    """The copies of one engine, at most one for each volume. The progress of a copy is recorded.
+    The same copy continues from there, also after a restart.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Copies:
         self._copies: dict[str, Copy] = {}
 
     async def clear(self) -> None:
-        """Stop and forget all copies, and disconnect what an earlier process left."""
+        """Stop and forget all copies. Disconnect the connections that an earlier process left."""
         tasks = [copy.task for copy in self._copies.values() if copy.task]
         self._copies.clear()
         for task in tasks:
@@ -99,7 +99,7 @@ class Copies:
     async def end(self, uuid: str) -> None:
         """Stop and forget the copy.
 
-        :raises NodeRefused: UNAVAILABLE: it is still written, because the kernel hangs.
+        :raises NodeRefused: UNAVAILABLE: it still writes, because the kernel hangs.
         """
         copy = self._copies.get(uuid)
         if copy and copy.task:
@@ -113,7 +113,7 @@ class Copies:
             self._copies.pop(uuid, None)
 
     def forget(self, uuid: str) -> None:
-        """Forget how far copies of the volume came, because it is removed."""
+        """Forget the progress of copies of the volume, because the volume is removed."""
         self._engine_state.forget_copied(uuid)
 
     async def _run(self, copy: Copy, entry: VolumeEntry) -> None:
@@ -141,7 +141,10 @@ class Copies:
     def _check(
         self, entry: VolumeEntry, piece: Piece, spec: SyncSpec, nsid: int, disk: Disk | None
     ) -> None:
-        """:raises CopyFailed: the namespace cannot take the piece."""
+        """Check that the namespace can receive the piece.
+
+        :raises CopyFailed: it cannot.
+        """
         if disk is None:
             raise CopyFailed(f"{spec.nqn} has no namespace {nsid}")
         if disk.block_size != entry.spec.block_size:
@@ -156,8 +159,8 @@ class Copies:
             )
 
     async def _copy_piece(self, copy: Copy, entry: VolumeEntry, place: int, disk: Disk) -> None:
-        """Copy one piece, from where an earlier attempt came. Nothing is read from where the
-        pool has nothing.
+        """Copy one piece, starting where an earlier attempt ended. Ranges that are not allocated in
+        the pool are not read.
         """
         piece = entry.spec.pieces[place]
         before = sum(one.capacity for one in entry.spec.pieces[:place])

@@ -13,8 +13,8 @@ from inventory.nodes.engines.linux.stores import Stores
 async def find_drift(
     stores: Stores, fronts: Collection[str], targets: Collection[str], known: Known
 ) -> tuple[DriftItem, ...]:
-    """The differences, sorted. ``fronts``: those that should exist. ``targets``: those that exist.
-    Pieces on absent SSDs are not checked.
+    """Return the differences, sorted. ``fronts``: those that should exist. ``targets``: those that
+    exist. Pieces on absent SSDs are not checked.
     """
     mapped = await stores.mapper.read()
     found = list(_fronts(stores, mapped, fronts))

@@ -20,8 +20,8 @@ CREATE TABLE IF NOT EXISTS linux_connection (
 
 
 class EngineState(EngineRecords):
-    """The records of the engine; which logical volumes may share chunks; how far copies came; and
-    the connections to other nodes that may exist.
+    """The records of the engine, the logical volumes that may share chunks, the progress of copies,
+    and the connections to other nodes that may exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -42,7 +42,7 @@ class EngineState(EngineRecords):
         self.families.pop(name, None)
 
     def copied(self, uuid: str, what: str) -> tuple[int, int]:
-        """The piece of the volume, and the byte in it, from which the copy ``what`` goes on."""
+        """Return the piece of the volume, and the byte in it, where the copy ``what`` continues."""
         sql = "SELECT place, done FROM linux_copy WHERE uuid = ? AND what = ?"
         rows: list[tuple[int, int]] = self._database.execute(sql, uuid, what)
         return rows[0] if rows else (0, 0)

@@ -1,4 +1,5 @@
-"""A process that reads and writes files for the agent: one JSON list per line in, one object out.
+"""A process that reads and writes files for the agent. It reads one JSON list per line, and writes
+one JSON object for each.
 
 A write to configfs waits in the kernel for I/O to drives, which may never end. Then this process
 hangs, and the agent does not. It imports nothing of this project.
@@ -16,7 +17,7 @@ def read(path: str) -> str:
 
 
 def write(path: str, text: str) -> None:
-    """The file must exist: configfs and sysfs make their files themselves."""
+    """Write to an existing file. configfs and sysfs create their files themselves."""
     descriptor = os.open(path, os.O_WRONLY)
     try:
         os.write(descriptor, text.encode())
@@ -37,7 +38,7 @@ METHODS: dict[str, Any] = {
 
 
 def answer(line: str) -> dict[str, Any]:
-    """Do what the line asks."""
+    """Execute the request in the line, and return the answer."""
     method, *arguments = json.loads(line)
     try:
         return {"result": METHODS[method](*arguments)}

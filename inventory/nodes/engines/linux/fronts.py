@@ -1,7 +1,8 @@
-"""A volume as one device: its logical volume, or a front, which is a device over its logical
-volumes if there are several, or over one that no host may write.
+"""Each volume is one device for hosts: its logical volume or a front.
 
-A front is lost when the machine restarts, and is made again from the engine state.
+A front is a device over the logical volumes of a volume that spans SSDs, or over the logical volume
+of a read-only volume. A front is lost when the machine restarts, and is created again from the
+engine state.
 """
 
 import logging
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Fronts:
-    """Makes, stops and removes fronts."""
+    """Creates, suspends and removes fronts."""
 
     def __init__(self, stores: Stores, engine_state: EngineState) -> None:
         self._stores = stores
@@ -29,7 +30,7 @@ class Fronts:
         self._engine_state = engine_state
 
     async def restore(self) -> None:
-        """Make the fronts whose pieces are all present, and log the others."""
+        """Create the fronts whose pieces are all present, and log the other ones."""
         for entry in list(self._engine_state.volumes.values()):
             if entry.made and needs_front(entry):
                 try:
@@ -38,14 +39,16 @@ class Fronts:
                     log.error("volume %s cannot be assembled: %s", entry.uuid, error)
 
     async def drop(self, ssd_ids: Collection[str]) -> None:
-        """Remove the fronts over these SSDs, which are gone. Those in use stay."""
+        """Remove the fronts over these SSDs, which have disappeared. Fronts that are in use
+        stay.
+        """
         for entry in list(self._engine_state.volumes.values()):
             if entry.made and any(piece.ssd_id in ssd_ids for piece in entry.made_pieces):
                 with suppress(CommandFailed):
                     await self._mapper.remove(self._name(entry))
 
     async def assemble(self, entry: VolumeEntry) -> None:
-        """Make the volume one device over all its made pieces.
+        """Make the volume one device over all its existing pieces.
 
         :raises NotAsAsked: a piece is missing.
         """
@@ -71,8 +74,8 @@ class Fronts:
 
     @asynccontextmanager
     async def frozen(self, entry: VolumeEntry) -> AsyncIterator[None]:
-        """Nothing is written to the volume's pieces during the block. A single piece needs no
-        front for this, because LVM stops it itself.
+        """A context in which nothing is written to the pieces of the volume. A volume with one
+        piece needs no front for this, because LVM suspends the piece itself.
         """
         if not needs_front(entry):
             yield
@@ -85,7 +88,7 @@ class Fronts:
             await self._mapper.resume(self._name(entry))
 
     def device(self, mapped: Mapped, entry: VolumeEntry) -> str | None:
-        """The device that a host of the volume sees; None: it is not complete."""
+        """Return the device that hosts of the volume see. None: the volume is not complete."""
         lv = volume_name(entry.uuid)
         if not entry.made or not self._stores.are_there(mapped, lv, entry.made_pieces):
             return None
@@ -95,7 +98,7 @@ class Fronts:
         return f"{MAPPER}{name}" if name in mapped.fronts else None
 
     def piece_device(self, entry: VolumeEntry, piece: Piece) -> str:
-        """The device of one piece."""
+        """Return the device of one piece."""
         store = self._stores.get(piece.ssd_id)
         return MAPPER + store.mapped_name(volume_name(entry.uuid))
 
@@ -112,8 +115,8 @@ class Fronts:
         return front_name(vg, volume_name(entry.uuid))
 
     def _segments(self, mapped: Mapped, entry: VolumeEntry) -> list[Segment]:
-        """The logical volumes of the made pieces, in order. Each must have its size, because the
-        next piece follows it; only the last may be in the middle of an expansion.
+        """Return the logical volumes of the existing pieces, in order. Each must have its size,
+        because the next piece follows it. Only the last one may be in the middle of an expansion.
 
         :raises NotAsAsked: a piece is missing or has another size.
         """

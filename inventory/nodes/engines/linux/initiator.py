@@ -1,4 +1,4 @@
-"""Connections to the targets of other nodes, as a host has them: nvme-cli and sysfs."""
+"""Connects this machine to the targets of other nodes, as a host does, with nvme-cli and sysfs."""
 
 import asyncio
 import re
@@ -24,12 +24,12 @@ PATH = re.compile(r"(nvme\d+)(?:c\d+)?(n\d+)")
 
 
 class ConnectFailed(Exception):
-    """The text says to what, as whom, and why."""
+    """A connection failed. The text gives the target, the host NQN and the reason."""
 
 
 @dataclass(frozen=True)
 class Disk:
-    """A namespace of another node, as a block device here."""
+    """A namespace of another node, which is a block device on this machine."""
 
     device: str
     size: int
@@ -44,9 +44,10 @@ class Initiator:
 
     @asynccontextmanager
     async def connected(self, spec: SyncSpec) -> AsyncIterator[str]:
-        """Be connected during the block; yield the name of the controller.
+        """A context in which the machine is connected to the target. Yields the name of the
+        controller.
 
-        :raises ConnectFailed: no portal let us connect.
+        :raises ConnectFailed: no portal accepted the connection.
         """
         await self.disconnect(spec.nqn, spec.host_nqn)
         failures = []
@@ -75,7 +76,9 @@ class Initiator:
                 await self._run("nvme", "disconnect", "--device", name)
 
     async def disk(self, controller: str, nsid: int) -> Disk | None:
-        """A namespace of the controller, as soon as the kernel has found it, or None."""
+        """Wait until the kernel has found the namespace of the controller, and return its device.
+        None: it was not found.
+        """
         polls = int(FIND_SECONDS / POLL_SECONDS)
         while polls > 0:
             if found := await self._find(controller, nsid):
@@ -121,7 +124,7 @@ class Initiator:
         return Disk(f"/dev/{name}", int(sectors) * SECTOR, int(block_size))
 
     async def _has_scanned(self, controller: str) -> bool:
-        """Whether the kernel has found a namespace."""
+        """Whether the kernel has found a namespace of the controller."""
         names: Iterable[str] = await self._names(f"{CONTROLLERS}/{controller}")
         return any(PATH.fullmatch(name) for name in names)
 

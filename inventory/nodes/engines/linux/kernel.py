@@ -1,4 +1,4 @@
-"""What the engine uses of the machine."""
+"""The interface to the kernel and the commands of the machine."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,11 +8,15 @@ COMMAND_SECONDS = 60.0
 
 
 class Stuck(Exception):
-    """No answer in time: it may have been done, may still be running, or hang in the kernel."""
+    """There was no answer in time. The operation may be done, may still run, or may hang in the
+    kernel.
+    """
 
 
 class CommandFailed(Exception):
-    """The command ended with an error. Read the state back, because it may have failed halfway."""
+    """The command ended with an error. Read the state back, because the command may have failed
+    halfway.
+    """
 
     def __init__(self, command: tuple[str, ...], code: int, text: str) -> None:
         super().__init__(f"{' '.join(command[:2])}: {text.strip() or f'exit status {code}'}")
@@ -21,12 +25,14 @@ class CommandFailed(Exception):
 
 
 class NotAsAsked(Exception):
-    """Success was reported but the result differs, or something that must exist is missing."""
+    """The operation reported success but the result differs, or something that must exist is
+    missing.
+    """
 
 
 @dataclass(frozen=True)
 class Output:
-    """How a command ended."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -34,20 +40,20 @@ class Output:
 
 
 class Kernel(Protocol):
-    """What the engine uses of the machine. Paths are absolute.
+    """The operations of the machine that the engine uses. Paths are absolute.
 
-    Files: see :mod:`.file_worker`; each method raises OSError, or Stuck.
+    For files see :mod:`.file_worker`. Each method for files raises OSError or Stuck.
     """
 
     async def run(self, *command: str, text: str = "", seconds: float = COMMAND_SECONDS) -> Output:
-        """Run a command, with ``text`` as its input. It is never given to a shell. It is not killed
-        in the middle: when the caller is cancelled, it goes on to its end.
+        """Run a command without a shell. ``text`` is its input. The command is not killed if the
+        caller is cancelled; it then continues to its end.
 
         :raises Stuck: it did not end in time. It was asked to end, but may still do its work.
         """
 
     async def read(self, path: str) -> str:
-        """The content of a file, without white space around it."""
+        """Return the content of a file without surrounding white space."""
 
     async def write(self, path: str, text: str) -> None:
         """Write to a file that exists."""
@@ -65,7 +71,7 @@ class Kernel(Protocol):
         """Remove a symbolic link."""
 
     async def names(self, path: str) -> list[str]:
-        """The names in a folder, sorted."""
+        """Return the names in a folder, sorted."""
 
     async def exists(self, path: str) -> bool:
         """Whether there is a file, folder or device."""
@@ -74,10 +80,10 @@ class Kernel(Protocol):
         self, source: str, to: str, *, start: int, end: int, note: Callable[[int], None]
     ) -> None:
         """Copy the bytes from ``start`` to ``end`` of one block device to another, except chunks
-        that read as zeros. Each written chunk is read back. ``note`` gets the offset up to which
-        everything is durable.
+        that read as zeros. Each written chunk is read back. ``note`` is called with the offset up
+        to which everything is durable.
 
-        :raises CommandFailed: it failed, or what was read back differs.
+        :raises CommandFailed: the copy failed, or the data that was read back differs.
         """
 
     def close(self) -> None:

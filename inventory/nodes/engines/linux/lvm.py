@@ -1,5 +1,5 @@
-"""The commands of LVM. Each sees the device of one SSD only, so that a drive that hangs stops no
-command for another one, and nothing that hosts wrote into volumes is ever taken for LVM's own.
+"""The commands of LVM. Each command sees the device of one SSD only. So a drive that hangs does not
+block commands for other drives, and LVM never interprets data that hosts wrote into volumes.
 """
 
 import json
@@ -31,7 +31,9 @@ class VolumeGroup:
 
 @dataclass(frozen=True)
 class LogicalVolume:
-    """A logical volume. ``chunk_size``, ``fails_when_full``: of a thin pool. Sizes are in bytes."""
+    """A logical volume. Sizes are in bytes. ``chunk_size`` and ``fails_when_full`` are set for thin
+    pools only.
+    """
 
     name: str
     size: int
@@ -40,8 +42,8 @@ class LogicalVolume:
 
 
 class Lvm:
-    """Changes are made by name and are read back by the caller. ``on_stuck`` is called with the id
-    of an SSD for which a command did not end.
+    """Runs commands that change objects by name. The caller reads the result back. ``on_stuck`` is
+    called with the id of an SSD for which a command did not end.
     """
 
     def __init__(self, kernel: Kernel) -> None:
@@ -84,8 +86,9 @@ class Lvm:
     async def create_pool(
         self, ssd: SsdConfig, vg: VolumeGroup, *, chunk_size: int, metadata: int
     ) -> None:
-        """Create a thin pool over all space of the volume group, but for ``metadata`` bytes and as
-        many again, which a repair needs. New chunks are zeroed, so they never show old data.
+        """Create a thin pool over all space of the volume group, except ``metadata`` bytes and the
+        same number of bytes that a repair needs. New chunks are zeroed, so they never show old
+        data.
         """
         reserve = -(-metadata // vg.extent_size) * vg.extent_size
         extents = (vg.free - 2 * reserve) // vg.extent_size
@@ -98,12 +101,14 @@ class Lvm:
 
     async def fail_when_full(self, ssd: SsdConfig, vg: str) -> None:
         """Let writes fail at once when the pool is full. Otherwise they would wait for a minute.
-        LVM takes this only for a pool that exists, and only once.
+        LVM accepts this only for an existing pool, and only once.
         """
         await self.run(ssd, "lvchange", "--errorwhenfull", "y", f"{vg}/{POOL}")
 
     async def activate(self, ssd: SsdConfig, vg: str) -> None:
-        """Activate everything in the volume group. The pool's metadata is checked before."""
+        """Activate everything in the volume group. The metadata of the pool is checked before
+        that.
+        """
         await self.run(ssd, "vgchange", "--activate", "y", "--ignoreactivationskip", vg)
 
     async def create(self, ssd: SsdConfig, vg: str, lv: str, size: int) -> None:
@@ -114,7 +119,7 @@ class Lvm:
         )
 
     async def snapshot(self, ssd: SsdConfig, vg: str, source: str, lv: str) -> None:
-        """Create a thin volume with the present content of another."""
+        """Create a thin volume with the present content of another one."""
         await self.run(
             *(ssd, "lvcreate", "--yes", "--snapshot", "--setactivationskip", "n"),
             *("--activate", "y", "--name", lv, f"{vg}/{source}"),
@@ -127,7 +132,7 @@ class Lvm:
         await self.run(ssd, "lvremove", "--yes", f"{vg}/{lv}")
 
     async def run(self, ssd: SsdConfig, verb: str, *arguments: str) -> str:
-        """Run one command of LVM; return what it printed.
+        """Run one command of LVM, and return its output.
 
         :raises CommandFailed: it failed, perhaps halfway.
         :raises Stuck: it did not end in time.
@@ -152,5 +157,5 @@ class Lvm:
 
 
 def _pattern(device: str) -> str:
-    """The device as a regular expression of LVM, which knows few special characters."""
+    """Return the device as a regular expression of LVM, which has only a few special characters."""
     return "".join(f"\\\\{one}" if one in ".+" else one for one in device)

@@ -1,4 +1,4 @@
-"""What dmsetup says that is active."""
+"""The active devices, as dmsetup reports them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,8 +11,8 @@ POOL_SUFFIX = "-tpool"
 
 @dataclass(frozen=True)
 class Thin:
-    """An active thin volume. ``mapped``: bytes that it has in its pool, shared ones included.
-    ``highest``: nothing is mapped from this byte on.
+    """An active thin volume. ``mapped``: the number of bytes that it has in its pool, including
+    shared ones. ``highest``: nothing is mapped from this byte on.
     """
 
     size: int
@@ -50,8 +50,8 @@ FAILED = Pool(0, FAIL, True, 0, 0, 0, 0)
 
 @dataclass(frozen=True)
 class Mapped:
-    """What is active. ``thins``: by volume group and logical volume. ``pools``: by volume group.
-    ``fronts``: for each other device, kind and bytes of its segments.
+    """All active devices. ``thins``: by volume group and logical volume. ``pools``: by volume
+    group. ``fronts``: the kind and size in bytes of the segments of all other devices.
     """
 
     thins: dict[tuple[str, str], Thin] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Mapped:
 
 
 def parse_status(text: str) -> Mapped:
-    """Read what ``dmsetup status`` printed."""
+    """Parse the output of ``dmsetup status``."""
     mapped = Mapped()
     for line in text.splitlines():
         name, _, rest = line.partition(": ")
@@ -81,13 +81,13 @@ def parse_status(text: str) -> Mapped:
 
 
 def group_of(name: str) -> str:
-    """The volume group of a device of LVM or of a front."""
+    """Return the volume group of a device of LVM or of a front."""
     of_lvm = split_mapped(name.removesuffix(POOL_SUFFIX))
     return of_lvm[0] if of_lvm else name.partition("+")[0]
 
 
 def _thin(size: int, words: Sequence[str]) -> Thin | None:
-    """None: the volume has failed."""
+    """Parse a thin volume. None: the volume has failed."""
     if not words or not words[0].isdigit():
         return None
     highest = int(words[1]) + 1 if words[1].isdigit() else 0

@@ -1,4 +1,6 @@
-"""The device mapper: what is active now, and the devices over several logical volumes."""
+"""The device mapper: it shows the active devices, and creates devices over several logical
+volumes.
+"""
 
 import logging
 from collections.abc import Collection, Sequence
@@ -30,21 +32,21 @@ class Segment:
 
 
 class Mapper:
-    """Calls of dmsetup."""
+    """Runs commands of dmsetup."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
 
     async def read(self) -> Mapped:
-        """What is active now. It waits for no drive.
+        """Return the active devices. This waits for no drive.
 
-        :raises CommandFailed, Stuck: it cannot be read.
+        :raises CommandFailed, Stuck: they cannot be read.
         """
         return parse_status(await self._run("status", "--noflush"))
 
     async def make(self, name: str, segments: Sequence[Segment], *, is_read_only: bool) -> None:
-        """Create the device over the segments, or change it to that without stopping its I/O for
-        longer than a moment.
+        """Create the device over the segments. If it exists, change it, which stops its I/O for a
+        moment only.
         """
         table = _table(segments, is_read_only=is_read_only)
         if name in (await self.read()).fronts:
@@ -54,7 +56,7 @@ class Mapper:
             await self._run("create", name, text=table)
 
     async def remove(self, name: str) -> None:
-        """Remove the device. It may be gone already.
+        """Remove the device. It need not exist.
 
         :raises CommandFailed: it is in use.
         """
@@ -62,8 +64,8 @@ class Mapper:
             await self._run("remove", name)
 
     async def resume_all(self, groups: Collection[str]) -> None:
-        """Resume what an earlier process, or a command of LVM that was killed, left suspended in
-        the volume groups.
+        """Resume devices in the volume groups that an earlier process, or a killed command of LVM,
+        left suspended.
         """
         for name, state in await self._listed("name,suspended"):
             if state == SUSPENDED and group_of(name) in groups:
@@ -71,14 +73,14 @@ class Mapper:
                 await self.resume(name)
 
     async def is_over(self, group: str, number: str) -> bool:
-        """Whether the volume group is not active, or over the drive with this device number."""
+        """Whether the volume group is over the drive with this device number, or is not active."""
         name = mapped_name(group, f"{POOL}_tdata")
         if [name] not in await self._listed("name"):
             return True
         return f"({number.replace(':', ', ')})" in await self._run("deps", name)
 
     async def remove_group(self, group: str) -> None:
-        """Remove all devices of the volume group, whose drive is gone.
+        """Remove all devices of the volume group. Its drive has disappeared.
 
         :raises CommandFailed: one of them is in use.
         """
@@ -91,7 +93,9 @@ class Mapper:
                 await self._run("remove", names[0])
 
     async def suspend(self, name: str) -> None:
-        """Stop the device: what was written is in its segments, and nothing more is written."""
+        """Suspend the device. All completed writes are then in its segments, and nothing more is
+        written.
+        """
         await self._run("suspend", name)
 
     async def resume(self, name: str) -> None:
@@ -111,7 +115,7 @@ class Mapper:
 
 
 def kinds(segments: Sequence[Segment], *, is_read_only: bool) -> tuple[tuple[str, int], ...]:
-    """What ``Mapped.fronts`` shows of a device over these segments."""
+    """Return the entry of ``Mapped.fronts`` for a device over these segments."""
     kind = FLAKEY if is_read_only else LINEAR
     return tuple((kind, segment.size) for segment in segments)
 

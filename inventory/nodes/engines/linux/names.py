@@ -26,38 +26,44 @@ MAPPED = re.compile(r"((?:[^-]|--)+)-((?:[^-]|--)+)")
 
 
 def vg_name(ssd_id: str) -> str:
-    """The name of an SSD's volume group."""
+    """Return the name of the volume group of an SSD."""
     return _name(VG_PREFIX, ssd_id)
 
 
 def volume_name(uuid: str) -> str:
-    """The name of a volume's logical volumes."""
+    """Return the name of the logical volumes of a volume."""
     return _name("v", uuid)
 
 
 def snapshot_name(uuid: str) -> str:
-    """The name of a snapshot's logical volumes."""
+    """Return the name of the logical volumes of a snapshot."""
     return _name("s", uuid)
 
 
 def mapped_name(vg: str, lv: str) -> str:
-    """The name of a logical volume in the device mapper."""
+    """Return the name of a logical volume in the device mapper."""
     return f"{_escaped(vg)}-{_escaped(lv)}"
 
 
 def split_mapped(name: str) -> tuple[str, str] | None:
-    """Volume group and logical volume of a name in the device mapper; None: it is not of LVM."""
+    """Return the volume group and the logical volume of a name in the device mapper. None: the
+    device is not of LVM.
+    """
     found = MAPPED.fullmatch(name)
     return (_plain(found[1]), _plain(found[2])) if found else None
 
 
 def front_name(vg: str, lv: str) -> str:
-    """The name of the device over a volume's logical volumes. ``vg``, ``lv``: the first of them."""
+    """Return the name of the device over the logical volumes of a volume. ``vg``, ``lv``: the first
+    of them.
+    """
     return f"{vg}+{lv}"
 
 
 def _name(kind: str, what: str) -> str:
-    """A name that LVM accepts. A digest with the mark ``h-`` replaces one that it would not."""
+    """Return a name that LVM accepts. If the plain name is not allowed, a digest with the mark
+    ``h-`` replaces it.
+    """
     name = f"{kind}-{what}"
     is_fine = PLAIN.fullmatch(what) and len(_escaped(name)) <= LONGEST
     return name if is_fine else f"{kind}h-{digest(what)[:32]}"

@@ -1,4 +1,4 @@
-"""The configuration file of a node on the Linux kernel: docs/how-to/add-a-linux-node.md shows an
+"""The configuration file of a node on the Linux kernel. docs/how-to/add-a-linux-node.md shows an
 example.
 """
 

@@ -1,4 +1,4 @@
-"""The kernel's NVMe-oF target, through configfs."""
+"""The NVMe-oF target of the kernel, through configfs."""
 
 import errno
 import ipaddress
@@ -26,8 +26,8 @@ class Namespace:
 
 @dataclass(frozen=True)
 class Subsystem:
-    """A target as the kernel has it. ``serial``: marks whose it is. ``namespaces``: the enabled
-    ones, by id; None: it is there, but not enabled.
+    """A target in the kernel. ``serial``: shows which node it belongs to. ``namespaces``: by id;
+    None: the namespace exists, but is not enabled.
     """
 
     nqn: str
@@ -39,17 +39,17 @@ class Subsystem:
 
 
 class Nvmet:
-    """Reads and changes the kernel's target, one object at a time."""
+    """Reads and changes the target of the kernel, one object at a time."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
 
     async def names(self) -> list[str]:
-        """The NQNs of all subsystems, whoever made them."""
+        """Return the NQNs of all subsystems, including those of other programs."""
         return await self._kernel.names(SUBSYSTEMS)
 
     async def serial(self, nqn: str) -> str:
-        """The serial number of a subsystem; empty: there is none."""
+        """Return the serial number of a subsystem. Empty: there is no such subsystem."""
         try:
             return await self._kernel.read(f"{SUBSYSTEMS}/{nqn}/attr_serial")
         except FileNotFoundError:
@@ -92,7 +92,7 @@ class Nvmet:
         await self._kernel.write(f"{folder}/attr_model", model)
 
     async def number(self, nqn: str, ids: ControllerIds) -> None:
-        """Set the ids that new controllers get. Those that exist keep theirs."""
+        """Set the ids for new controllers. Existing controllers keep their ids."""
         folder = f"{SUBSYSTEMS}/{nqn}"
         now = await self.controllers(nqn)
         first = ("attr_cntlid_min", ids.first)
@@ -111,7 +111,7 @@ class Nvmet:
         await self._kernel.write(f"{folder}/enable", "1")
 
     async def remove_namespace(self, nqn: str, nsid: int) -> None:
-        """Remove a namespace, and tell connected hosts. Waits for their I/O."""
+        """Remove a namespace, and tell connected hosts. This waits for their I/O."""
         folder = f"{SUBSYSTEMS}/{nqn}/namespaces/{nsid}"
         await self._kernel.write(f"{folder}/enable", "0")
         await self._kernel.remove(folder)
@@ -121,18 +121,20 @@ class Nvmet:
         await self._kernel.write(f"{SUBSYSTEMS}/{nqn}/namespaces/{nsid}/revalidate_size", "1")
 
     async def allow(self, nqn: str, host: str) -> None:
-        """Let the host connect."""
+        """Allow the host to connect."""
         if not await self._kernel.exists(f"{HOSTS}/{host}"):
             await self._kernel.make(f"{HOSTS}/{host}")
         await self._kernel.link(f"{HOSTS}/{host}", f"{SUBSYSTEMS}/{nqn}/allowed_hosts/{host}")
 
     async def forbid(self, nqn: str, host: str) -> None:
-        """Let the host connect no more. It stays connected until the subsystem leaves the ports."""
+        """No longer allow the host to connect. It stays connected until the subsystem leaves the
+        ports.
+        """
         await self._kernel.unlink(f"{SUBSYSTEMS}/{nqn}/allowed_hosts/{host}")
         await self._remove_unused(f"{HOSTS}/{host}")
 
     async def remove(self, nqn: str) -> None:
-        """Remove a subsystem without namespaces and hosts, which is on no port."""
+        """Remove a subsystem. It must have no namespaces and hosts, and be on no port."""
         await self._kernel.remove(f"{SUBSYSTEMS}/{nqn}")
 
     async def ports(self) -> dict[str, Address]:
@@ -145,7 +147,7 @@ class Nvmet:
         return found
 
     async def ports_of(self, nqn: str) -> list[str]:
-        """The numbers of the ports where hosts find the subsystem."""
+        """Return the numbers of the ports where hosts find the subsystem."""
         return [
             number
             for number in await self._kernel.names(PORTS)
@@ -153,7 +155,7 @@ class Nvmet:
         ]
 
     async def make_port(self, address: Address) -> str:
-        """Create a port; return its number. It listens from its first subsystem to its last."""
+        """Create a port, and return its number. It listens as long as it has a subsystem."""
         there = set(await self._kernel.names(PORTS))
         number = next(str(one) for one in range(1, 65536) if str(one) not in there)
         await self._kernel.make(f"{PORTS}/{number}")
@@ -166,11 +168,13 @@ class Nvmet:
         await self._kernel.link(f"{SUBSYSTEMS}/{nqn}", f"{PORTS}/{number}/subsystems/{nqn}")
 
     async def leave(self, number: str, nqn: str) -> None:
-        """Take the subsystem from the port, and disconnect its hosts there."""
+        """Remove the subsystem from the port, and disconnect its hosts there."""
         await self._kernel.unlink(f"{PORTS}/{number}/subsystems/{nqn}")
 
     async def sessions(self, nqn: str) -> frozenset[str] | None:
-        """The NQNs of connected hosts; None: this kernel does not tell."""
+        """Return the NQNs of connected hosts. None: this version of the kernel does not report
+        them.
+        """
         if not await self._kernel.exists(DEBUG):
             return None
         try:

@@ -1,4 +1,4 @@
-"""Takes an SSD into use: finds or makes its volume group and thin pool."""
+"""Takes an SSD into use: finds or creates its volume group and thin pool."""
 
 import json
 import logging
@@ -23,12 +23,12 @@ log = logging.getLogger(__name__)
 
 
 class NotUsable(Exception):
-    """Why the SSD is left alone."""
+    """The SSD cannot be used. The text gives the reason."""
 
 
 @dataclass(frozen=True)
 class Store:
-    """A usable SSD. Sizes are in bytes."""
+    """An SSD that is in use. Sizes are in bytes."""
 
     ssd: SsdConfig
     vg: str
@@ -38,7 +38,7 @@ class Store:
     block_size: int
 
     def mapped_name(self, lv: str) -> str:
-        """The name of one of its logical volumes in the device mapper."""
+        """Return the name of one of its logical volumes in the device mapper."""
         return mapped_name(self.vg, lv)
 
     def thin(self, mapped: Mapped, lv: str) -> Thin | None:
@@ -47,7 +47,9 @@ class Store:
 
 
 class Opening:
-    """Never writes to a device that holds something, unless the configuration says ``format``."""
+    """Takes SSDs into use. It never writes to a device with content, unless the configuration says
+    ``format``.
+    """
 
     def __init__(self, kernel: Kernel, lvm: Lvm, mapper: Mapper) -> None:
         self._kernel = kernel
@@ -55,8 +57,8 @@ class Opening:
         self._mapper = mapper
 
     async def open(self, ssd: SsdConfig, known: str | None) -> Store:
-        """Activate what is on the SSD; on a new one create a thin pool. ``known``: the UUID of the
-        volume group that the node made on it before.
+        """Activate the volume group on the SSD. On a new SSD, create a thin pool. ``known``: the
+        UUID of the volume group that the node created on it before.
 
         :raises NotUsable, CommandFailed, OSError: it cannot be used.
         :raises Stuck: it hangs.
@@ -80,8 +82,8 @@ class Opening:
         return store
 
     async def _drop_former(self, ssd: SsdConfig) -> None:
-        """A drive that was pulled and is back is another one to the kernel: remove the devices over
-        the former one.
+        """Remove the devices over the former drive. For the kernel, a drive that was pulled and
+        inserted again is another drive.
 
         :raises NotUsable: they are in use.
         """
@@ -96,7 +98,7 @@ class Opening:
             raise NotUsable(f"it is back, but {error}: restart the server") from error
 
     async def _open_pool(self, ssd: SsdConfig, group: VolumeGroup, known: str | None) -> int:
-        """Create the pool if it is missing, and activate the volume group; return the chunk
+        """Create the pool if it is missing, and activate the volume group. Returns the chunk
         size.
         """
         there = await self._lvm.logical_volumes(ssd, group.name)
@@ -114,7 +116,10 @@ class Opening:
     async def _refuse_content(
         self, ssd: SsdConfig, group: VolumeGroup | None, known: str | None
     ) -> None:
-        """:raises NotUsable: the SSD must not be overwritten."""
+        """Check that the SSD may be used.
+
+        :raises NotUsable: the SSD must not be overwritten.
+        """
         if known:
             there = group.uuid if group else "none"
             raise NotUsable(
@@ -149,8 +154,8 @@ class Opening:
 
 
 def choose_sizes(size: int) -> tuple[int, int]:
-    """Chunk size and metadata of a thin pool of about ``size`` bytes, in bytes. A small chunk is
-    zeroed and copied faster; a large one needs fewer metadata.
+    """Return the chunk size and the size of the metadata in bytes, for a thin pool of about
+    ``size`` bytes. Small chunks are zeroed and copied faster; large chunks need less metadata.
     """
     chunk_size = SMALLEST_CHUNK
     while size // chunk_size * METADATA_PER_CHUNK > MOST_METADATA:
@@ -159,7 +164,7 @@ def choose_sizes(size: int) -> tuple[int, int]:
 
 
 def _is_ours(ssd: SsdConfig, group: VolumeGroup | None, known: str | None) -> bool:
-    """Whether the node made the volume group; also if it crashed before it noted that."""
+    """Whether the node created the volume group, even if it crashed before it recorded that."""
     if group is None:
         return False
     is_half_made = not known and not ssd.format and group.name == vg_name(ssd.id)

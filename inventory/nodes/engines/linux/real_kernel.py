@@ -1,4 +1,4 @@
-"""The kernel of this machine: commands, files and copies, each in a process of its own."""
+"""The kernel of this machine. Commands, file operations and copies run in separate processes."""
 
 import asyncio
 import json
@@ -20,7 +20,9 @@ T = TypeVar("T")
 
 
 class RealKernel:
-    """The kernel of this machine. ``file_seconds``: time limit of a file. For one event loop."""
+    """The kernel of this machine. ``file_seconds``: the time limit of a file operation. Use it in
+    one event loop only.
+    """
 
     def __init__(self, *, file_seconds: float = FILE_SECONDS) -> None:
         self._file_seconds = file_seconds
@@ -120,7 +122,7 @@ class RealKernel:
         return self._worker
 
     def _drop_worker(self) -> None:
-        """Start another one with the next call: this one may answer late, or never."""
+        """Start another worker with the next call, because this one may answer late or never."""
         if self._worker is not None:
             self._kill(self._worker)
         self._worker = None
@@ -129,13 +131,15 @@ class RealKernel:
         self._drop_worker()
 
     def _kill(self, process: asyncio.subprocess.Process) -> None:
-        """Kill the process with its children. Its end is not waited for: it may hang."""
+        """Kill the process with its children. This does not wait for its end, because it may
+        hang.
+        """
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         self._keep(process.wait())
 
     def _keep(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Start the work, and keep it until it is done, whoever waits for it."""
+        """Start the work, and keep it until it is done, even if the caller stops waiting."""
         task = asyncio.create_task(work)
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
@@ -155,6 +159,6 @@ async def _start(command: tuple[str, ...]) -> asyncio.subprocess.Process:
 
 
 def _end(starting: asyncio.Task[asyncio.subprocess.Process]) -> None:
-    """Ask the process to end, as soon as it has started."""
+    """Ask the process to end as soon as it has started."""
     with suppress(ProcessLookupError, OSError, asyncio.CancelledError):
         starting.result().terminate()

@@ -1,12 +1,13 @@
-"""Counts the reserved space of an SSD, so that a pool is never promised more than it has.
+"""Counts the reserved space of an SSD, so that volumes are never promised more than the pool has.
 
 Volumes that may share chunks form a family. A family reserves the sum of its members' allocations,
-and owns chunks in the pool. The larger of both is not available to others.
+and owns chunks in the pool. The larger of these two is not available to others.
 
-The kernel tells how many chunks a volume maps, but not how many of them it shares. So a family of
-several members owns between the most that one of them maps and the sum of what they map, and all
-families together own what the pool has in use. The count is exact while at most one family shares
-chunks. Otherwise it is never too low (docs/decisions/0034-linux-engine.md).
+The kernel reports how many chunks a volume maps, but not how many of them it shares. So the chunks
+of a family with several members are between the greatest number that one member maps and the sum of
+all members. All families together own exactly the chunks that are in use in the pool. The count is
+exact if at most one family shares chunks. Otherwise it is never too low
+(docs/decisions/0034-linux-engine.md).
 """
 
 from collections import Counter
@@ -18,8 +19,8 @@ from inventory.nodes.engines.space import Space
 
 @dataclass(frozen=True)
 class Use:
-    """What the pool has. ``mapped``: bytes by volume, shared ones included. ``family``: of each
-    volume; a volume that is not listed is its own.
+    """The use of a pool. ``mapped``: bytes by volume, including shared ones. ``family``: the family
+    of each volume; a volume that is not listed is a family by itself.
     """
 
     capacity: int
@@ -30,8 +31,8 @@ class Use:
 
 
 def count_space(use: Use, promises: Mapping[str, int]) -> Space:
-    """Count the space of an SSD. ``promises``: allocated bytes by name, also of what does not exist
-    yet or is being removed.
+    """Count the space of an SSD. ``promises``: allocated bytes by name, including objects that do
+    not exist yet or are being removed.
     """
     least: dict[str, int] = {}
     most: Counter[str] = Counter()
@@ -56,7 +57,9 @@ def count_space(use: Use, promises: Mapping[str, int]) -> Space:
 def _beyond(
     reserved: Mapping[str, int], used: int, least: Mapping[str, int], most: Mapping[str, int]
 ) -> int:
-    """At most so much do families own beyond what they reserve: the smaller of two bounds."""
+    """Return an upper limit of the bytes that families own beyond their reservations: the smaller
+    of two bounds.
+    """
     unknown = max(0, used - sum(least.values()))
     one_has_all = unknown + sum(max(0, own - reserved.get(name, 0)) for name, own in least.items())
     each_has_most = sum(

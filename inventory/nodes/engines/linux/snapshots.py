@@ -1,4 +1,4 @@
-"""Snapshots: a thin snapshot of each piece of a volume, all of one moment."""
+"""Snapshots: each consists of thin snapshots of all pieces of a volume, taken at one moment."""
 
 from dataclasses import replace
 
@@ -15,7 +15,9 @@ from inventory.nodes.wire import RefusalCode, SnapshotSpec
 
 
 class Snapshots:
-    """Takes and removes snapshots. Volumes made from one do not need it."""
+    """Takes and removes snapshots. Volumes that were created from a snapshot do not need it any
+    more.
+    """
 
     def __init__(
         self, stores: Stores, engine_state: EngineState, fronts: Fronts, volumes: Volumes

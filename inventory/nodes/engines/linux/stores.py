@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 
 class Stores:
-    """A device that is missing, hangs, or holds something else is absent: it is logged and left
-    alone.
+    """The SSDs of the node. A device that is missing, hangs, or has foreign content counts as
+    absent: this is logged, and the device is not changed.
     """
 
     def __init__(self, kernel: Kernel, config: LinuxConfig, engine_state: EngineState) -> None:
@@ -51,8 +51,8 @@ class Stores:
         self.absent = frozenset(self._ssds.keys() - self._stores.keys())
 
     async def devices(self) -> tuple[tuple[str, bool, bool, bool], ...]:
-        """For each SSD: is its device there, does its pool work, and is a retry of one that hung
-        due?
+        """Return for each SSD whether its device exists, whether its pool works, and whether it
+        hung and should be tried again.
         """
         mapped = await self.mapper.read()
         now = time.monotonic()
@@ -69,7 +69,7 @@ class Stores:
         )
 
     def find(self, ssd_id: str) -> Store | None:
-        """None: the SSD is absent or not one of this node."""
+        """Return the store of the SSD. None: the SSD is absent, or does not belong to this node."""
         return self._stores.get(ssd_id)
 
     def get(self, ssd_id: str) -> Store:
@@ -85,8 +85,8 @@ class Stores:
         return found
 
     def refuse_missing(self, ssd_ids: Iterable[str]) -> None:
-        """Check that none of these SSDs is absent. An SSD that was removed from the configuration
-        is no error: its content is gone.
+        """Check that none of these SSDs is absent. SSDs that were removed from the configuration
+        are accepted, because their content no longer exists.
 
         :raises NodeRefused: UNAVAILABLE
         """
@@ -115,7 +115,7 @@ class Stores:
                 )
 
     async def remove_lv(self, store: Store, lv: str) -> None:
-        """Remove a logical volume. It may be gone already.
+        """Remove a logical volume. It need not exist.
 
         :raises CommandFailed: it is in use.
         """
@@ -130,8 +130,8 @@ class Stores:
     def space(
         self, mapped: Mapped, store: Store, *, promised: dict[str, int] | None = None
     ) -> Space:
-        """The space of the SSD. ``promised``: bytes by logical volume that replace the recorded
-        allocations.
+        """Return the space of the SSD. ``promised``: bytes by logical volume, which replace the
+        recorded allocations.
         """
         promises = self._engine_state.promises(store.ssd.id, volume_name) | (promised or {})
         pool = self.pool(mapped, store)

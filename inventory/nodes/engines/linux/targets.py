@@ -1,4 +1,4 @@
-"""Targets: one subsystem of the kernel each, for one host, on all portals."""
+"""Targets: each is a subsystem of the kernel, for one host, on all portals."""
 
 import asyncio
 import logging
@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 
 
 class Targets:
-    """Creates, changes and removes targets. A serial number marks those of this node: other
-    programs may have targets of their own, which are left alone.
+    """Creates, changes and removes targets. The targets of this node are recognised by their serial
+    number. Targets of other programs are not changed.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class Targets:
         return tuple([nqn for nqn in found if await self._is_ours(nqn)])
 
     async def connected_hosts(self) -> dict[str, tuple[str, ...]]:
-        """Kernels before 6.11 do not tell it. While anyone is connected to a portal of the node
-        there, each host of a target counts as connected, because a target must not change under a
-        host.
+        """Return the connected hosts. Kernels before 6.11 do not report them. There, every host of
+        a target counts as connected while any connection to a portal of the node exists, because a
+        target must not change while a host uses it.
         """
         is_anyone_there = await self._is_anyone_connected()
         found = {}
@@ -110,7 +110,7 @@ class Targets:
         await self._nvmet.remove(nqn)
 
     async def revalidate(self, uuid: str) -> None:
-        """Let hosts see the present size of the volume."""
+        """Make hosts notice the present size of the volume."""
         mark = namespace_uuid(uuid)
         for nqn, namespaces in self._devices.items():
             for nsid, one in namespaces.items():
@@ -135,8 +135,9 @@ class Targets:
     def _wanted(
         self, mapped: Mapped, target: TargetState, found: Subsystem | None
     ) -> dict[int, Namespace]:
-        """The namespaces. Missing volumes are left out, so that a missing SSD does not affect the
-        others; but not what an SSD that hangs has there already, because removing it would hang.
+        """Return the wanted namespaces. Missing volumes are omitted, so that a missing SSD does not
+        affect the others. Existing namespaces on an SSD that hangs are kept, because removing them
+        would hang.
         """
         wanted = {}
         there = found.namespaces if found else {}
@@ -157,7 +158,9 @@ class Targets:
         return wanted
 
     async def _is_to_number(self, found: Subsystem, target: TargetState) -> bool:
-        """A target keeps the ids of its controllers while a host may be connected."""
+        """Whether the ids of the controllers must change. They do not change while a host may be
+        connected.
+        """
         if target.controllers in (None, found.controllers):
             return False
         if not await self._nvmet.ports_of(target.nqn):
@@ -178,7 +181,9 @@ class Targets:
         self._devices[found.nqn] = wanted
 
     async def _set_host(self, found: Subsystem, host: str) -> None:
-        """Allow only this host. Others are disconnected, because the target leaves its ports."""
+        """Allow only this host. Other hosts are disconnected, because the target is removed from
+        its ports for a moment.
+        """
         others = found.hosts - {host}
         if others:
             for number in await self._nvmet.ports_of(found.nqn):

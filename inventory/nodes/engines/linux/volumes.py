@@ -74,7 +74,7 @@ class Volumes:
         self._engine_state.drop_volume(uuid)
 
     def there(self, mapped: Mapped, uuid: str) -> VolumeEntry:
-        """The entry of an existing volume.
+        """Return the entry of an existing volume.
 
         :raises NodeRefused: NOT_FOUND; UNAVAILABLE: an SSD is missing.
         """
@@ -99,7 +99,9 @@ class Volumes:
 
     @asynccontextmanager
     async def _frozen_source(self, source: Source | None) -> AsyncIterator[tuple[str | None, int]]:
-        """The name of the source's logical volumes, and how many there are."""
+        """A context in which the source does not change. Yields the name and the number of its
+        logical volumes.
+        """
         if source is None:
             yield None, 0
         elif source.kind.is_of_snapshot:
@@ -145,9 +147,9 @@ class Volumes:
             await self._stores.lvm.extend(store.ssd, store.vg, lv, size)
 
     async def _give_up(self, uuid: str, spec: VolumeSpec) -> None:
-        """Remove everything of a volume whose creation failed.
+        """Remove all parts of a volume whose creation failed.
 
-        :raises NodeRefused: NO_SPACE: that is the reason of the failure.
+        :raises NodeRefused: NO_SPACE: this was the reason of the failure.
         """
         await self._clear(uuid)
         self._engine_state.drop_volume(uuid)
@@ -155,8 +157,8 @@ class Volumes:
         check_space(self._stores, mapped, volume_name(uuid), spec.pieces)
 
     async def _clear(self, uuid: str) -> None:
-        """Remove everything of the volume on the usable SSDs. Without an entry, only what an
-        earlier state of the node left there can exist.
+        """Remove all parts of the volume on the usable SSDs. If there is no entry, only parts that
+        the node left there before it lost its state can exist.
         """
         entry, name = self._engine_state.volumes.get(uuid), volume_name(uuid)
         if entry:

@@ -1,5 +1,5 @@
-"""Storage nodes without disks, for tests and the demo: exact accounting, real HTTPS, faults on
-demand.
+"""Storage nodes without disks, for tests and the demo. Their space is counted exactly, they use
+real HTTPS, and faults can be caused.
 """
 
 from inventory.nodes.engines.simulated.engine import SimulatedEngine

@@ -27,13 +27,13 @@ class Copy:
 
 
 class Copies:
-    """The copies of one engine, at most one of each volume. For one event loop.
+    """The copies of one engine, at most one for each volume. Use it in one event loop only.
 
-    A timer ends each copy, and its progress is computed from the clock. Whenever the network
-    changes, each copy checks that its target still exists. At its end the destination gets the mark
-    that the source had at the start.
+    A timer ends each copy, and the progress is computed from the clock. Whenever the network
+    changes, each copy checks that its target still exists. At its end, the destination gets the
+    mark that the source had at the start.
 
-    ``rate``: bytes per second of each copy; 0: all stand still.
+    ``rate``: bytes per second of each copy; 0: all copies stand still.
     """
 
     def __init__(self, engine: Peer, network: Network, rate: int) -> None:
@@ -43,7 +43,9 @@ class Copies:
         self.rate = rate
 
     def begin(self, uuid: str, volume: VolumeSpec, spec: SyncSpec) -> None:
-        """Start a copy, and forget the previous one. ``read`` reports why it fails."""
+        """Start a copy, and forget the previous one. If it cannot start, ``read`` reports the
+        reason.
+        """
         self.end(uuid)
         mark, now = self._engine.engine_state.mark(uuid), asyncio.get_running_loop().time()
         copy = self._copies[uuid] = Copy(uuid, spec, volume.capacity, mark, now)
@@ -73,7 +75,7 @@ class Copies:
             _stop_timer(copy)
 
     def lose(self, uuid: str) -> None:
-        """Fail the copy, because its source volume is gone."""
+        """Fail the copy, because its source volume no longer exists."""
         copy = self._copies.get(uuid)
         if copy is not None and copy.state is SyncState.RUNNING:
             self._fail(copy, f"volume {uuid} is no longer on this node")
@@ -93,7 +95,7 @@ class Copies:
             self._schedule(copy)
 
     def check(self) -> None:
-        """Fail the copies whose target is gone."""
+        """Fail the copies whose target no longer exists."""
         for copy in self._copies.values():
             if copy.state is not SyncState.RUNNING:
                 continue

@@ -1,4 +1,4 @@
-"""An engine that keeps accounts instead of bytes."""
+"""An engine that counts bytes, but stores no data."""
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable
@@ -33,12 +33,13 @@ COPY_RATE = 2**30
 
 
 class SimulatedEngine:
-    """Volumes and snapshots are database rows, so they outlive the process. Targets, QoS and copies
+    """Volumes and snapshots are database rows, so they survive the process. Targets, QoS and copies
     are in memory.
 
-    ``strange``: drift created behind the agent's back. ``faults``: what the kernel of a host would
-    refuse. The free space of an SSD is its capacity minus what its pieces allocate, to the byte.
-    Copies go to the engines of the same ``network``, at ``copy_rate`` bytes per second.
+    ``strange``: differences that tests created without the agent. ``faults``: errors of targets
+    that the kernel of a host would refuse. The free space of an SSD is its capacity minus the exact
+    allocations of its pieces. Copies go to engines of the same ``network``, at ``copy_rate`` bytes
+    per second.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class SimulatedEngine:
         return frozenset()
 
     async def start(self) -> None:
-        """Restart the engine: everything that SPDK would lose is lost."""
+        """Restart the engine. Everything that SPDK would lose is lost."""
         self._lose()
 
     async def facts(self) -> EngineFacts:
@@ -88,11 +89,11 @@ class SimulatedEngine:
 
     @property
     def targets(self) -> dict[str, TargetState]:
-        """The targets with namespaces. Those without are about to be removed."""
+        """The targets with namespaces. Targets without namespaces will be removed soon."""
         return {nqn: one for nqn, one in dict(self._subsystems).items() if one.namespaces}
 
     def volume(self, uuid: str) -> VolumeSpec | None:
-        """The volume that the engine holds, whatever the agent has on record."""
+        """Return the volume in the engine, whether the agent has it on record or not."""
         return self.engine_state.volume(uuid)
 
     def volumes(self) -> dict[str, VolumeSpec]:
@@ -104,7 +105,7 @@ class SimulatedEngine:
         return self.engine_state.snapshots()
 
     def read(self, uuid: str) -> str:
-        """The mark that stands for the volume's content; "" means zeros.
+        """Return the mark that represents the content of the volume. "" means zeros.
 
         :raises NodeRefused: NOT_FOUND
         """
@@ -183,7 +184,7 @@ class SimulatedEngine:
         return qos
 
     async def apply_target(self, target: TargetState) -> None:
-        """See :class:`Engine`. Missing volumes are left out, as SPDK does."""
+        """See :class:`Engine`. Missing volumes are omitted, as with SPDK."""
         await asyncio.sleep(0)
         present = {nsid: uuid for nsid, uuid in target.namespaces.items() if self.volume(uuid)}
         target = replace(target, namespaces=present)
@@ -240,7 +241,7 @@ class SimulatedEngine:
         return (*self.strange, *(DriftItem(kind=DriftKind.LOST, name=one) for one in sorted(lost)))
 
     def lose(self, uuid: str) -> None:
-        """Lose a volume or snapshot, with its namespaces and copy, while the agent has it on
+        """Lose a volume or snapshot, with its namespaces and its copy. The agent still has it on
         record.
         """
         there = self.volume(uuid)
@@ -272,7 +273,7 @@ class SimulatedEngine:
             self.on_change(0)
 
     def reset(self) -> None:
-        """Make the engine new, after the database was cleared."""
+        """Make the engine like a new one, after the database was cleared."""
         self._facts = self._pristine
         self.is_full = False
         self.strange = ()

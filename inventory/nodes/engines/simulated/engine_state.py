@@ -1,4 +1,4 @@
-"""The content of a simulated node, in database rows that outlive the process."""
+"""The content of a simulated node, in database rows that survive the process."""
 
 from typing import Literal
 
@@ -24,10 +24,10 @@ Kind = Literal["volume", "snapshot"]
 
 
 class EngineState:
-    """The volumes and snapshots of one node, whatever its agent has on record.
+    """The volumes and snapshots of one node, whether its agent has them on record or not.
 
-    A mark stands for the whole content of a volume; "" means zeros. A mark is written before its
-    volume and deleted before it.
+    A mark represents the whole content of a volume. "" means zeros. A mark is written before its
+    volume, and deleted before it.
     """
 
     def __init__(self, node: str, database: Database) -> None:

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own."""
+"""An event loop in a separate thread."""
 
 import asyncio
 import threading
@@ -19,14 +19,14 @@ class LoopThread:
         self._thread.start()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run the coroutine in the loop, and return or raise what it does.
+        """Run the coroutine in the loop. Returns its result, or raises its exception.
 
         :raises TimeoutError: it has not ended after ANSWER_SECONDS.
         """
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(ANSWER_SECONDS)
 
     def call(self, function: Callable[..., T], *values: Any) -> T:
-        """Run the function in the loop, and return or raise what it does."""
+        """Run the function in the loop. Returns its result, or raises its exception."""
 
         async def in_loop() -> T:
             return function(*values)

@@ -1,4 +1,6 @@
-"""HTTP paths that only simulated nodes have: faults, restarts, hosts, content, copies."""
+"""HTTP paths that only simulated nodes have. They control faults, restarts, hosts, contents and
+copies.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -23,7 +25,7 @@ class ConnectedHosts(Wire):
 
 
 class Mark(Wire):
-    """Stands for the whole content of a volume; empty: zeros."""
+    """Represents the whole content of a volume. Empty: zeros."""
 
     mark: str = Field(max_length=1024)
 
@@ -63,7 +65,9 @@ async def restart(request: Request) -> Response:
 
 
 async def vanish(request: Request) -> Response:
-    """Answers 204, also if there was no such volume."""
+    """Lose a volume or snapshot in the data plane. Answers 204, even if there is none with this
+    uuid.
+    """
     await _service_of(request).vanish(read_name(request, "uuid"))
     return gone()
 

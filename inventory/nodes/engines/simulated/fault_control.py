@@ -1,4 +1,4 @@
-"""Lets tests turn the faults of a node on and off, from any thread."""
+"""Lets tests switch faults of a node on and off, from any thread."""
 
 from typing import Any, TypedDict, Unpack
 
@@ -23,7 +23,7 @@ class Which(TypedDict, total=False):
 
 
 class FaultControl:
-    """The faults of one node. Each method returns when its fault is in force."""
+    """The faults of one node. Each method returns when its fault is active."""
 
     def __init__(self, service: NodeService, loop: LoopThread) -> None:
         self._service = service
@@ -31,7 +31,7 @@ class FaultControl:
 
     @property
     def struck(self) -> int:
-        """How many calls met a fault since the node was made."""
+        """The number of calls that were affected by a fault since the node was created."""
         return self._service.struck
 
     def clear(self) -> None:
@@ -39,7 +39,7 @@ class FaultControl:
         self.put(Faults())
 
     def get(self) -> Faults:
-        """The faults that are in force."""
+        """Return the active faults."""
         return self._service.faults
 
     def put(self, faults: Faults) -> None:
@@ -65,8 +65,8 @@ class FaultControl:
         self._change(drop_probes=is_on)
 
     def slow(self, milliseconds: int, **which: Unpack[Which]) -> None:
-        """Delay the work by this many milliseconds. It is done even if the caller
-        times out meanwhile.
+        """Delay the work by this many milliseconds. It is done even if the caller stops waiting for
+        it.
         """
         self._add(FaultKind.SLOW, which, milliseconds=milliseconds)
 

@@ -1,4 +1,4 @@
-"""Faults of a simulated node, which tests turn on and off."""
+"""Faults of a simulated node. Tests switch them on and off."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -10,7 +10,7 @@ from inventory.nodes.wire import RefusalCode, Wire
 
 
 class FaultKind(StrEnum):
-    """What happens to a call."""
+    """The effect of a fault on a call."""
 
     SLOW = "SLOW"  # the work starts later
     REFUSE = "REFUSE"  # nothing is done
@@ -20,7 +20,9 @@ class FaultKind(StrEnum):
 
 
 class Fault(Wire):
-    """A fault of some calls: ``times`` matching ones, starting with the ``nth`` (1: the next)."""
+    """A fault that affects ``times`` matching calls, starting with the ``nth`` one (1: the
+    next).
+    """
 
     kind: FaultKind
     nth: int = Field(default=1, ge=1)
@@ -42,8 +44,8 @@ class Fault(Wire):
 class Faults(Wire):
     """All faults of a node.
 
-    ``down_seconds``: how long connections are refused; 0: not at all; None: until changed.
-    ``clock_ahead_seconds``: how far the node's clock is ahead.
+    ``down_seconds``: how long connections are refused; 0: not at all; None: until this is changed.
+    ``clock_ahead_seconds``: how far the clock of the node is ahead.
     """
 
     down_seconds: float | None = 0
@@ -54,9 +56,9 @@ class Faults(Wire):
 
 
 class FaultCounter:
-    """Counts the matching calls of each fault. For one event loop.
+    """Counts the matching calls of each fault. Use it in one event loop only.
 
-    ``struck`` is the number of calls that met a fault since the start.
+    ``struck`` is the number of calls that a fault has affected since the start.
     """
 
     def __init__(self) -> None:

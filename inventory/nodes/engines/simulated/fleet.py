@@ -28,20 +28,20 @@ NVME_PORT = 4420
 
 @dataclass
 class SimulatedFleet:
-    """``count`` nodes that serve HTTPS from a background thread while the context is open.
+    """``count`` nodes that serve HTTPS in a background thread while the context is open.
 
-    ``certificate``, ``key``: the nodes' files, for all addresses used. ``ca``: the CA of callers'
-    certificates, used only with ``require_client_certificate``. ``token``: the bearer that callers
-    must show; None: any caller.
+    ``certificate``, ``key``: files of the nodes, for all addresses used. ``ca``: the CA of callers'
+    certificates, used only with ``require_client_certificate``. ``token``: the bearer token that
+    callers must have; None: any caller is accepted.
 
-    The nodes share ``address`` on ports from ``base_port`` (0: any free ones). With
-    ``own_addresses`` each node has its own address, counted up from ``address``, with port
+    The nodes share ``address`` and use ports from ``base_port`` (0: any free ports). With
+    ``own_addresses``, each node has its own address, counted up from ``address``, and the port
     ``base_port``. Their portals differ in the same way, from port 4420 on.
 
     ``copy_rate``: bytes per second of each copy to another node of the fleet; 0: copies stand
-    still. ``store``: an SQLite file that keeps the nodes' contents over restarts, or memory.
-    Persistent ids are ``id_prefix`` and the node's number, like a MAC address; names are ``name``
-    and the number.
+    still. ``store``: an SQLite file that keeps the contents of the nodes across restarts, or
+    memory. Persistent ids consist of ``id_prefix`` and the number of the node, like a MAC address.
+    Names consist of ``name`` and the number.
     """
 
     count: int = 4
@@ -89,7 +89,9 @@ class SimulatedFleet:
         self.nodes = ()
 
     def reset(self) -> None:
-        """Make all nodes new: empty, without faults, settings, generations or violations."""
+        """Make all nodes like new ones: empty, without faults, settings, generations or
+        violations.
+        """
         self._loop.run(self._reset())
 
     def set_copy_rate(self, bytes_per_second: int) -> None:

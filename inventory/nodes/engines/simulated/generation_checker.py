@@ -1,4 +1,4 @@
-"""Finds callers that break the rule of generations."""
+"""Finds callers that break the rules for generations."""
 
 from collections import OrderedDict
 
@@ -16,9 +16,9 @@ Spec = VolumeSpec | SnapshotSpec | NamespaceSpec | SyncSpec
 class GenerationChecker:
     """``violations``: each write that repeats a name and generation with different content.
 
-    Within one generation a volume may become larger and get another QoS (a delayed repeat of the
-    smaller one is no violation), a copy may have other portals, a namespace other controllers, and
-    the details of an owner may change. Nothing else may differ.
+    Within one generation, a volume may become larger and get another QoS, a copy may have other
+    portals, a namespace other controllers, and the details of an owner may change. A delayed repeat
+    of a write with a smaller size is no violation. Nothing else may differ.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class GenerationChecker:
                 return
             if _is_expansion(name, spec, seen):
                 return
-        if not _is_told_anew(seen, spec):
+        if not _is_change_of_details(seen, spec):
             self.violations.append(f"{name}: {seen!r} and {spec!r}")
 
 
@@ -58,14 +58,14 @@ def _is_expansion(name: Name, old: VolumeSpec, new: VolumeSpec) -> bool:
     return True
 
 
-def _is_told_anew(old: Spec, new: Spec) -> bool:
+def _is_change_of_details(old: Spec, new: Spec) -> bool:
     if isinstance(old, SnapshotSpec) and isinstance(new, SnapshotSpec):
-        return _differ_in_what_is_told(old, new)
+        return _differ_in_details(old, new)
     if isinstance(old, NamespaceSpec) and isinstance(new, NamespaceSpec):
         return old.numbered(None) == new.numbered(None)
     return isinstance(old, SyncSpec) and isinstance(new, SyncSpec) and old.is_same(new)
 
 
-def _differ_in_what_is_told(old: SnapshotSpec, new: SnapshotSpec) -> bool:
+def _differ_in_details(old: SnapshotSpec, new: SnapshotSpec) -> bool:
     same_owner = not (old.owner and new.owner) or old.owner.is_same(new.owner)
     return same_owner and old == new.model_copy(update={"owner": old.owner})

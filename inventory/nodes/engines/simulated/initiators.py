@@ -1,5 +1,5 @@
-"""Simulates the hosts of the nodes as Linux behaves: what it would refuse is a fault of the
-targets.
+"""Simulates the hosts of the nodes, with the behaviour of Linux. If Linux would refuse something,
+it is a fault of the targets.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ EARLY = 0.1  # share of NOTICE_SECONDS by which timers may fire early
 
 @dataclass
 class Controller:
-    """A host's connection to a target on one node. ``namespaces``: the volume of each id.
+    """A connection of a host to a target on one node. ``namespaces``: the volume of each id.
     ``emptied_at``: when the last namespace was removed, by the clock of the event loop.
     """
 
@@ -26,7 +26,7 @@ class Controller:
 
 
 class Meaning(NamedTuple):
-    """The volume that a namespace id stood for, and when it was last seen."""
+    """The volume that a namespace id identified, and when it was last seen."""
 
     volume: str
     seen_at: float
@@ -34,26 +34,26 @@ class Meaning(NamedTuple):
 
 @dataclass
 class Subsystem:
-    """What one host knows of one target NQN, on all nodes."""
+    """The knowledge of one host about one target NQN, on all nodes."""
 
     controllers: dict[Peer, Controller] = field(default_factory=dict)
     meanings: dict[int, Meaning] = field(default_factory=dict)
 
 
 class Initiators:
-    """The hosts that targets admit. For the rules, each host counts as connected to every target
-    that admits it at all times, so a test need not connect one to detect a violation. For one event
-    loop.
+    """The hosts that targets admit. To check the rules, each host always counts as connected to
+    every target that admits it. So a test need not connect a host to detect a violation. Use it in
+    one event loop only.
 
-    ``faults`` of an engine: what its targets did that the kernel of a host refuses, or that makes
-    it hang. Each text starts with what the kernel logs.
+    ``faults`` of an engine: behaviour of its targets that the kernel of a host refuses, or that
+    makes it hang. Each text starts with the message that the kernel logs.
     """
 
     def __init__(self) -> None:
         self._subsystems: dict[tuple[str, str], Subsystem] = {}
 
     def apply(self, engine: Peer, target: TargetState) -> None:
-        """The target has changed to this."""
+        """Process a change of the target to this state."""
         for (host, nqn), other in self._subsystems.items():
             if nqn == target.nqn and host != target.host_nqn:
                 other.controllers.pop(engine, None)
@@ -76,7 +76,7 @@ class Initiators:
             controller.emptied_at = now
 
     def remove(self, engine: Peer, target: TargetState) -> None:
-        """The target was removed and its hosts are disconnected."""
+        """Process the removal of the target, which disconnects its hosts."""
         subsystem = self._subsystems.get((target.host_nqn, target.nqn))
         controller = subsystem.controllers.pop(engine, None) if subsystem else None
         if controller is None:
@@ -90,7 +90,7 @@ class Initiators:
             )
 
     def disconnect(self, engine: Peer, target: TargetState) -> None:
-        """The host of the target is disconnected."""
+        """Process the disconnection of the host of the target."""
         if subsystem := self._subsystems.get((target.host_nqn, target.nqn)):
             subsystem.controllers.pop(engine, None)
 

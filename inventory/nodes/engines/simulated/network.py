@@ -1,4 +1,4 @@
-"""How simulated nodes reach each other's targets."""
+"""The network through which simulated nodes reach the targets of other nodes."""
 
 from inventory.nodes.engines.simulated.initiators import Initiators
 from inventory.nodes.engines.simulated.peer import Peer
@@ -6,11 +6,11 @@ from inventory.nodes.wire import Portal, SyncSpec
 
 
 class NoAccess(Exception):
-    """A host cannot reach a namespace. The text says why."""
+    """A host cannot reach a namespace. The text gives the reason."""
 
 
 class Network:
-    """The engines of one process. For one event loop."""
+    """The engines of one process. Use it in one event loop only."""
 
     def __init__(self) -> None:
         self._engines: list[Peer] = []
@@ -26,7 +26,8 @@ class Network:
             engine.copies.check()
 
     def find(self, spec: SyncSpec) -> tuple[Peer, str]:
-        """The engine and volume uuid of the namespace, with the access rules of NVMe-oF.
+        """Return the engine and the uuid of the volume of the namespace, if the access rules of
+        NVMe-oF allow it.
 
         :raises NoAccess: no node answers at the portals, the target or namespace does not exist, or
             the host is not admitted.

@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 
 class SimulatedNode:
-    """Methods may be called from any thread except the fleet's own.
+    """A simulated node. Its methods may be called from any thread except that of the fleet.
 
-    ``agent`` and ``engine`` live in the fleet's event loop. Only read them; change them with the
-    methods here.
+    ``agent`` and ``engine`` belong to the event loop of the fleet. Only read them, and change them
+    with the methods here.
     """
 
     def __init__(self, service: NodeService, loop: LoopThread) -> None:
@@ -35,8 +35,8 @@ class SimulatedNode:
 
     @property
     def violations(self) -> tuple[str, ...]:
-        """Writes with the name and generation of another write but different content, and what the
-        kernel of a host that is connected to all its targets would refuse.
+        """Writes that repeat the name and generation of another write with different content, and
+        behaviour that the kernel of a host would refuse if it were connected to all its targets.
         """
         return tuple(self._service.violations)
 
@@ -45,7 +45,9 @@ class SimulatedNode:
         return self._loop.run(work)
 
     def finish_calls(self) -> None:
-        """Wait until the running calls are done, also those whose callers have left."""
+        """Wait until the running calls are done, including those whose callers have
+        disconnected.
+        """
         self._loop.run(self._service.finish_calls())
 
     def restart(self) -> None:
@@ -75,11 +77,11 @@ class SimulatedNode:
         self._loop.run(self._service.lose_targets())
 
     def volumes(self) -> dict[str, VolumeSpec]:
-        """The volumes that the engine holds, by uuid, whatever the agent has on record."""
+        """The volumes in the engine, by uuid, whether the agent has them on record or not."""
         return self._loop.call(self.engine.volumes)
 
     def snapshots(self) -> dict[str, SnapshotSpec]:
-        """The snapshots that the engine holds, by uuid, whatever the agent has on record."""
+        """The snapshots in the engine, by uuid, whether the agent has them on record or not."""
         return self._loop.call(self.engine.snapshots)
 
     def change(self, **facts: Any) -> None:
@@ -91,11 +93,13 @@ class SimulatedNode:
         self._loop.call(self.engine.copies.set_rate, bytes_per_second)
 
     def write(self, uuid: str, mark: str) -> None:
-        """Act as a host that writes the whole volume. ``mark`` stands for the content."""
+        """Simulate a host that writes the whole volume. ``mark`` represents the content."""
         self._loop.call(self.engine.write, uuid, mark)
 
     def read(self, uuid: str) -> str:
-        """The mark of the volume's content: written, inherited or copied; "" means zeros."""
+        """Return the mark of the content of the volume: written, inherited or copied. "" means
+        zeros.
+        """
         return self._loop.call(self.engine.read, uuid)
 
     def set_connected_hosts(self, nqn: str, host_nqns: Iterable[str]) -> None:

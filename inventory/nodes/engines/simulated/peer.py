@@ -1,4 +1,4 @@
-"""What simulated nodes know of each other's engines."""
+"""The interface that simulated nodes use to access the engines of other nodes."""
 
 from typing import Protocol
 
@@ -11,11 +11,11 @@ class Checked(Protocol):
     """Copies that can check again whether their targets exist."""
 
     def check(self) -> None:
-        """Fail the copies whose target is gone."""
+        """Fail the copies whose target no longer exists."""
 
 
 class Peer(Protocol):
-    """An engine in the same network. The members are those of ``SimulatedEngine``."""
+    """An engine in the same network. :class:`SimulatedEngine` has these members."""
 
     is_cut_off: bool
     faults: list[str]
@@ -27,11 +27,11 @@ class Peer(Protocol):
 
     @property
     def portals(self) -> tuple[Portal, ...]:
-        """Where its targets listen."""
+        """The addresses where its targets listen."""
 
     @property
     def targets(self) -> dict[str, TargetState]:
         """Its targets with namespaces, by NQN."""
 
     def volume(self, uuid: str) -> VolumeSpec | None:
-        """The volume that the engine holds."""
+        """Return the volume in the engine."""

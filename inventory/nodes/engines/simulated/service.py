@@ -1,4 +1,4 @@
-"""A simulated node in its event loop: agent, engine, listener, prober and faults."""
+"""A simulated node in its event loop, with agent, engine, listener, prober and faults."""
 
 import asyncio
 import ssl
@@ -30,7 +30,7 @@ FINISH_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the nodes of a process share."""
+    """The parts that the nodes of a process share."""
 
     app: ASGIApp
     tls: ssl.SSLContext
@@ -43,7 +43,7 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class NodePlan:
-    """The properties of a simulated node. Port 0: any free one."""
+    """The properties of a simulated node. Port 0: any free port."""
 
     persistent_id: str
     name: str
@@ -80,7 +80,7 @@ class NodeService:
         self._probing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Serve and probe from now on."""
+        """Serve, and send probes, from now on."""
         await self._start()
         self._probing = asyncio.create_task(self.prober.run())
         await self.listener.open()
@@ -95,7 +95,9 @@ class NodeService:
         self.listener.release()
 
     async def finish_calls(self) -> None:
-        """Wait until the running calls are done, also those whose callers have left."""
+        """Wait until the running calls are done, including those whose callers have
+        disconnected.
+        """
         await self._calls.finish(FINISH_SECONDS)
 
     async def crash(self) -> None:
@@ -122,7 +124,7 @@ class NodeService:
         await self.restart()
 
     async def vanish(self, uuid: str) -> None:
-        """Lose the volume or snapshot in the data plane only; the agent still has it on record."""
+        """Lose the volume or snapshot in the data plane only. The agent still has it on record."""
         self.engine.lose(uuid)
 
     async def come_back_empty(self, only: Collection[str] | None = None) -> None:
@@ -149,7 +151,7 @@ class NodeService:
         await self.restart()
 
     async def reset(self) -> None:
-        """Make the node new, after ``crash`` and after the database was cleared."""
+        """Make the node like a new one, after ``crash`` and after the database was cleared."""
         self.engine.reset()
         self.generation_checker.reset()
         await self.put_faults(Faults())
@@ -168,7 +170,7 @@ class NodeService:
 
     @property
     def struck(self) -> int:
-        """How many calls met a fault."""
+        """The number of calls that were affected by a fault."""
         return self._counter.struck
 
     async def put_faults(self, faults: Faults) -> None:
@@ -185,7 +187,7 @@ class NodeService:
         await self._be_down_for(faults.down_seconds)
 
     def add_fault(self, fault: Fault) -> None:
-        """Add a fault; the others keep counting."""
+        """Add a fault. The counts of the other faults continue."""
         self._counter.add(fault)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

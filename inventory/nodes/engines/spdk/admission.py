@@ -16,10 +16,11 @@ async def check_space(
     pieces: Iterable[Piece],
     before: Iterable[Piece] = (),
 ) -> None:
-    """Check that the lvols ``name`` may allocate what ``pieces`` say, instead of ``before``.
+    """Check that the lvols ``name`` may allocate the space of ``pieces``, instead of that of
+    ``before``.
 
     The caller holds the locks of the SSDs, and records the pieces before it releases them. It has
-    just read the lvstores. What lvols own is read only if there may be too little space.
+    just read the lvstores. The sizes of lvols are read only if there may be too little space.
 
     :raises NodeRefused: NO_SPACE, NOT_FOUND, UNAVAILABLE.
     """
@@ -33,7 +34,7 @@ async def check_space(
 
 
 def _short(stores: Stores, name: str, pieces: Iterable[Piece], had: dict[str, int]) -> str:
-    """Which SSD has too little space, as text; empty: none."""
+    """Return the SSD that has too little space, as text. Empty: none."""
     for piece in pieces:
         more = piece.allocated - had.get(piece.ssd_id, 0)
         free = stores.space(piece.ssd_id).free
@@ -46,8 +47,8 @@ def _short(stores: Stores, name: str, pieces: Iterable[Piece], had: dict[str, in
 def check_sizes(
     stores: Stores, spdk_state: SpdkState, pieces: Iterable[Piece], block_size: int
 ) -> None:
-    """Check that each piece is a multiple of the cluster size, in the block size of its SSD. Hosts
-    can see nothing else.
+    """Check that the size of each piece is a multiple of the cluster size and of the block size of
+    its SSD. Hosts could not use any other size.
 
     :raises NodeRefused: INVALID, NOT_FOUND, UNAVAILABLE.
     """
@@ -67,7 +68,7 @@ def check_sizes(
 
 
 def _unit(lvstore: Lvstore) -> int:
-    """The unit of a piece in bytes. Clusters are powers of two, so the larger of the two is a
-    multiple of both.
+    """Return the unit of a piece in bytes. Clusters are powers of two, so the larger of the two
+    sizes is a multiple of both.
     """
     return max(lvstore.cluster_size, MIB)

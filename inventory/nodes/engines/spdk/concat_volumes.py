@@ -36,8 +36,8 @@ class ConcatVolumes:
         self._engine_state = engine_state
 
     async def assemble(self, entry: VolumeEntry) -> None:
-        """Make the volume one bdev over all its made pieces. A raid over other pieces is deleted
-        first. A volume that is exported by piece is left alone.
+        """Make the volume one bdev over all its existing pieces. A raid over other pieces is
+        deleted first. A volume that is exported by piece is not changed.
 
         :raises NotAsAsked: a piece is missing, or a target exports a raid that would have to be
             deleted.
@@ -54,10 +54,8 @@ class ConcatVolumes:
         if await self._is_by_piece(members):
             return
         if nqn := await find_exporter(self._rpc, [raid] if raid else []):
-            raise NotAsAsked(
-                f"raid {name} does not consist of its sub-volumes, but {nqn} exports it"
-            )
-        await self.take_apart(entry.uuid)
+            raise NotAsAsked(f"raid {name} is not over its pieces, but {nqn} exports it")
+        await self.disassemble(entry.uuid)
         if len(members) == 1:
             return
         with self._spdk_state.changing():
@@ -75,7 +73,7 @@ class ConcatVolumes:
                 there = f"{made.size} bytes" if made else "not there"
                 raise NotAsAsked(f"raid {name} is {there}, not {size} bytes")
 
-    async def put_together(self, bdevs: Collection[str]) -> None:
+    async def assemble_all(self, bdevs: Collection[str]) -> None:
         """Assemble and limit the volumes that have pieces among ``bdevs``.
 
         :raises NotAsAsked: see :meth:`assemble`.
@@ -95,7 +93,7 @@ class ConcatVolumes:
         if entry.qos != Qos():
             await self.limit(entry)
 
-    async def take_apart(self, uuid: str) -> None:
+    async def disassemble(self, uuid: str) -> None:
         """Delete the raid of the volume, in whatever state it is."""
         name = volume_name(uuid)
         spdk_state = await self._spdk_state.current()
@@ -111,8 +109,8 @@ class ConcatVolumes:
                 raise
 
     async def look(self, uuid: str) -> list[Bdev]:
-        """Read the bdevs under which a target may have the volume: its raid, else its lvols. They
-        need not be on record. While there is a raid, its members belong to it.
+        """Read the bdevs through which a target may export the volume: its raid or, without a raid,
+        its lvols. They need not be on record. While there is a raid, its members belong to it.
         """
         spdk_state = await self._spdk_state.current()
         entry, name = self._engine_state.volumes.get(uuid), volume_name(uuid)
@@ -122,7 +120,7 @@ class ConcatVolumes:
         return [lvol.bdev for lvol in await self._look_pieces(uuid) if lvol and lvol.bdev]
 
     async def _look_pieces(self, uuid: str) -> list[Lvol | None]:
-        """Read the volume's lvols: where they are on record, and where one was seen."""
+        """Read the lvols of the volume, both where they are on record and where one was seen."""
         spdk_state, entry = self._spdk_state, self._engine_state.volumes.get(uuid)
         recorded = {piece.ssd_id for piece in entry.spec.pieces} if entry else set()
         return await asyncio.gather(
@@ -134,8 +132,8 @@ class ConcatVolumes:
         )
 
     def bdev(self, entry: VolumeEntry) -> Bdev | None:
-        """The bdev that a host of the volume would see, as of the last read; None: it is not
-        complete.
+        """Return the bdev that hosts of the volume see, according to the last read. None: the
+        volume is not complete.
         """
         if not entry.made:
             return None
@@ -145,8 +143,9 @@ class ConcatVolumes:
         return lvol.bdev if lvol else None
 
     async def limit(self, entry: VolumeEntry) -> None:
-        """Enforce the recorded limits, rounded up to what SPDK supports; not on pieces, which no
-        host uses. SPDK is not called if it had these limits when the volume was last read.
+        """Enforce the recorded limits, rounded up to values that SPDK supports. Single pieces are
+        not limited, because no host uses them. SPDK is not called if it had these limits when the
+        volume was last read.
 
         :raises NotAsAsked: the volume does not exist, or SPDK set other limits.
         """
@@ -176,8 +175,8 @@ class ConcatVolumes:
                 raise NotAsAsked(f"volume {entry.uuid} is limited to {after}, not {limits}")
 
     def members(self, spdk_state: SpdkState, entry: VolumeEntry) -> list[Lvol]:
-        """The lvols of the volume's made pieces, in order. Each must have its size, because the
-        next piece follows it; only the last may be in the middle of an expansion.
+        """Return the lvols of the existing pieces, in order. Each must have its size, because the
+        next piece follows it. Only the last one may be in the middle of an expansion.
 
         :raises NotAsAsked: a piece is missing or has another size.
         """
@@ -200,7 +199,7 @@ class ConcatVolumes:
         return spdk_state.find(lvstore, volume_name(entry.uuid)) if lvstore else None
 
     async def _is_by_piece(self, members: list[Lvol]) -> bool:
-        """Whether a target exports pieces of the volume, which nobody uses as a whole then."""
+        """Whether a target exports pieces of the volume. Then nobody uses the volume as a whole."""
         bdevs = [member.bdev for member in members if member.bdev]
         return len(members) > 1 and await find_exporter(self._rpc, bdevs) is not None
 

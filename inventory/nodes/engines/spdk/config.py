@@ -27,8 +27,8 @@ class SsdConfig:
 
 @dataclass(frozen=True)
 class SpdkConfig:
-    """``total_bw``: bytes per second. ``state_folder``: where the engine keeps its state over
-    restarts.
+    """The configuration of the engine. ``total_bw``: bytes per second. ``state_folder``: the folder
+    where the engine keeps its state across restarts.
     """
 
     ssds: tuple[SsdConfig, ...]

@@ -1,10 +1,10 @@
-"""The connections through which copies are written.
+"""The connections through which copies write.
 
-SPDK cannot cancel a copy. While a copy runs, a detach fails after ten seconds, the copy goes on,
-and the controller stays listed. It disappears when the copy has ended: by itself, or because the
-destination's target removed the namespace. So a copy counts as ended when its controller is no
-longer listed. Until then the snapshots that it may read are kept, because SPDK no longer shows a
-snapshot that was deleted while being read.
+SPDK cannot cancel a copy. While a copy runs, a detach fails after ten seconds, the copy continues,
+and the controller stays listed. The controller disappears when the copy has ended, either by itself
+or because the target of the destination removed the namespace. So a copy counts as ended when its
+controller is no longer listed. Until then the snapshots that it may read are kept, because SPDK no
+longer shows a snapshot that was deleted while it was read.
 """
 
 import asyncio
@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class Connection:
-    """``name``: of the controller, never reused. ``uuid``: of the source volume, empty if unknown.
-    ``keeping``: holds the snapshots that are read; they are on ``ssd_ids``.
+    """``name``: the name of the controller, which is never used again. ``uuid``: the source volume,
+    empty if unknown. ``keeping``: keeps the snapshots that are read. They are on ``ssd_ids``.
     """
 
     name: str
@@ -40,8 +40,8 @@ class Connection:
 
 
 class Connections:
-    """All connections for copies, including those left by an earlier process of the agent. For one
-    event loop.
+    """All connections of copies, including those that an earlier process of the agent left. Use it
+    in one event loop only.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Connections:
         """Detach the controller. The task ends when nothing is written through it any more and
         unused snapshots are removed.
 
-        :raises RpcLost: from the task: the SPDK target is gone.
+        :raises RpcLost: (from the task) the SPDK target has ended.
         """
         connection.closing = asyncio.create_task(
             self._close(connection), name=f"closing {connection.name}"
@@ -81,9 +81,7 @@ class Connections:
         return connection.closing
 
     async def are_closed(self, uuid: str) -> bool:
-        """Whether no copy of the volume is written any more. Waits for that, at most
-        ENDING_SECONDS.
-        """
+        """Whether no copy of the volume writes any more. Waits for that, at most ENDING_SECONDS."""
         await self.adopt()
         closing = [one.closing for one in self._there if one.uuid == uuid and one.closing]
         if closing:
@@ -111,8 +109,8 @@ class Connections:
                 connection.closing.cancel()
 
     async def adopt(self) -> None:
-        """Start to close the connections that an earlier process of the agent left, also those of a
-        call whose answer it never saw.
+        """Start to close the connections that an earlier process of the agent left, including those
+        of a call whose answer it never received.
         """
         shown = await self._rpc.call("bdev_nvme_get_controllers")
         found = {one["name"] for one in shown if one["name"].startswith(COPY)}
@@ -152,8 +150,8 @@ class Connections:
             await self._snapshot_tree.sweep(ssd_id)
 
     async def _is_gone(self, name: str) -> bool:
-        """Try to detach, and check the list of controllers: the answer of a detach
-        proves nothing.
+        """Try to detach, and check the list of controllers, because the answer of a detach proves
+        nothing.
         """
         try:
             with suppress(RpcRefused):

@@ -39,11 +39,11 @@ class Copy:
 
 
 class Copies:
-    """The copies of one engine, at most one of each volume. SPDK reports a result only once, so it
+    """The copies of one engine, at most one for each volume. SPDK reports a result only once, so it
     is kept here.
 
-    When a copy is DONE, nothing of it is left in SPDK. A FAILED copy may still be written;
-    :meth:`end` waits for its end.
+    When a copy is DONE, nothing of it is left in SPDK. A FAILED copy may still write. :meth:`end`
+    waits for its end.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Copies:
         """Stop and forget the copy.
 
         :raises NodeRefused: UNAVAILABLE: a copy of the volume, perhaps one of an earlier process of
-            the agent, is still written. It ends by itself, or when its target is removed.
+            the agent, still writes. It ends by itself, or when its target is removed.
         """
         copy = self._copies.get(uuid)
         if copy and copy.task:

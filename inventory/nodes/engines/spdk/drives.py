@@ -1,8 +1,8 @@
 """Checks whether a drive reads as zeros after discards, so that it may be declared
 ``zeroes_on_unmap``.
 
-NVMe allows a drive to ignore a deallocation or a part of it, whatever DLFEAT says about reads after
-one. So the check reads back discarded blocks, for several sizes, alignments and places.
+NVMe allows a drive to ignore a deallocation or a part of it, whatever its field DLFEAT says about
+later reads. So the check reads back discarded blocks, for several sizes, alignments and positions.
 """
 
 from collections.abc import Sequence
@@ -23,11 +23,11 @@ SMALLEST_BYTES = 1024 * MIB
 
 
 class NotUsable(Exception):
-    """The reason why the drive cannot be checked."""
+    """The drive cannot be checked. The text gives the reason."""
 
 
 class Outcome(StrEnum):
-    """What a discarded extent reads as."""
+    """The content of a discarded extent."""
 
     ZEROS = "zeros"
     KEPT = "kept"  # everything that was written
@@ -36,7 +36,9 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Extent:
-    """Bytes that are discarded at once. The block on either side is written and must stay."""
+    """A range of bytes that is discarded at once. The blocks before and after it are written and
+    must not change.
+    """
 
     offset: int
     length: int
@@ -55,8 +57,8 @@ class Drive(Protocol):
 
 
 def check_drive(drive: Drive, *, destroys_data: bool = False) -> dict[Extent, Outcome]:
-    """Write a pattern to each extent, discard it, and read it back: at once, and again after all
-    discards. At the end the extents are overwritten with zeros.
+    """Write a pattern to each extent, discard it, and read it back at once, and again after all
+    discards. At the end, the extents are overwritten with zeros.
 
     ``destroys_data``: check the drive even if it holds data.
 

@@ -41,11 +41,11 @@ STATE_FILE = "engine.sqlite3"
 
 
 class SpdkEngine:
-    """The engine over one SPDK target. It finds its objects in SPDK by name; what SPDK cannot keep
-    is in the engine state.
+    """The engine over one SPDK target. It finds its objects in SPDK by name. State that SPDK cannot
+    keep is in the engine state.
 
     ``watch_seconds``: interval between checks for removed or added SSDs. ``poll``: seconds between
-    checks of a copy. ``space_seconds``: see :class:`KeptState`. For one event loop.
+    checks of a copy. ``space_seconds``: see :class:`KeptState`. Use it in one event loop only.
     """
 
     def __init__(
@@ -89,14 +89,14 @@ class SpdkEngine:
     async def start(self) -> None:
         """See :class:`Engine`.
 
-        :raises RpcLost: there is no SPDK target, or it ended meanwhile.
-        :raises RpcRefused: the target cannot do what is needed.
+        :raises RpcLost: there is no SPDK target, or it ended during the start.
+        :raises RpcRefused: the target lacks a required function.
         :raises NotAsAsked: hosts could see old data, so the target must be restarted.
         """
         await self._zeroing.end()
         await self._copies.clear()
         self._snapshot_tree.reset()
-        self._spdk_state.doubt()
+        self._spdk_state.invalidate()
         await self._rpc.ready()
         await self._rpc.demand(NEEDED)
         self._version = (await self._rpc.call("spdk_get_version"))["version"]
@@ -111,7 +111,9 @@ class SpdkEngine:
         self._devices = await self._stores.devices()
 
     async def lost(self) -> None:
-        """Returns when ``start`` is due: the SPDK target is gone, or SSDs were removed or added."""
+        """Return when ``start`` is due: the SPDK target has ended, or SSDs were removed or
+        added.
+        """
         while True:
             try:
                 await asyncio.wait_for(self._rpc.lost(), self._watch_seconds)
@@ -122,10 +124,10 @@ class SpdkEngine:
 
     async def settle(self) -> None:
         """Wait until the background work of ``start`` is done, and earlier copies have ended."""
-        await self.scrubbed()
+        await self.free_space_zeroed()
         await self._connections.settle()
 
-    async def scrubbed(self) -> None:
+    async def free_space_zeroed(self) -> None:
         """Wait until all free clusters read as zeros, and unused snapshots are removed."""
         await self._zeroing.settle()
 

@@ -24,8 +24,8 @@ CREATE TABLE IF NOT EXISTS spdk_overwritten (
 class EngineState(EngineRecords):
     """The records of the engine, and the lvols whose deletion was not confirmed.
 
-    ``promised``: by SSD id, the bytes that volumes and snapshots allocate there, by the name of
-    their lvol. ``repromised``: the names for which that changed since somebody emptied the set.
+    ``promised``: by SSD id, the bytes that volumes and snapshots allocate, by the name of their
+    lvol. ``repromised``: the names whose bytes have changed since the set was last emptied.
     """
 
     def __init__(self, path: Path) -> None:
@@ -79,8 +79,8 @@ class EngineState(EngineRecords):
         self.shared.discard((lvstore, lvol))
 
     def is_shared(self, lvstore: str, lvol: str) -> bool:
-        """Whether the lvol is a snapshot that belongs to no entry and exists only for the lvols
-        above it.
+        """Whether the lvol is a shared snapshot. It belongs to no entry, and exists only for the
+        lvols above it.
         """
         return lvol.startswith(SHARED) or (lvstore, lvol) in self.shared
 

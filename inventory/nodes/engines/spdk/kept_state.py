@@ -1,11 +1,12 @@
-"""What an SPDK target has, kept between calls.
+"""The state of an SPDK target, cached between calls.
 
-The time to read everything grows with the number of volumes, and SPDK does no I/O on one of its
-cores meanwhile. So the state is read in full at the start, when something in it is in doubt, for
-lists and for the audit. An operation reads only what it depends on and what it changed.
+The time to read the whole state increases with the number of volumes, and in this time one of
+SPDK's cores does no I/O. So the whole state is read at the start, when a part of it may be wrong,
+for lists and for the audit. An operation reads only the parts that it depends on and the parts that
+it changed.
 
-What is not read for an operation can be outdated if others than this agent change it, until the
-next full read. That is at most FULL_SECONDS later.
+If another program changes SPDK, the other parts may be outdated until the next full read, which is
+at most FULL_SECONDS later.
 """
 
 import asyncio
@@ -40,8 +41,8 @@ RAID = ""
 class KeptState(SpdkState):
     """The state of one SPDK target. Each lvol is as of the latest read of it that has begun.
 
-    ``bdevs`` holds those of raids only. ``space_seconds``: replaces SPACE_SECONDS. For one event
-    loop.
+    ``bdevs`` holds the bdevs of raids only. ``space_seconds`` replaces SPACE_SECONDS. Use it in one
+    event loop only.
     """
 
     def __init__(self, rpc: SpdkRpc, *, space_seconds: float = SPACE_SECONDS) -> None:
@@ -57,28 +58,28 @@ class KeptState(SpdkState):
         self._seen: dict[tuple[str, str], int] = {}
         self._doubts, self._cleared = 1, 0
 
-    def doubt(self) -> None:
-        """Read everything before the state is used again."""
+    def invalidate(self) -> None:
+        """Mark the state as invalid, so that everything is read before it is used again."""
         self._doubts += 1
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Change SPDK and read back what changed, in the block. If that does not succeed, the
-        outcome is unknown, so everything is in doubt.
+        """A context in which SPDK is changed and the changes are read back. If it fails, the result
+        is unknown, so the state becomes invalid.
         """
         try:
             yield
         except BaseException:
-            self.doubt()
+            self.invalidate()
             raise
 
     @property
     def is_old(self) -> bool:
-        """Whether a full read is due because the last one is FULL_SECONDS ago."""
+        """Whether a full read is due because the last one was FULL_SECONDS ago."""
         return time.monotonic() - self._full_at > FULL_SECONDS
 
     async def current(self) -> Self:
-        """The state, after a full read if it is in doubt."""
+        """Return the state, after a full read if it is invalid."""
         if self._cleared != self._doubts:
             await self.read_all()
         return self
@@ -97,7 +98,7 @@ class KeptState(SpdkState):
         """Read all lvstores, but not their lvols."""
         found = [Lvstore.of(one) for one in await self._rpc.call("bdev_lvol_get_lvstores")]
         if any(one.uuid not in self.lvols for one in found):
-            self.doubt()
+            self.invalidate()
         self._put_stores({one.base: one for one in found})
         return self
 
@@ -138,7 +139,7 @@ class KeptState(SpdkState):
         return self.bdevs.get(name)
 
     async def forget(self, lvstore: Lvstore, name: str) -> None:
-        """Note that the lvol was deleted, and read the lvols above it, which SPDK changed."""
+        """Record that the lvol was deleted, and read the lvols above it, which SPDK has changed."""
         above = sorted(self._above(lvstore, name))
         self._note(lvstore.uuid, name, None, next(self._moments))
         await asyncio.gather(*(self.look(lvstore, one) for one in above))
@@ -150,19 +151,20 @@ class KeptState(SpdkState):
         self.raids.pop(name, None)
 
     def count_above(self, lvstore: Lvstore, name: str) -> int:
-        """The number of lvols right above the snapshot."""
+        """Return the number of lvols directly above the snapshot."""
         return len(self._above(lvstore, name))
 
     def unseen(self, lvstore: Lvstore) -> int:
-        """Clusters that are neither free nor owned by a known lvol; negative: known lvols shrank
-        since they were read.
+        """Return the number of clusters that are neither free nor owned by a known lvol. A negative
+        number means that known lvols have become smaller since they were read.
         """
         ledger = self.ledgers.get(lvstore.uuid)
         return ledger.unseen(lvstore.capacity, lvstore.free_clusters) if ledger else 0
 
     async def count(self, lvstore: Lvstore, *, at_once: bool = False) -> None:
-        """Read again what the lvols own, if the lvstore's free clusters, just read, show that it
-        changed, and it was read ``space_seconds`` ago or earlier. ``at_once``: read it anyway.
+        """Read again how many clusters the lvols own, if the free clusters of the lvstore, which
+        were just read, show that this has changed, and if it was read ``space_seconds`` ago or
+        earlier. ``at_once``: read it in any case.
         """
         now = time.monotonic()
         counted_at = max(self._counted_at.get(lvstore.uuid, self._full_at), self._full_at)
@@ -198,7 +200,9 @@ class KeptState(SpdkState):
         return ledger.above.get(name, ()) if ledger else ()
 
     def _install(self, found: SpdkState, began: int) -> None:
-        """Take over a full read, but for what was read by itself since the full read began."""
+        """Replace the state by that of a full read, except for objects that were read separately
+        since the full read began.
+        """
         self._full_moment = began
         self._seen = {key: moment for key, moment in self._seen.items() if moment > began}
         self._put_stores(found.lvstores)

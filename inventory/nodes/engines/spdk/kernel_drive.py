@@ -21,7 +21,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class KernelDrive:
-    """A block device, opened exclusively, or a file that stands for one.
+    """A block device that is opened exclusively, or a file that is used as a drive.
 
     :raises NotUsable: the path is neither, or the device is in use.
     """

@@ -1,5 +1,5 @@
-"""Operations on single lvols. Each change is read back, because SPDK's refusals hardly name a
-reason, and its successes do not say what was made.
+"""Operations on single lvols. Each change is read back, because SPDK's errors rarely contain a
+reason, and its success does not show what was created.
 """
 
 from inventory.nodes.engines.spdk.engine_state import EngineState
@@ -40,10 +40,10 @@ class Lvols:
     async def derive(
         self, lvstore: Lvstore, name: str, size: int, parent: Lvol, *, clear_method: str
     ) -> None:
-        """Create a thin lvol that starts as the snapshot ``parent``.
+        """Create a thin lvol whose content is that of the snapshot ``parent``.
 
-        bdev_lvol_clone is not used: SPDK clears such a clone by unmapping, whatever its parent's
-        method is.
+        bdev_lvol_clone is not used, because SPDK clears such a clone by unmapping, whatever the
+        method of its parent is.
         """
         await self.create(lvstore, name, parent.size, is_thin=True, clear_method=clear_method)
         with self._spdk_state.changing():
@@ -60,7 +60,7 @@ class Lvols:
         await self.grow(lvstore, name, size)
 
     async def grow(self, lvstore: Lvstore, name: str, size: int) -> None:
-        """Expand the lvol to ``size``; it never shrinks.
+        """Expand the lvol to ``size``. It never becomes smaller.
 
         :raises NodeRefused: NOT_FOUND: the lvol does not exist.
         """
@@ -89,12 +89,13 @@ class Lvols:
         await self._rpc.call("bdev_lvol_set_read_only", name=alias(lvstore, name))
 
     async def delete(self, lvstore: Lvstore, name: str) -> None:
-        """Delete the lvol. Returns when its clusters are cleared and free. An lvol that is gone
-        already is no error, but one that is only hidden is: SPDK hides an lvol that it could not
-        delete.
+        """Delete the lvol. Returns when its clusters are cleared and free.
 
-        SPDK forgets an lvol before it clears its clusters. If the end of that is not seen, they may
-        hold old data, and the engine state records that (see :class:`Zeroing`).
+        An lvol that no longer exists is no error. But an lvol that is only hidden is an error: SPDK
+        hides an lvol that it could not delete.
+
+        SPDK forgets an lvol before it clears its clusters. If the end of that is not seen, the
+        clusters may hold old data, and the engine state records this (see :class:`Zeroing`).
         """
         self._engine_state.begin_clearing(lvstore.uuid, name)
         try:

@@ -24,12 +24,12 @@ log = logging.getLogger(__name__)
 
 
 class Stores:
-    """One lvstore per SSD. An SSD that is missing, or holds something else, is absent: it is logged
-    and left alone.
+    """The SSDs of the node, each with one lvstore. An SSD that is missing or has foreign content
+    counts as absent: this is logged, and the SSD is not changed.
 
-    All free clusters always read as zeros, so a new volume never shows old data. An lvstore is
-    therefore created over zeros, and deleted lvols leave zeros. SPDK only unmaps what hosts
-    discard, so hosts cannot discard where unmapping does not leave zeros.
+    All free clusters always read as zeros, so a new volume never shows old data. So an lvstore is
+    created over zeros, and deleted lvols leave zeros. If a host discards blocks, SPDK only unmaps
+    them. So hosts cannot discard blocks on SSDs where unmapped blocks may not read as zeros.
     """
 
     def __init__(
@@ -74,7 +74,9 @@ class Stores:
         return frozenset(there), frozenset(usable)
 
     def find(self, spdk_state: SpdkState, ssd_id: str) -> Lvstore | None:
-        """The lvstore of the SSD; None: the SSD is absent or not one of this node."""
+        """Return the lvstore of the SSD. None: the SSD is absent, or does not belong to this
+        node.
+        """
         found = spdk_state.lvstores.get(self._bdevs.get(ssd_id, ""))
         return found if found and self._engine_state.stores.get(ssd_id) == found.uuid else None
 
@@ -91,8 +93,8 @@ class Stores:
         return found
 
     def refuse_missing(self, spdk_state: SpdkState, ssd_ids: Iterable[str]) -> None:
-        """Check that none of these SSDs is absent. An SSD that was removed from the configuration
-        is no error: its content is gone.
+        """Check that none of these SSDs is absent. SSDs that were removed from the configuration
+        are accepted, because their content no longer exists.
 
         :raises NodeRefused: UNAVAILABLE
         """
@@ -106,7 +108,7 @@ class Stores:
         return {ssd_id: lvstore for ssd_id, lvstore in found.items() if lvstore}
 
     def clear_method(self, ssd_id: str) -> str:
-        """How deleted lvols are made to read as zeros on this SSD."""
+        """Return the method by which deleted lvols are made to read as zeros on this SSD."""
         return _clear_method(self._ssds[ssd_id])
 
     def trusts_unmap(self, ssd_id: str) -> bool:
@@ -192,7 +194,9 @@ class Stores:
         return found.name if found else None
 
     async def _open(self, ssd: SsdConfig) -> str:
-        """Why the SSD cannot be used; empty: it can."""
+        """Take the SSD into use. Returns the reason why it cannot be used. Empty: it can be
+        used.
+        """
         self._bdevs.pop(ssd.id, None)
         name = await self._bdev_name(ssd)
         if name is None:
@@ -209,7 +213,9 @@ class Stores:
         return await self._make(ssd, name, lvstore)
 
     async def _examined(self, name: str) -> Lvstore | None:
-        """The lvstore on a bdev. The bdev is examined first if SPDK does not do that by itself."""
+        """Return the lvstore on a bdev. The bdev is examined first if SPDK does not do this by
+        itself.
+        """
         spdk_state = await self._spdk_state.read_stores()
         if name not in spdk_state.lvstores:
             try:
@@ -234,7 +240,7 @@ class Stores:
 
     async def _make(self, ssd: SsdConfig, bdev: str, old: Lvstore | None) -> str:
         log.warning("SSD %s: creating an lvstore on bdev %s", ssd.id, bdev)
-        self._spdk_state.doubt()
+        self._spdk_state.invalidate()
         try:
             if old:
                 await self._rpc.call(

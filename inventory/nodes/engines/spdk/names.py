@@ -31,22 +31,24 @@ def volume_name(uuid: str) -> str:
 
 
 def snapshot_name(uuid: str) -> str:
-    """A new unique name. An earlier snapshot may have to stay, and SPDK cannot rename it."""
+    """Return a new unique name, because an earlier snapshot may have to stay, and SPDK cannot
+    rename it.
+    """
     return _name("s", f"{uuid}-{uuids.uuid4().hex[:8]}")
 
 
 def shared_name() -> str:
-    """A new unique name."""
+    """Return a new unique name for a shared snapshot lvol."""
     return SHARED + uuids.uuid4().hex
 
 
 def uncleared_name() -> str:
-    """A new unique name."""
+    """Return a new unique name for an lvol over clusters that are not cleared."""
     return UNCLEARED + uuids.uuid4().hex
 
 
 def copy_name(uuid: str) -> str:
-    """A new unique name, because the controller of an earlier attempt may still exist."""
+    """Return a new unique name, because the controller of an earlier attempt may still exist."""
     return f"{COPY}{digest(uuid)[:32]}-{uuids.uuid4().hex[:8]}"
 
 

@@ -1,5 +1,5 @@
-"""Checks that recorded objects exist in SPDK. An object that does not is lost and never
-recreated.
+"""Checks that recorded objects exist in SPDK. An object that does not exist there is lost, and is
+never created again.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ E = TypeVar("E", VolumeEntry, SnapshotEntry)
 def find_held(
     stores: Stores, spdk_state: KeptState, engine_state: EngineState, only: Held | None
 ) -> Held:
-    """The volumes and snapshots of which every piece has its lvol, as last read. ``only``: see
-    :class:`Engine`.
+    """Return the volumes and snapshots of which every piece has its lvol, according to the last
+    read. ``only``: see :class:`Engine`.
     """
 
     def is_whole(name: str, pieces: Iterable[Piece]) -> bool:

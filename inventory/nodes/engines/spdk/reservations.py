@@ -1,8 +1,8 @@
-"""Counts the reserved space of an SSD, so that a thick volume keeps its space even when snapshots
-make it thin.
+"""Counts the reserved space of an SSD, so that a thick volume keeps its space even when a snapshot
+makes it thin.
 
 Lvols that share clusters form a family. A family reserves the sum of its members' allocations, and
-uses the clusters that they own. The larger of both is not available to others.
+uses the clusters that they own. The larger of these two is not available to others.
 """
 
 from collections import Counter, defaultdict
@@ -14,7 +14,7 @@ from inventory.nodes.engines.space import Space
 
 
 class Owner(Protocol):
-    """An lvol: what it owns and the snapshot below it."""
+    """An lvol with its clusters and the snapshot below it."""
 
     @property
     def owned_clusters(self) -> int: ...
@@ -24,10 +24,11 @@ class Owner(Protocol):
 
 
 class Ledger:
-    """The space of one lvstore. A change of one lvol or promise recounts its family only.
+    """The space of one lvstore. After a change of one lvol or promise, only its family is counted
+    again.
 
-    A promise is what a volume or snapshot may allocate, in bytes, by the name of its lvol. There
-    may be no lvol of that name: it does not exist yet, or is being deleted.
+    A promise is the number of bytes that a volume or snapshot may allocate, by the name of its
+    lvol. This lvol need not exist: it may not be created yet, or may be being deleted.
     """
 
     def __init__(self, cluster_size: int) -> None:
@@ -41,7 +42,7 @@ class Ledger:
         self.owned_clusters = 0
 
     def set_lvol(self, name: str, lvol: Owner | None) -> None:
-        """Note an lvol; None: it is gone."""
+        """Store an lvol. None: it no longer exists."""
         parent = lvol.parent if lvol else None
         with self._recounted(name, self._parents.get(name), parent):
             self.owned_clusters -= self._owned.pop(name, 0)
@@ -51,7 +52,7 @@ class Ledger:
                 self.owned_clusters += lvol.owned_clusters
 
     def set_promise(self, name: str, size: int | None) -> None:
-        """Note a promise; None: there is none any more."""
+        """Store a promise. None: there is none any more."""
         with self._recounted(name):
             self._promises.pop(name, None)
             if size is not None:
@@ -59,7 +60,7 @@ class Ledger:
 
     @contextmanager
     def promised(self, name: str, size: int) -> Iterator[None]:
-        """Count the promise during the block, instead of the noted one."""
+        """A context in which this promise counts instead of the stored one."""
         before = self._promises.get(name)
         self.set_promise(name, size)
         try:
@@ -68,8 +69,9 @@ class Ledger:
             self.set_promise(name, before)
 
     def space(self, capacity: int, free_clusters: int) -> Space:
-        """The space of the SSD. Clusters that are neither free nor owned by a known lvol are in
-        use, too: of lvols that are being deleted, or that grew since they were read.
+        """Return the space of the SSD. Clusters that are neither free nor owned by a known lvol
+        count as used: they belong to lvols that are being deleted, or that have become larger since
+        they were read.
         """
         unseen = self.unseen(capacity, free_clusters) * self._cluster_size
         going = max(0, unseen - self._absent)
@@ -81,8 +83,8 @@ class Ledger:
         )
 
     def unseen(self, capacity: int, free_clusters: int) -> int:
-        """Clusters that are neither free nor owned by a known lvol; negative: known lvols shrank
-        since they were read.
+        """Return the number of clusters that are neither free nor owned by a known lvol. A negative
+        number means that known lvols have become smaller since they were read.
         """
         return capacity // self._cluster_size - free_clusters - self.owned_clusters
 
@@ -97,7 +99,7 @@ class Ledger:
 
     @contextmanager
     def _recounted(self, *names: str | None) -> Iterator[None]:
-        """Recount the families of these names, of which one changes during the block."""
+        """Count the families of these names again. One of them changes in the block."""
         changed = [name for name in names if name is not None]
         self._add(changed, -1)
         yield

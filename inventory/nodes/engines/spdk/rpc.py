@@ -35,13 +35,15 @@ class RpcRefused(Exception):
 
 
 class NotAsAsked(Exception):
-    """The target reported success but the result differs, or something that must exist
-    is missing.
+    """The target reported success but the result differs, or something that must exist is
+    missing.
     """
 
 
 class RpcLost(Exception):
-    """No answer: the call may have been done, or may still be running. Read the state back."""
+    """There was no answer. The call may have been done, or may still be running. Read the state
+    back.
+    """
 
     def __init__(self, method: str, reason: str) -> None:
         super().__init__(f"{method}: {reason}")
@@ -50,11 +52,12 @@ class RpcLost(Exception):
 
 
 class SpdkRpc:
-    """Calls to one target process, from ``ready`` until the process is lost. For one event loop.
+    """Calls to one target process, from ``ready`` until the process is lost. Use it in one event
+    loop only.
 
     The process counts as lost as soon as one connection breaks. Then all calls fail until ``ready``
-    finds it, or its successor, so that no work continues across two processes. Parameters are never
-    logged, because some are secrets.
+    finds this process or its successor, so that no operation continues across two processes.
+    Parameters are never logged, because some are secrets.
     """
 
     def __init__(
@@ -74,10 +77,10 @@ class SpdkRpc:
         self._lost.set()
 
     async def ready(self, *, within: float = READY_SECONDS) -> None:
-        """Wait until the target is running and initialised, and forget what was known of an earlier
-        process.
+        """Wait until the target is running and initialised. Information about an earlier process is
+        forgotten.
 
-        :raises RpcLost: it is not ready after ``within`` seconds.
+        :raises RpcLost: the target is not ready after ``within`` seconds.
         """
         try:
             async with asyncio.timeout(within):
@@ -90,7 +93,7 @@ class SpdkRpc:
             ) from None
 
     async def lost(self) -> None:
-        """Returns when the process is gone."""
+        """Return when the process has ended."""
         await self._lost.wait()
 
     @property
@@ -98,13 +101,14 @@ class SpdkRpc:
         return self._lost.is_set()
 
     async def call(self, method: str, /, *, timeout: float | None = None, **params: Any) -> Any:
-        """Call the method and return its result. Parameters that are None are left out, because
-        SPDK refuses null.
+        """Call the method and return its result. Parameters that are None are omitted, because SPDK
+        refuses null.
 
-        ``timeout``: seconds. After a timeout the call goes on in the target, without a listener.
+        ``timeout``: in seconds. After a timeout, the call continues in the target, and its result
+        is lost.
 
         :raises RpcRefused: the target answered with an error, or the request is too large.
-        :raises RpcLost: no answer.
+        :raises RpcLost: there was no answer.
         """
         seconds = self._timeout if timeout is None else timeout
         call_id = next(self._ids)
@@ -121,9 +125,9 @@ class SpdkRpc:
         return _result(method, reply)
 
     async def methods(self) -> frozenset[str]:
-        """The methods that this target process has, read once.
+        """Return the methods that this target process has. They are read once.
 
-        :raises RpcRefused, RpcLost: the target did not answer with them.
+        :raises RpcRefused, RpcLost: the target did not return them.
         """
         if not self._methods:
             self._methods = frozenset(await self.call("rpc_get_methods"))
@@ -132,8 +136,8 @@ class SpdkRpc:
     async def demand(self, methods: Collection[str]) -> None:
         """Check that the target has these methods.
 
-        :raises RpcRefused: the target lacks some, which the message names.
-        :raises RpcLost: no answer.
+        :raises RpcRefused: the target lacks some of them, which the message names.
+        :raises RpcLost: there was no answer.
         """
         missing = sorted(set(methods) - await self.methods())
         if missing:

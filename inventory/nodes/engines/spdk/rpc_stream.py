@@ -27,7 +27,7 @@ class Values:
         self._length = 0
 
     def feed(self, data: bytes) -> Iterator[Any]:
-        """Yield the values that are complete now.
+        """Yield the values that have become complete.
 
         :raises Broken: a value is too long, or not UTF-8.
         """
@@ -51,8 +51,9 @@ class Values:
 
 
 class Stream:
-    """A connection that the first call opens and any number of concurrent calls share. Once broken,
-    it stays broken. ``on_break`` is called once, with the reason. For one event loop.
+    """A connection that the first call opens and that all concurrent calls share. Once it is
+    broken, it stays broken. ``on_break`` is called once, with the reason. Use it in one event loop
+    only.
     """
 
     def __init__(self, path: Path, on_break: Callable[[str], None]) -> None:

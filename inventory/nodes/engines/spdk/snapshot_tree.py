@@ -1,8 +1,8 @@
 """Snapshots that volumes and clones share.
 
 A snapshot lvol that belongs to no requested snapshot is shared: it exists for the lvols above it.
-When at most one of those is left, it is deleted and SPDK merges it into that one. So a clone never
-prevents the removal of its source, and no data is copied.
+When at most one of these is left, the snapshot lvol is deleted, and SPDK merges it into the
+remaining one. So a clone never prevents the removal of its source, and no data is copied.
 """
 
 import asyncio
@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 
 
 class SnapshotTree:
-    """Keeps snapshots that are in use and removes unused ones. Only one task at a time decides
-    which are which, but nobody waits while clusters are cleared.
+    """Keeps snapshots that are in use, and removes unused ones. Only one task at a time decides
+    which snapshots are unused, but no task waits while clusters are cleared.
     """
 
     def __init__(
@@ -41,11 +41,10 @@ class SnapshotTree:
 
     @asynccontextmanager
     async def frozen(self, lvstore: Lvstore, name: str) -> AsyncIterator[Lvol]:
-        """Yield a snapshot of the lvol's present content, which is kept for the duration of the
-        block.
+        """Yield a snapshot with the present content of the lvol. It is kept during the block.
 
-        If nothing was written since the snapshot below the lvol, that one is used, as always for a
-        read-only lvol. Otherwise a new one is taken.
+        If nothing was written since the snapshot below the lvol was taken, that snapshot is used.
+        This is always so for a read-only lvol. Otherwise a new snapshot is taken.
         """
         with ExitStack() as keeping:
             async with self._deciding:
@@ -60,8 +59,8 @@ class SnapshotTree:
             yield found
 
     async def keep_layers(self, lvstore: Lvstore, name: str, keeping: ExitStack) -> list[Lvol]:
-        """The snapshot and those below it, oldest first. They are kept until ``keeping`` closes,
-        because SPDK no longer shows a snapshot that was deleted while being read.
+        """Return the snapshot and those below it, the oldest first. They are kept until ``keeping``
+        closes, because SPDK no longer shows a snapshot that was deleted while it was read.
 
         :raises NotAsAsked: one of them is not visible, or is being removed.
         """
@@ -104,7 +103,7 @@ class SnapshotTree:
                     self._going -= going
 
     async def _remove(self, lvstore: Lvstore, names: set[str]) -> set[str]:
-        """Delete the snapshots; return the names of those that SPDK does not delete."""
+        """Delete the snapshots. Returns the names of those that SPDK does not delete."""
         refused = set()
         for name in sorted(names):
             try:
@@ -117,7 +116,7 @@ class SnapshotTree:
         return refused
 
     async def _unchanged(self, lvstore: Lvstore, name: str) -> Lvol | None:
-        """The snapshot right below the lvol, if it has the same content."""
+        """Return the snapshot directly below the lvol if it has the same content."""
         spdk_state = await self._spdk_state.current()
         lvol = await spdk_state.look(lvstore, name)
         below = await spdk_state.look(lvstore, lvol.parent) if lvol and lvol.parent else None

@@ -44,7 +44,7 @@ class Snapshots:
             spdk_state = await self._spdk_state.current()
             await self._stores.look(piece.ssd_id for piece in spec.pieces)
             await volume_there(self._stores, spdk_state, self._engine_state, spec.volume_uuid)
-            await self._volumes.refuse_torn(volume)
+            await self._volumes.require_freezable(volume)
             entry = SnapshotEntry(uuid, spec, snapshot_name(uuid))
             await check_space(self._stores, spdk_state, entry.name, spec.pieces)
             self._engine_state.put_snapshot(entry)
@@ -56,7 +56,7 @@ class Snapshots:
             self._engine_state.put_snapshot(replace(entry, is_made=True))
 
     async def remove(self, uuid: str) -> None:
-        """Remove the snapshot. Lvols of it that clones use stay, as shared ones.
+        """Remove the snapshot. Its lvols that clones use stay as shared lvols.
 
         :raises NodeRefused: UNAVAILABLE: a piece is on a missing SSD.
         """

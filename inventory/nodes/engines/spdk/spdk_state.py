@@ -39,7 +39,8 @@ class Lvstore:
 @dataclass(frozen=True)
 class Bdev:
     """A bdev. ``parent``: for an lvol, the name of the snapshot below it in its lvstore; UNKNOWN if
-    SPDK knows that there is one but not which. ``is_claimed``: a namespace, raid or lvstore has it.
+    SPDK shows that there is one, but not which. ``is_claimed``: a namespace, raid or lvstore uses
+    it.
     """
 
     name: str
@@ -78,7 +79,7 @@ class Lvol:
 
     @classmethod
     def of_bdev(cls, name: str, shown: dict[str, Any]) -> Self:
-        """The lvol ``name`` by its bdev."""
+        """Return the lvol ``name`` with the data of its bdev."""
         lvol = shown["driver_specific"]["lvol"]
         return cls(
             shown["uuid"],
@@ -185,7 +186,9 @@ async def read_bdev(rpc: SpdkRpc, name: str) -> Bdev | None:
 
 
 async def read_shown(rpc: SpdkRpc, name: str) -> dict[str, Any] | None:
-    """What SPDK shows of the bdev with this name, UUID or alias; None: there is none."""
+    """Return SPDK's description of the bdev with this name, UUID or alias. None: there is no such
+    bdev.
+    """
     try:
         [shown] = await rpc.call("bdev_get_bdevs", name=name)
     except RpcRefused as error:

@@ -1,6 +1,6 @@
-"""Targets: one nvmf subsystem each, for one host, on all portals.
+"""Targets: each is an nvmf subsystem, for one host, on all portals.
 
-SPDK's refusals do not name a reason, so the state is read first, changed step by step and read
+SPDK's errors do not contain a reason. So the state is read first, changed step by step, and read
 again.
 """
 
@@ -63,9 +63,9 @@ class Targets:
         self._discards = config.discards
 
     async def is_open(self) -> bool:
-        """Whether ``open`` was called since SPDK started. Nobody else creates its transport.
+        """Whether ``open`` was called since SPDK started. Only the agent creates this transport.
 
-        :raises NotAsAsked: hosts can discard blocks there, and must not.
+        :raises NotAsAsked: hosts can discard blocks through it, but must not.
         """
         transports = await self._rpc.call("nvmf_get_transports")
         found = [one for one in transports if one["trtype"].upper() == TRANSPORT]
@@ -103,24 +103,24 @@ class Targets:
         new = self._new(found, target)
         await gather_bounded(lambda entry: self._ready(found, target, entry), new)
         wanted = self._wanted(spdk_state, target)
-        if found and await self._must_go(found, target, wanted):
+        if found and await self._must_recreate(found, target, wanted):
             await self.remove(target.nqn)
             found = None
         if target.by_piece:
             for uuid in target.namespaces.values():
-                await self._concat_volumes.take_apart(uuid)
-        if found and self._is_so(found, target, wanted):
+                await self._concat_volumes.disassemble(uuid)
+        if found and self._is_as_wanted(found, target, wanted):
             return
         if found is None:
             found = await self._create(target.nqn, target.controllers)
         await self._take_out(found, target.host_nqn, wanted)
         await self._put_in(found, target.host_nqn, wanted)
         made = await read_subsystem(self._rpc, target.nqn)
-        if made is None or not self._is_so(made, target, wanted):
+        if made is None or not self._is_as_wanted(made, target, wanted):
             raise NotAsAsked(f"target {target.nqn} is {made}, not {target} with {wanted}")
 
     async def empty(self, nqn: str) -> None:
-        """See :class:`Engine`. SPDK tells hosts of each removed namespace, but not of a deleted
+        """See :class:`Engine`. SPDK notifies hosts of each removed namespace, but not of a deleted
         subsystem.
         """
         found = await read_subsystem(self._rpc, nqn)
@@ -132,11 +132,11 @@ class Targets:
         left = await read_subsystem(self._rpc, nqn)
         if left and left.namespaces:
             raise NotAsAsked(f"target {nqn} still has the namespaces {sorted(left.namespaces)}")
-        await self._concat_volumes.put_together({bdev for bdev, _ in found.namespaces.values()})
+        await self._concat_volumes.assemble_all({bdev for bdev, _ in found.namespaces.values()})
 
     async def remove(self, nqn: str) -> None:
         """See :class:`Engine`. Volumes that it exported by piece are assembled again, at the latest
-        with their next start or export.
+        at their next start or export.
         """
         found = await read_subsystem(self._rpc, nqn)
         if found is None:
@@ -144,8 +144,8 @@ class Targets:
         with suppress(RpcRefused):
             await self._rpc.call("nvmf_delete_subsystem", nqn=nqn)
         if await read_subsystem(self._rpc, nqn):
-            raise NotAsAsked(f"target {nqn} still exists")
-        await self._concat_volumes.put_together({bdev for bdev, _ in found.namespaces.values()})
+            raise NotAsAsked(f"target {nqn} is still there")
+        await self._concat_volumes.assemble_all({bdev for bdev, _ in found.namespaces.values()})
 
     async def controllers(self, only: Collection[str] | None) -> dict[str, ControllerIds]:
         if only is None:
@@ -154,11 +154,11 @@ class Targets:
             there = [one for nqn in only if (one := await read_subsystem(self._rpc, nqn))]
         return {one.nqn: one.controllers for one in there}
 
-    async def _must_go(
+    async def _must_recreate(
         self, found: Subsystem, target: TargetState, wanted: dict[int, tuple[str, str]]
     ) -> bool:
-        """Whether the target must be recreated. Different controller ids alone can wait until no
-        host is connected, because the host would lose its disks for a while.
+        """Whether the target must be recreated. If only the controller ids differ, this waits until
+        no host is connected, because a host would lose its disks for a while.
         """
         if found.allows_any_host or found.max_namespaces <= max(wanted, default=0):
             # hosts that connected while any host was allowed stay connected
@@ -179,8 +179,8 @@ class Targets:
     async def _ready(
         self, found: Subsystem | None, target: TargetState, entry: VolumeEntry
     ) -> None:
-        """Read a volume that is to enter the target, and make it ready: limited, and assembled if
-        it spans SSDs, also if a crash left it exported by piece.
+        """Read a volume that will be added to the target, and make it ready: set its limits and, if
+        it spans SSDs, assemble it, even if a crash left it exported by piece.
 
         :raises NodeRefused: IN_USE: another target has it.
         """
@@ -198,8 +198,8 @@ class Targets:
                 await self._concat_volumes.ready(entry)
 
     def _wanted(self, spdk_state: KeptState, target: TargetState) -> dict[int, tuple[str, str]]:
-        """The bdev and uuid of each namespace id. Missing volumes are left out, so that a missing
-        SSD does not affect the others.
+        """Return the bdev and uuid of each namespace id. Missing volumes are omitted, so that a
+        missing SSD does not affect the others.
         """
         wanted = {}
         for nsid, uuid in target.namespaces.items():
@@ -273,10 +273,10 @@ class Targets:
         }
         await self._rpc.call(method, nqn=nqn, listen_address=listen_address)
 
-    def _is_so(
+    def _is_as_wanted(
         self, made: Subsystem, target: TargetState, wanted: dict[int, tuple[str, str]]
     ) -> bool:
-        """Whether hosts can do with the subsystem what they should, and nothing else."""
+        """Whether hosts can use the subsystem exactly as wanted."""
         return (
             not made.allows_any_host
             and made.hosts == {target.host_nqn}

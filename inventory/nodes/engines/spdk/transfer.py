@@ -1,4 +1,4 @@
-"""One copy from start to end: a frozen volume, written layer by layer over NVMe/TCP."""
+"""One copy from start to end: a frozen volume is written layer by layer over NVMe/TCP."""
 
 import asyncio
 import ipaddress
@@ -24,7 +24,7 @@ COMPLETE = "complete"
 
 
 class CopyFailed(Exception):
-    """The text says why. The copy may be started again."""
+    """The copy failed. The text gives the reason. The copy may be started again."""
 
 
 @dataclass
@@ -57,8 +57,8 @@ class Transfer:
         self._poll = poll
 
     async def run(self, entry: VolumeEntry, spec: SyncSpec, progress: Progress) -> None:
-        """Copy the volume. On return nothing of the copy is left in SPDK. After a failure it may go
-        on there until its connection is closed.
+        """Copy the volume. On return, nothing of the copy is left in SPDK. After a failure, the
+        copy may continue in SPDK until its connection is closed.
 
         :raises CopyFailed, RpcRefused, RpcLost, NotAsAsked, NodeRefused: the copy failed.
         """
@@ -89,7 +89,9 @@ class Transfer:
             progress.done += layer.owned_clusters
 
     async def _freeze(self, connection: Connection, ssd_id: str) -> list[Lvol]:
-        """The layers of a piece's content, oldest first, kept as long as the connection."""
+        """Return the layers of the content of a piece, the oldest first. They are kept as long as
+        the connection.
+        """
         lvstore = self._stores.get(await self._spdk_state.current(), ssd_id)
         connection.ssd_ids.add(ssd_id)
         async with self._snapshot_tree.frozen(lvstore, volume_name(connection.uuid)) as frozen:
@@ -167,7 +169,9 @@ class Transfer:
             raise CopyFailed(f"{destination}: {found.get('error') or found}")
 
     async def _check(self, operation: int) -> dict[str, Any]:
-        """The state of the operation. SPDK reports the end only once, so a lost reply loses it."""
+        """Return the state of the operation. SPDK reports the end only once, so it is lost if the
+        reply is lost.
+        """
         found: dict[str, Any] = await self._rpc.call(
             "bdev_lvol_check_shallow_copy", operation_id=operation
         )

@@ -87,9 +87,9 @@ class Volumes:
         self._engine_state.finish_volume(uuid)
 
     async def _give_up(self, uuid: str, spec: VolumeSpec) -> None:
-        """Delete everything of a volume whose creation failed.
+        """Delete all parts of a volume whose creation failed.
 
-        :raises NodeRefused: NO_SPACE: that is the reason of the failure.
+        :raises NodeRefused: NO_SPACE: this was the reason of the failure.
         """
         spdk_state = await self._spdk_state.current()
         await self._clear(spdk_state, uuid)
@@ -120,8 +120,8 @@ class Volumes:
     async def _base(
         self, spdk_state: KeptState, lvstore: Lvstore, source: Source | None, place: int
     ) -> AsyncIterator[Lvol | None]:
-        """The snapshot that a piece starts from; None: there is no source, or the source has no
-        such piece.
+        """Yield the snapshot from which a piece is created. None: there is no source, or the source
+        has no such piece.
         """
         if source is None:
             yield None
@@ -144,7 +144,7 @@ class Volumes:
             return
         if source.kind is SourceKind.CLONE_OF_VOLUME:
             there = await volume_there(self._stores, spdk_state, self._engine_state, source.uuid)
-            await self.refuse_torn(there)
+            await self.require_freezable(there)
             return
         entry = self._engine_state.snapshots.get(source.uuid)
         if entry is None or not entry.is_made:
@@ -152,7 +152,7 @@ class Volumes:
         what = f"snapshot {source.uuid}"
         await refuse_lost(self._stores, spdk_state, what, entry.name, entry.spec.pieces)
 
-    async def refuse_torn(self, entry: VolumeEntry) -> None:
+    async def require_freezable(self, entry: VolumeEntry) -> None:
         """Check that the volume's pieces can be frozen at one moment. SPDK can stop the writes to
         one lvol, but not to several.
 
@@ -179,7 +179,7 @@ class Volumes:
             check_sizes(self._stores, spdk_state, spec.pieces, spec.block_size)
             self._engine_state.put_volume(replace(entry, spec=spec, is_whole=False))
             if is_span:
-                await self._concat_volumes.take_apart(entry.uuid)
+                await self._concat_volumes.disassemble(entry.uuid)
             await self._expand_pieces(spdk_state, entry, spec)
             self._engine_state.finish_volume(entry.uuid)
 
@@ -205,7 +205,8 @@ class Volumes:
         self, bdevs: Iterable[Bdev], entry: VolumeEntry, spec: VolumeSpec
     ) -> None:
         """Check that the volume may be recreated. A concat raid has a fixed size, so it is deleted
-        and created again, which no host may notice. ``bdevs``: of the volume, just read.
+        and created again. No host may use it at that time. ``bdevs``: the bdevs of the volume,
+        which were just read.
         """
         refuse_shifted(entry.uuid, entry.made_pieces, spec.pieces)
         if nqn := await find_exporter(self._rpc, bdevs):
@@ -216,17 +217,17 @@ class Volumes:
             )
 
     async def _refuse_exported(self, uuid: str) -> None:
-        """Check that no target exports the volume, because SPDK would delete it while
-        hosts use it.
+        """Check that no target exports the volume, because SPDK would delete it while hosts use
+        it.
         """
         if nqn := await find_exporter(self._rpc, await self._concat_volumes.look(uuid)):
             raise NodeRefused(RefusalCode.IN_USE, f"volume {uuid} is exported by {nqn}")
 
     async def _clear(self, spdk_state: KeptState, uuid: str) -> set[str]:
-        """Delete everything of the volume on the usable SSDs; return the SSDs where something was
+        """Delete all parts of the volume on the usable SSDs. Returns the SSDs where something was
         deleted.
         """
-        await self._concat_volumes.take_apart(uuid)
+        await self._concat_volumes.disassemble(uuid)
         cleared = set()
         for ssd_id, lvstore in self._stores.open_ones(spdk_state).items():
             if spdk_state.find(lvstore, volume_name(uuid)):

@@ -1,9 +1,9 @@
 """Makes free clusters read as zeros after any crash.
 
 SPDK first removes an lvol from its lvstore and then clears its clusters. If SPDK dies in between,
-they are free and hold old data. The same happens to a cluster that it is copying for the first
-write over a snapshot. So at its next start, before any host may connect, all free space there is
-filled with lvols whose deletion clears it again. The same is done if clusters were freed by
+the clusters are free and hold old data. The same happens to a cluster that it is copying for the
+first write over a snapshot. So at its next start, before any host may connect, all free space is
+filled with lvols whose deletion clears the space again. The same is done if clusters were freed by
 unmapping on an SSD that is no longer declared ``zeroes_on_unmap``.
 """
 
@@ -48,8 +48,8 @@ class Zeroing:
                 self._stores.exclude(ssd_id, f"its free space may contain old data: {error}")
 
     async def refuse_unmapped(self) -> None:
-        """Check that no SSD needs ``take``. Call it instead of ``take`` if that was called since
-        SPDK started.
+        """Check that no SSD needs ``take``. Call this instead of ``take`` if ``take`` was called
+        since SPDK started.
 
         :raises NotAsAsked: an SSD needs it.
         """
@@ -72,7 +72,7 @@ class Zeroing:
         self._task = asyncio.create_task(self._run(), name="zeroing")
 
     def cancel(self) -> None:
-        """Stop deleting. SPDK finishes the deletion that it is doing."""
+        """Stop deleting. SPDK finishes the deletion in progress."""
         if self._task is not None:
             self._task.cancel()
 
@@ -122,8 +122,8 @@ class Zeroing:
                 log.error("SSD %s: %s", ssd_id, error)
 
     async def _note_cleared(self, ssd_id: str) -> None:
-        """Record that deletions of an earlier process are done, if all clusters without an lvol are
-        free.
+        """Record that the deletions of an earlier process are done, if all clusters without an lvol
+        are free.
         """
         lvstore = self._stores.get(await self._spdk_state.current(), ssd_id)
         names = self._engine_state.clearing(lvstore.uuid) - self._lvols_of(lvstore)

@@ -1,4 +1,4 @@
-"""Steps that tests of database restored share with others."""
+"""Shared steps of the tests of restored databases."""
 
 import pytest
 from django.core.management import call_command

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from inventory.models import Backend
 from inventory.nodes.engines.simulated import SimulatedFleet
-from tests.api.snapshot_steps import assigned, consumed, snapped
+from tests.api.snapshot_steps import consumed, created_snapshot_volume, snapped
 from tests.api.volume_steps import GIB, created, probe_host, published, volume
 from tests.backups import Backups
 from tests.conftest import Api
@@ -44,7 +44,7 @@ def test_a_lost_volume_is_adopted_with_its_replicas_and_snapshots(
     backups: Backups,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A replicated volume with its storage class, and a volume with a snapshot and a
+    """The test uses a replicated volume with its storage class, and a volume with a snapshot and a
     snapshot volume.
     """
     pool(3)
@@ -53,7 +53,7 @@ def test_a_lost_volume_is_adopted_with_its_replicas_and_snapshots(
     classes = {"numReplicas": 2, "maxIOPSPerGB": 7, "maxReplicaDownTime": 3}
     two = created(api, "two", storageClass=classes)
     one = created(api, "one")
-    shown = assigned(api, snapped(api, one, "taken"), "shown")
+    shown = created_snapshot_volume(api, snapped(api, one, "taken"), "shown")
     for replica in Replica.objects.all():
         node_named(fleet, str(replica.backend_id)).write(replica.uuid, "data")
     before = {v["uuid"]: v for v in api.get("/volumes").body}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
-from tests.api.snapshot_steps import assigned, cloned, snapped
+from tests.api.snapshot_steps import cloned, created_snapshot_volume, snapped
 from tests.api.volume_steps import GIB, HOST, created, probe_host, published, volume
 from tests.backups import Backups
 from tests.conftest import Answer, Api
@@ -50,7 +50,7 @@ class World:
         return any(model.objects.filter(deadline_at__isnull=False).exists() for model in models)
 
     def at(self, age: str, operation: Callable[[], object]) -> None:
-        """Do the operation, and make a backup of this age."""
+        """Run the operation, and make a backup of this age."""
         if age == BEFORE:
             self.backups.take()
         if age == BETWEEN:
@@ -120,7 +120,7 @@ def kept(world: World, alias: str) -> None:
 
 
 def in_order(*strange: str) -> None:
-    """Check that the audit finds nothing but the kept orphans named in ``strange``."""
+    """Check that the audit finds nothing except the kept orphans in ``strange``."""
     found = [d for d in audit() if not any(name in d.text for name in strange)]
     drives = [d for d in found if "bytes are used" in d.text and strange]
     assert [d for d in found if d not in drives] == []
@@ -177,7 +177,7 @@ def test_a_snapshot_is_recovered_from_every_backup(
     usable(world, FIRST, "data")
     [taken] = world.api.get("/snapshots").body
     assert taken["alias"] == SECOND
-    shown = assigned(world.api, Snapshot.objects.get().uuid, "of-it")
+    shown = created_snapshot_volume(world.api, Snapshot.objects.get().uuid, "of-it")
     assert world.holders(shown)[0].read(shown) == "data"
 
 

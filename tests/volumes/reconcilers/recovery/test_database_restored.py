@@ -1,6 +1,5 @@
 """A database that is older than its nodes is recovered by ``manage.py database_restored`` alone.
-
-The backups are made and restored by PostgreSQL's own programs.
+The programs of PostgreSQL make and restore the backups.
 """
 
 import datetime as dt
@@ -105,8 +104,8 @@ def test_writes_are_refused_until_database_restored_has_run(
 def test_a_restored_database_hands_out_no_generation(
     api: Api, pool: PoolOf, backups: Backups
 ) -> None:
-    """A process may not know for up to a second that writes are barred; the database refuses by
-    itself.
+    """A process may not know for up to a second that writes are barred. The database itself refuses
+    them.
     """
     pool(1)
     backups.take()
@@ -116,7 +115,7 @@ def test_a_restored_database_hands_out_no_generation(
     try:
         answer = create(api, "v")
     finally:
-        writes.writes_forget()
+        writes.writes_clear_cache()
     assert (answer.http, answer.status) == (503, "ServiceUnavailable")
     assert "manage.py database_restored" in answer.description
     assert not Volume.objects.exists()
@@ -169,7 +168,7 @@ def test_a_volume_can_be_published_after_publications_that_the_backup_lacks(
     assert audit() == []
 
 
-def test_an_export_that_was_unpublished_since_is_made_again(
+def test_an_export_that_was_unpublished_since_is_created_again(
     api: Api, pool: PoolOf, fleet: SimulatedFleet, backups: Backups, capsys
 ) -> None:
     pool(1)
@@ -212,7 +211,9 @@ def test_another_tenant_never_gets_the_data_of_a_reused_uuid(
 def test_no_periodic_job_or_task_runs_while_writes_are_barred(
     api: Api, pool: PoolOf, fleet: SimulatedFleet, backups: Backups
 ) -> None:
-    """Collector, node checks, relocation and tasks stand still. Probes of nodes still succeed."""
+    """The collector, node checks, relocation and tasks do nothing. Probes of nodes still
+    succeed.
+    """
     [node, _] = pool(2)
     created(api, "v")
     assert api.post(f"/backends/{node}/drain").status == "Success"

@@ -1,4 +1,4 @@
-"""A standby took over: only the timeline of the database has changed."""
+"""After a failover to a standby, only the timeline of the database is different."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -34,14 +34,14 @@ TIMELINE = "FFFFFFFF"
 
 
 def took_over() -> None:
-    """Give the seal another timeline than the database's."""
+    """Give the seal another timeline than that of the database."""
     same = Left("seal", Length("seal") - len(TIMELINE))
     Pool.objects.update(seal=Concat(same, Value(TIMELINE)))
-    writes.writes_forget()
+    writes.writes_clear_cache()
 
 
 def barred(api: Api) -> str:
-    """Check that reads are answered and writes are not. Returns why."""
+    """Check that reads are answered and writes are refused. Returns the reason."""
     assert api.get("/volumes").http == 200
     answer = create(api, "barred")
     assert (answer.http, answer.status) == (503, "ServiceUnavailable")
@@ -49,7 +49,7 @@ def barred(api: Api) -> str:
 
 
 def test_writes_resume_if_the_standby_lacks_no_commit(api: Api, pool: PoolOf) -> None:
-    """The pool has a snapshot, an export, a Missing replica and a noted orphan."""
+    """The pool has a snapshot, an export, a Missing replica and a recorded orphan."""
     [node, _] = pool(2)
     uuid = created(api, "v")
     snapped(api, uuid, "s")
@@ -78,7 +78,7 @@ def lose_number(node: NodeClient) -> str:
 
 
 def lose_creation(node: NodeClient) -> str:
-    """The standby knew the generation before it was handed out."""
+    """Lose the rows of a creation. The standby knew the generation before it was handed out."""
     stray_volume(node.read_node().persistent_id, "made")
     return "holds volume made, which this database does not know"
 
@@ -89,7 +89,7 @@ def lose_removal(node: NodeClient) -> str:
     return f"does not hold replica {replica.uuid}"
 
 
-def lose_growth(node: NodeClient) -> str:
+def lose_expansion(node: NodeClient) -> str:
     SubVolume.objects.filter(replica__volume__alias="removed").update(
         capacity_bytes=F("capacity_bytes") - 4096
     )
@@ -114,7 +114,7 @@ def lose_snapshot_removal(node: NodeClient) -> str:
         lose_number,
         lose_creation,
         lose_removal,
-        lose_growth,
+        lose_expansion,
         lose_unpublish,
         lose_snapshot_removal,
     ],
@@ -141,7 +141,7 @@ def test_writes_stay_barred_if_the_standby_lacks_commits(
 def test_a_node_that_is_silent_is_compared_when_it_is_back(
     api: Api, pool: PoolOf, fleet: SimulatedFleet
 ) -> None:
-    """What only that node holds of lost commits is kept."""
+    """Objects of lost commits that only this node has are kept."""
     silent, other = pool(2)
     created(api, "v")
     known = Replica.objects.get().pk
@@ -160,10 +160,10 @@ def test_a_node_that_is_silent_is_compared_when_it_is_back(
     assert other != silent
 
 
-def test_a_node_that_is_back_changes_nothing_of_others(
+def test_a_node_that_is_back_changes_nothing_on_other_nodes(
     api: Api, pool: PoolOf, fleet: SimulatedFleet
 ) -> None:
-    """Changes that were begun since then on other nodes go on."""
+    """Changes on other nodes that were begun since then continue."""
     silent, other = pool(2)
     assert api.put(f"/backends/{silent}", {"inUse": False}).status == "Success"
     uuid = created(api, "v")
@@ -217,7 +217,7 @@ def test_only_one_worker_at_a_time_settles_a_failover(api: Api, pool: PoolOf) ->
 def test_without_a_failover_the_job_makes_one_query(
     api: Api, pool: PoolOf, backups: Backups, django_assert_num_queries
 ) -> None:
-    """A database that was restored, instead, waits for an operator."""
+    """A restored database waits for an operator instead."""
     pool(1)
     with django_assert_num_queries(1):
         failover_settle()
@@ -232,7 +232,7 @@ def test_without_a_failover_the_job_makes_one_query(
 
 
 def test_a_copy_made_by_template_is_another_database(base_rows: None, backups: Backups) -> None:
-    """Its tables have the same oids in the same cluster; the oid of the database tells it apart."""
+    """Its tables have the same oids in the same cluster. Only the oid of the database differs."""
     backups.take()
     name = connection.settings_dict["NAME"]
     first, copy = f"{name}_sealed", f"{name}_copy"

@@ -1,4 +1,4 @@
-"""An agent believes its records: it never says that the data plane lost a volume."""
+"""The bug: an agent trusts its records, and never reports that the data plane lost a volume."""
 
 from types import ModuleType
 

@@ -1,4 +1,4 @@
-"""A lost replica is made again, empty, instead of being called Missing."""
+"""The bug: a lost replica is created again without data, instead of being reported Missing."""
 
 from types import ModuleType
 from typing import Any

@@ -1,4 +1,4 @@
-"""A copy counts although a host was let in meanwhile."""
+"""The bug: a copy counts as valid although a host was admitted during the copy."""
 
 from types import ModuleType
 

@@ -1,4 +1,4 @@
-"""The collector does nothing."""
+"""The bug: the collector does nothing."""
 
 from types import ModuleType
 

@@ -1,4 +1,6 @@
-"""Capacity is given back before the node confirmed: the node is asked a little later."""
+"""The bug: capacity is released before the node has confirmed the removal. The node is called a
+little later.
+"""
 
 import threading
 import time
