@@ -81,9 +81,9 @@ def node_health_reason(
             f"version {COMPATIBLE_MAJOR_VERSION} is needed"
         )
     if drained_since is not None:
-        reasons.append(f"it has been drained since {_text(drained_since)}")
+        reasons.append(f"it has been draining since {_text(drained_since)}")
     elif not node.in_use:
-        reasons.append("it is cordoned: nothing new is placed on it")
+        reasons.append("it is cordoned: no new replica is placed on it")
     return "; ".join(reasons)
 
 
@@ -99,11 +99,11 @@ def _times(node: Backend | BackendRow, now: dt.datetime) -> Iterator[str]:
     """What is wrong with its certificate, its clock and its token."""
     ends_at = node.certificate_ends_at
     if ends_at and ends_at < now + CERTIFICATE_NOTICE:
-        yield f"its certificate ends at {_text(ends_at)}: renew it"
+        yield f"its certificate expires at {_text(ends_at)}: renew it"
     ahead = node.clock_ahead_seconds
     if abs(ahead) > CLOCK_SECONDS:
         which = "ahead of" if ahead > 0 else "behind"
-        yield f"its clock is {abs(ahead):.0f} s {which} the database's: set it"
+        yield f"its clock is {abs(ahead):.0f} s {which} the database's clock: correct it"
     if node.token_expires_at < now:
         yield f"the token of its probes expired at {_text(node.token_expires_at)}"
 

@@ -136,20 +136,20 @@ def with_interval(command: Decorated) -> Decorated:
 
 def with_wait(command: Decorated) -> Decorated:
     """Add ``--wait``, which is passed to the command, and ``--interval``."""
-    text = "Show the progress and return when it has ended."
+    text = "Show the progress, and return at the end."
     return click.option("--wait", is_flag=True, help=text)(with_interval(command))
 
 
 def with_idempotency_key(command: Decorated) -> Decorated:
     """Add ``--idempotency-key`` to a command."""
-    text = "Any text. The same command again with the same key changes nothing more."
+    text = "Any text. A repeat of the command with the same key changes nothing more."
     made = option("--idempotency-key", into="idempotency_key", metavar="TEXT", help=text)
     return _with(command, [made])
 
 
 def with_confirmation(command: Decorated) -> Decorated:
     """Add ``--yes`` to a command that asks for confirmation."""
-    made = option("-y", "--yes", into="yes", is_flag=True, help="Do not ask for a confirmation.")
+    made = option("-y", "--yes", into="yes", is_flag=True, help="Do not ask for confirmation.")
     return _with(command, [made])
 
 

@@ -25,8 +25,8 @@ def put_on_nodes(context: Context) -> None:
     failed = [name for name, outcome in outcomes.items() if _is_failure(outcome)]
     if outcomes and 2 * len(failed) >= len(outcomes):
         raise TooFewNodesAccepted(
-            f"{len(outcomes) - len(failed)} of {len(outcomes)} backends took the licence, more "
-            f"than half must; not: {', '.join(sorted(failed)[:10])}"
+            f"only {len(outcomes) - len(failed)} of {len(outcomes)} backends accepted the licence, "
+            f"and more than half must accept it; not accepted by: {', '.join(sorted(failed)[:10])}"
         )
 
 

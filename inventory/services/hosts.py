@@ -128,8 +128,8 @@ def require_host_of_tenant(host: Host, *, nqn: str, tenant_id: str, is_its_own: 
         raise HostOfOtherTenant(f"host {host.pk!r} belongs to another tenant")
     if host.nqn != nqn and not is_its_own:
         raise HostOfOtherTenant(
-            f"host {host.pk!r} serves all tenants and has another NQN: only its own token, or "
-            "one of role STORAGE or ADMIN that is bound to no tenant, changes that"
+            f"host {host.pk!r} serves all tenants and has another NQN: only its own token, or a "
+            "token of role STORAGE or ADMIN without a tenant, can change the NQN"
         )
 
 

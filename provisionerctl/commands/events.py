@@ -79,7 +79,7 @@ class Moment(click.ParamType[str]):
 @click.option(
     "-n", "--limit", type=click.IntRange(1, 1000), default=50, help="Number of events; default: 50."
 )
-@click.option("-f", "--follow", is_flag=True, help="Then show new events until Ctrl-C.")
+@click.option("-f", "--follow", is_flag=True, help="Also show new events until Ctrl-C.")
 @with_watch
 @pass_session
 def events(session: Session, /, *, limit: int, follow: bool, **given: Any) -> None:

@@ -110,7 +110,7 @@ def remove(session: Session, host: str) -> None:
 
 @click.command(cls=Command)
 @click.option("--host", type=HOST, help="Only the target of this host.")
-@click.option("--volume", type=VOLUME, help="Only targets that have this volume.")
+@click.option("--volume", type=VOLUME, help="Only targets that contain this volume.")
 @with_watch
 @pass_session
 def targets(session: Session, host: str | None, volume: str | None) -> None:

@@ -104,7 +104,7 @@ def fields(host: str | None, node_token_file: Any, **given: Any) -> Body:
 @nodes.command()
 @click.argument("address", nargs=-1, required=True)
 @click.option("--port", type=int, default=443, show_default=True, help="Management port.")
-@click.option("--take-over", is_flag=True, help="Also a node that belongs to another pool.")
+@click.option("--take-over", is_flag=True, help="Add a node even if it belongs to another pool.")
 @with_location_options
 @pass_session
 def add(
@@ -157,7 +157,7 @@ def _update(session: Session, node: str, body: Body, done: str) -> None:
 
 @nodes.command()
 @click.argument("node", type=NODE)
-@click.option("--force", is_flag=True, help="Although it has volumes; it must be Unavailable.")
+@click.option("--force", is_flag=True, help="Remove an Unavailable node even if it has volumes.")
 @with_confirmation
 @pass_session
 def remove(session: Session, node: str, force: bool) -> None:

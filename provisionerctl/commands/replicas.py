@@ -46,7 +46,7 @@ def list_(session: Session, volume: str | None, state: str | None) -> None:
 @click.option("--rack", multiple=True, help="Only in this rack; may be repeated.")
 @click.option("--zone", multiple=True, help="Only in this zone; may be repeated.")
 @click.option("--region", multiple=True, help="Only in this region; may be repeated.")
-@click.option("--same-rack", is_flag=True, help="Also in a rack that has a replica.")
+@click.option("--same-rack", is_flag=True, help="Allow a rack that already has a replica.")
 @with_wait
 @pass_session
 def add(

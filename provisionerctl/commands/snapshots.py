@@ -35,8 +35,8 @@ def without_none(**values: Any) -> Body:
 
 
 @snapshots.command("list")
-@click.option("--volume", type=VOLUME, help="Only those of this volume.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="The first N alone.")
+@click.option("--volume", type=VOLUME, help="Only snapshots of this volume.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N.")
 @with_watch
 @pass_session
 def list_(session: Session, volume: str | None, limit: int | None) -> None:
@@ -63,7 +63,7 @@ def show(session: Session, snapshot: str) -> None:
 @click.argument("volume", type=VOLUME)
 @click.argument("alias")
 @click.option("--reserve", type=PERCENT, metavar="PERCENT", help="Space for what changes.")
-@click.option("--id", "identifier", help="Id of the new snapshot; else the API makes one.")
+@click.option("--id", "identifier", help="Id of the new snapshot; default: the API generates one.")
 @with_idempotency_key
 @pass_session
 def create(
@@ -103,7 +103,7 @@ def delete(session: Session, snapshot: str) -> None:
     type=click.Choice(["NVMeoF", "Local"], case_sensitive=False),
     help="Local: only for the host in which the node runs.",
 )
-@click.option("--uuid", help="Uuid of the new volume; else the API makes one.")
+@click.option("--uuid", help="Uuid of the new volume; default: the API generates one.")
 @with_idempotency_key
 @pass_session
 def create_volume(session: Session, /, snapshot: str, alias: str, **options: Any) -> None:
@@ -128,7 +128,7 @@ def create_volume(session: Session, /, snapshot: str, alias: str, **options: Any
 @click.argument("alias")
 @click.option("--size", type=Size(), help="Size in GiB, if larger than the source.")
 @click.option("--reserve", type=PERCENT, metavar="PERCENT", help="Space to reserve.")
-@click.option("--uuid", help="Uuid of the new volume; else the API makes one.")
+@click.option("--uuid", help="Uuid of the new volume; default: the API generates one.")
 @with_idempotency_key
 @pass_session
 def create_clone(

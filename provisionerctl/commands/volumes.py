@@ -67,7 +67,7 @@ COLUMNS = (
     type=click.Choice(HEALTH, case_sensitive=False),
     help="Only volumes with this health.",
 )
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="The first N alone.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N.")
 @with_watch
 @pass_session
 def list_(
@@ -115,7 +115,9 @@ def show(session: Session, volume: str) -> None:
 @click.argument("alias")
 @click.argument("size", type=Size())
 @with_placement_options
-@click.option("--dry-run", is_flag=True, help="Show where it would go, and change nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Show where the replicas would be placed, and change nothing."
+)
 @with_idempotency_key
 @pass_session
 def create(session: Session, /, alias: str, size: int, dry_run: bool, **options: Any) -> None:

@@ -12,12 +12,12 @@ event is written in the transaction of the change that it reports, and is never 
 `manage.py event_kinds` writes this page, and `make check` fails when it is outdated.
 
 ```sh
-provisionerctl events --volume db1            # also of objects that are gone: --about ID
+provisionerctl events --volume db1            # for deleted objects: --about ID
 provisionerctl events --severity warning --since 12h
 provisionerctl events --follow
 ```
 
-## Who sees what
+## Permissions
 
 Callers with the role ADMIN or MONITOR may use `GET /events`. A caller that is bound to a tenant
 sees only the events of its tenant: about its volumes, snapshots, replicas, publications, tasks,

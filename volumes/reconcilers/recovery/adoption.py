@@ -83,7 +83,7 @@ def orphan_adopt(orphan_id: int) -> str:
         if backend.pk in contents:
             replicas_readopt(backend, contents[backend.pk])
             orphans_store(backend, contents[backend.pk])
-    return f"{orphan} is adopted as {orphan.alias!r} of tenant {orphan.tenant_id!r}"
+    return f"{orphan} was adopted as {orphan.alias!r} of tenant {orphan.tenant_id!r}"
 
 
 def orphan_discard(orphan_id: int) -> str:
@@ -98,9 +98,9 @@ def orphan_discard(orphan_id: int) -> str:
     try:
         remove()
     except (NodeRefused, NodeUnreachable) as error:
-        raise CannotDiscard(f"{orphan} is not removed: {error}") from error
+        raise CannotDiscard(f"{orphan} was not removed: {error}") from error
     orphan_delete_row(orphan)
-    return f"{orphan} is removed"
+    return f"{orphan} was removed"
 
 
 def _orphan(orphan_id: int) -> Orphan:

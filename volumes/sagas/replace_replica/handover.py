@@ -86,7 +86,7 @@ def outgoing_release_unconfirmed(context: Context) -> None:
     :raises ReplicaLost: the new replica is no longer Available, or its node did not confirm it.
     """
     if waiting := new_replica_verify(context):
-        raise ReplicaLost(f"waited in vain for {waiting.pending_reason}")
+        raise ReplicaLost(f"timed out waiting for {waiting.pending_reason}")
     with context.transaction():
         _require_available(context.task)
         _mark_deleting(Replica.objects.filter(LIVE, pk=context.task.outputs[OUTGOING]))

@@ -42,7 +42,7 @@ def wait_for(context: Context, waiting: Reschedule) -> Reschedule:
     since = since if before == mark else now
     silence = settings.ENVIRONMENT.migration_silence_seconds
     if now - since > silence:
-        raise Stalled(f"waited {silence} s in vain for {waiting.pending_reason}")
+        raise Stalled(f"timed out after {silence} s waiting for {waiting.pending_reason}")
     outputs: dict[str, Any] = {LAST_WAIT: [mark, since]}
     idle_since = context.outputs.get(LAST_COPY_AT, context.task.created_at.timestamp())
     if waiting.ends_by_itself:

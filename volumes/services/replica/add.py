@@ -125,7 +125,7 @@ def _begin(volume: Volume) -> ReplicaOrigin:
     require_addable(locked, replicas_beside(locked))
     require_unchanged(volume, locked)
     if awaits_copy(locked):
-        raise NodesFailed(f"volume {volume.uuid!r} was unpublished just now: try again")
+        raise NodesFailed(f"volume {volume.uuid!r} was just unpublished: try again")
     task = _task_of_host(locked)
     tasks_touch(volume_id=volume.uuid)
     is_migration = task is not None and task.type == TaskType.REMOTE_MIGRATION

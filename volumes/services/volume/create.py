@@ -258,7 +258,7 @@ def _mark_failed_deleting(volume: Volume, failed: Collection[Replica]) -> None:
     if not locked.exists() or len(failed) > unmade.update(
         state=LifeState.DELETING, deadline_at=clock.now()
     ):
-        raise ChangedByOtherAttempt("another attempt of this request continues with the volume")
+        raise ChangedByOtherAttempt("a repeat of this request continues with the volume")
 
 
 def volume_ready(volume: Volume) -> None:

@@ -54,7 +54,9 @@ class ConcatVolumes:
         if await self._is_by_piece(members):
             return
         if nqn := await find_exporter(self._rpc, [raid] if raid else []):
-            raise NotAsAsked(f"raid {name} is not over its pieces, but {nqn} exports it")
+            raise NotAsAsked(
+                f"raid {name} does not consist of its sub-volumes, but {nqn} exports it"
+            )
         await self.disassemble(entry.uuid)
         if len(members) == 1:
             return

@@ -144,7 +144,7 @@ class Targets:
         with suppress(RpcRefused):
             await self._rpc.call("nvmf_delete_subsystem", nqn=nqn)
         if await read_subsystem(self._rpc, nqn):
-            raise NotAsAsked(f"target {nqn} is still there")
+            raise NotAsAsked(f"target {nqn} still exists")
         await self._concat_volumes.assemble_all({bdev for bdev, _ in found.namespaces.values()})
 
     async def controllers(self, only: Collection[str] | None) -> dict[str, ControllerIds]:
