@@ -54,8 +54,8 @@ NOT_RUN = {
     "docs/how-to/install-on-kubernetes.md: kubectl apply -f deploy/kubernetes/namespace.yaml": (
         "needs a cluster; tests/system/test_kubernetes.py reads the files"
     ),
-    "docs/reference/events.md: provisionerctl events --volume db1            # for deleted objects: "
-    "--about ID": "tests/cli/test_events.py runs the options",
+    "docs/reference/events.md: provisionerctl events --volume db1            # for deleted "
+    "objects: --about ID": "tests/cli/test_events.py runs the options",
     "docs/tutorial/first-volume.md: make demo": "the test of the tutorial starts the same system",
     "docs/tutorial/operate-the-pool.md: make demo": "the same",
     "docs/how-to/add-an-spdk-node.md: python manage.py check_drive /dev/nvme0n1      # as root; "
