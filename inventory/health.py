@@ -46,7 +46,7 @@ def is_compatible(version: str) -> bool:
 def node_pending_reason(node: Backend | BackendRow, now: dt.datetime) -> str:
     """What the node waits for, in a few words for clients and operators. Empty: nothing."""
     if node.unanswered_since:
-        return "an answer to our calls"
+        return "an answer to calls"
     if node.available_until < now:
         return "its probe"
     wanted_at = node.refresh_wanted_at
@@ -89,10 +89,10 @@ def node_health_reason(
 
 def _silence(node: Backend | BackendRow, now: dt.datetime) -> Iterator[str]:
     if since := node.unanswered_since:
-        yield f"calls to the node have not been answered since {_text(since)}"
+        yield f"the node has not answered calls since {_text(since)}"
     probed_at = node.last_probe_at or node.created_at
     if probed_at < now - dt.timedelta(seconds=LATE_FACTOR * node.probe_interval):
-        yield f"no probe of the node has come since {_text(probed_at)}"
+        yield f"no probe of the node has arrived since {_text(probed_at)}"
 
 
 def _times(node: Backend | BackendRow, now: dt.datetime) -> Iterator[str]:
