@@ -63,7 +63,7 @@ def test_a_refusal_names_the_node_that_did_not_answer(
     assert answer.status == "NotEnoughMatchingBackends"
     assert f"node {nodes[0]}: port" in answer.description
     [backend] = api.get(f"/backends/{nodes[0]}").body
-    assert backend["waitsFor"] == "an answer to our calls"
+    assert backend["waitsFor"] == "an answer to calls"
 
 
 def test_a_call_that_never_reached_a_node_is_not_its_fault(pool: Pool) -> None:
