@@ -130,7 +130,7 @@ def test_a_volume_and_its_replicas_say_what_they_wait_for(
             "its host to synchronize it, or a new replica",
         ),
         ({"rebuilding": True}, "its copy to node {} to end"),
-        ({"state": "CREATING"}, "node {} to make it"),
+        ({"state": "CREATING"}, "node {} to create it"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
