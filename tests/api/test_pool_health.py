@@ -224,7 +224,7 @@ def test_a_replica_that_its_host_synchronizes_is_being_rebuilt(api: Api, pool: P
     assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
     shown = volume(api, uuid)
     assert shown["health"] == "Degraded", "no host rebuilds it now"
-    assert shown["healthReason"].endswith("no host uses the volume to rebuild it")
+    assert shown["healthReason"].endswith("no host rebuilds it because the volume is not published")
 
 
 @pytest.mark.parametrize("path", ["/volumes", "/backends"])
