@@ -1,4 +1,4 @@
-"""The settings of the system: environment variables for all values that differ between machines.
+"""Settings: environment variables for all values that differ between machines.
 
 ``manage.py settings_table`` writes ``docs/reference/settings.md`` from this file.
 """
@@ -347,9 +347,7 @@ class Environment(BaseSettings):
 
     @property
     def api_places(self) -> int:
-        """The number of requests that an API process accepts at once. Each has a thread; most
-        threads wait.
-        """
+        """The number of requests, each with a thread, that an API process accepts at once."""
         return 4 * self.api_threads
 
     @property
@@ -371,10 +369,8 @@ def variable_name(field: str) -> str:
 
 def load() -> Environment:
     """Read the settings. If they are wrong, end the process with one sentence that names the
-    variable and the rule.
-
-    Variables that are not set are read from the file SETTINGS_FILE. By default, this is
-    ``settings.env`` in DATA_DIR, which the embedded form writes.
+    variable and the rule. Variables that are not set are read from the file SETTINGS_FILE. By
+    default, this is ``settings.env`` in DATA_DIR, which the embedded form writes.
     """
     try:
         return Environment(_env_file=_settings_file())

@@ -127,9 +127,7 @@ class Nvmet:
         await self._kernel.link(f"{HOSTS}/{host}", f"{SUBSYSTEMS}/{nqn}/allowed_hosts/{host}")
 
     async def forbid(self, nqn: str, host: str) -> None:
-        """No longer allow the host to connect. It stays connected until the subsystem leaves the
-        ports.
-        """
+        """Remove the permission. The host stays connected until the subsystem leaves the ports."""
         await self._kernel.unlink(f"{SUBSYSTEMS}/{nqn}/allowed_hosts/{host}")
         await self._remove_unused(f"{HOSTS}/{host}")
 
@@ -172,9 +170,7 @@ class Nvmet:
         await self._kernel.unlink(f"{PORTS}/{number}/subsystems/{nqn}")
 
     async def sessions(self, nqn: str) -> frozenset[str] | None:
-        """Return the NQNs of connected hosts. None: this version of the kernel does not report
-        them.
-        """
+        """Return the NQNs of connected hosts. None: this kernel does not report them."""
         if not await self._kernel.exists(DEBUG):
             return None
         try:
