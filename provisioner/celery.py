@@ -21,8 +21,8 @@ from provisioner.common import clock, logs, queue, shutdown
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "provisioner.settings")
 
-# Otherwise a worker that loses Redis puts its current jobs back on the queue, and ends with an
-# error of kombu if Redis is away again by then. Tasks are recovered from their rows.
+# Otherwise a worker that loses Redis puts its current jobs back on the queue. If Redis is down
+# again by then, it ends with an error of kombu. Tasks are recovered from their rows.
 redis.QoS.restore_at_shutdown = False
 
 TASKS, PERIODIC = "celery", "periodic"
@@ -202,7 +202,7 @@ class EmbeddedWorker:
             threading.Thread(
                 target=self._worker(of, name, threads).start, name=f"worker-{name}", daemon=True
             )
-            # each has its own application: Celery stores the queue to read there
+            # each has its own application, because Celery stores its queue there
             for of, name, threads in ((app, TASKS, 4), (_application(), PERIODIC, 4))
         ]
         self._beat = Service(app, max_interval=1, scheduler_cls=app.conf.beat_scheduler)

@@ -89,7 +89,7 @@ def _database() -> dict[str, Any]:
             init_command="PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
         )
         database["CONN_MAX_AGE"] = None
-        # a file, as in the embedded form: an in-memory database is one connection for all threads
+        # a file, as in the embedded form, because threads would share one in-memory connection
         database["TEST"] = {"NAME": f"{database['NAME']}.test"}
         return database
     database["ENGINE"] = "provisioner.common.postgresql"
@@ -178,7 +178,7 @@ SPECTACULAR_SETTINGS = {
             }
         },
     },
-    "COMPONENT_SPLIT_REQUEST": True,  # a text must not be blank in a request, but may in an answer
+    "COMPONENT_SPLIT_REQUEST": True,  # a text may be blank in an answer, but not in a request
 }
 
 PROMETHEUS_EXPORT_MIGRATIONS = False
@@ -203,7 +203,7 @@ LOGGING: dict[str, Any] = {
         # the request log and the exception handler log the same, with the request id
         "django.request": {"level": "CRITICAL"},
         "django.server": {"level": "WARNING"},
-        # three lines for each run of each periodic job; jobs log what they did themselves
+        # it writes three lines for each run of a periodic job; jobs log their work themselves
         "celery.app.trace": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},

@@ -105,7 +105,7 @@ class ApiViewSet(ViewSet):
         """
         if response.status_code in TELLS_IGNORED and (ignored := self._ignored(request)):
             response.headers["Ignored-Fields"] = ", ".join(quote(name) for name in ignored)
-            data = getattr(response, "data", None)  # a streamed answer has none
+            data = getattr(response, "data", None)  # a streamed answer has no data
             if isinstance(data, dict) and "status" in data:
                 data["ignoredFields"] = ignored
         return super().finalize_response(request, response, *args, **kwargs)
@@ -116,7 +116,9 @@ class ApiViewSet(ViewSet):
         if operation is None:
             return []
         names: list[str] = []
-        with suppress(APIException, SuspiciousOperation):  # an unreadable request has no names
+        with suppress(
+            APIException, SuspiciousOperation
+        ):  # the names in an unreadable request are unknown
             names += ignored_fields(operation.query, request.query_params)
             if operation.body:
                 assert isinstance(request.data, Mapping)  # JSONObjectParser returns nothing else

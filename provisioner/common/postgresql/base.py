@@ -36,7 +36,7 @@ SESSION = {
     "intervalstyle": "postgres",
     "bytea_output": "hex",
     "standard_conforming_strings": "on",
-    # compiling a statement takes longer than all of ours: docs/decisions/0037
+    # compiling a statement takes longer than executing it: docs/decisions/0037
     "jit": "off",
 }
 """Settings of each session, whatever the server, the database or the role sets."""
@@ -83,7 +83,7 @@ class TimeLoader(TimestamptzLoader):
     def load(self, data: Buffer) -> dt.datetime:
         try:
             return dt.datetime.fromisoformat(bytes(data).decode())
-        except ValueError:  # infinity, or no year of ours
+        except ValueError:  # infinity, or a year that Python does not support
             return super().load(data)
 
 

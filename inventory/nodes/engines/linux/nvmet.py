@@ -97,7 +97,7 @@ class Nvmet:
         now = await self.controllers(nqn)
         first = ("attr_cntlid_min", ids.first)
         last = ("attr_cntlid_max", ids.last)
-        # the first may not be greater than the last at any moment
+        # the kernel refuses a first id that is greater than the last
         for name, value in (first, last) if ids.first <= now.last else (last, first):
             await self._kernel.write(f"{folder}/{name}", str(value))
 

@@ -152,7 +152,7 @@ class Transfer:
         )
         stall_timer = StallTimer()
         while True:
-            # pause once more: SPDK reports completion before it releases the lvol
+            # wait again, because SPDK reports the end before it releases the lvol
             await asyncio.sleep(self._poll)
             found = await self._check(started["operation_id"])
             if found["state"] != IN_PROGRESS:
