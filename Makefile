@@ -17,33 +17,33 @@ PAGES := settings_table event_kinds result_codes data_model
 help: ## this list (the default)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
 
-demo: .venv/.run ## start the whole system with simulated nodes and show the main job; EXIT=1: end after it
+demo: .venv/.run ## start the whole system with simulated nodes and run a demonstration; EXIT=1: stop at its end
 	@$(BIN)/python manage.py standalone --scenario $(if $(EXIT),--exit)
 
 test: .venv/.dev ## all tests; ARGS= goes to pytest, as in ARGS="tests/unit -k settings"
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-tools: .venv/.dev ## install the programs that some tests need, from Debian's packages; says which, and asks; YES=1: does not ask
+test-tools: .venv/.dev ## install Debian packages that some tests need; lists them and asks first; YES=1: without asking
 	@YES=$(YES) $(BIN)/python -m tests.programs
 
-test-embedded: .venv/.dev ## the tests of volumes, faults and concurrency on SQLite, as the embedded form has it
+test-embedded: .venv/.dev ## the tests of volumes, faults and concurrency on SQLite, as in the embedded form
 	@mkdir -p build && TEST_DATABASE_URL=sqlite:///$(CURDIR)/build/embedded.sqlite3 \
 	  $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile tests/api/test_volumes.py tests/api/test_volume_life.py \
 	  tests/api/test_publications.py \
 	  tests/volumes/reconcilers/test_garbage_collector.py tests/volumes/reconcilers/test_self_healing.py tests/concurrency
 
 LAB ?= short_path contract whole_path
-lab-test: .venv/.dev ## nodes and a host on Debian's kernel in virtual machines: CONTRIBUTING.md; LAB=short_path: the shortest form
+lab-test: .venv/.dev ## nodes and a host on Debian's kernel in virtual machines: CONTRIBUTING.md; LAB=short_path: only the shortest form
 	@CI=true $(BIN)/python -m pytest -x --timeout 0 $(foreach name,$(LAB),tests/lab/$(name).py) $(ARGS)
 
 SECONDS ?= 240
-chaos: .venv/.dev ## clients while everything fails around them, then compare: docs/explanation/chaos-tests.md; SEED=, SECONDS=
+chaos: .venv/.dev ## clients during faults, then compare results and state: docs/explanation/chaos-tests.md; SEED=, SECONDS=
 	@$(BIN)/python -m tests.chaos.run $(if $(SEED),--seed $(SEED)) --seconds $(SECONDS)
 
 bench: .venv/.dev ## measure against a bare view and pgbench: docs/reference/performance.md; BENCH="creates hosts pages metrics lists limits scale"
 	@$(BIN)/python -m tests.benchmarks.run $(BENCH)
 
-check: lint format types layers migrations generated schema budgets ## everything that is checked without running
+check: lint format types layers migrations generated schema budgets ## all static checks
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
@@ -67,10 +67,10 @@ budgets: .venv/.dev
 docs: .venv/.dev ## build the documentation as a site, into build/site; needs no network
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir build/site
 	@echo "The site is in build/site: open index.html"
-pages: .venv/.dev ## write the pages of docs/reference that are made from code: settings, events, result codes, data model
+pages: .venv/.dev ## write the generated pages of docs/reference: settings, events, result codes, data model
 	@for page in $(PAGES); do $(CHECK) $(BIN)/python manage.py $$page || exit 1; done
 
-requirements: .venv/.dev ## pin requirements.in, requirements-dev.in and what provisionerctl needs anew, with hashes; takes minutes
+requirements: .venv/.dev ## pin all requirements again (server, tests, provisionerctl), with hashes; takes minutes
 	$(COMPILE) -o requirements.txt requirements.in
 	$(COMPILE) -o requirements-dev.txt requirements-dev.in
 	$(COMPILE) -c requirements-dev.txt -o provisionerctl/requirements.txt provisionerctl/pyproject.toml
@@ -82,7 +82,7 @@ screenshots: .venv/.dev ## write pictures of the console into docs/images
 	@mkdir -p docs/images
 	SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/console/screenshots.py tests/console/test_walk.py
 
-clean: ## remove what was made here: .venv, caches, build; DATA_DIR stays
+clean: ## remove generated files: .venv, caches, build; keeps DATA_DIR
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

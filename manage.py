@@ -1,23 +1,27 @@
 #!/usr/bin/env python3
 """Command line of the provisioner: ``manage.py help`` lists the commands."""
 
+import logging.config
 import os
 import secrets
 import sys
 
-from django.core.management import execute_from_command_line
+from django.conf import settings
+from django.core.management import execute_from_command_line, load_command_class
 
 from provisioner import __version__
 
-WITHOUT_SECRETS = {
-    "certificates",
-    "check_drive",
-    "license_issue",
-    "license_key",
-    "node_agent",
-    "simulate_hosts",
-    "simulate_nodes",
+TOOLS = {
+    "certificates": "provisioner",
+    "check_drive": "inventory",
+    "node_agent": "inventory",
+    "simulate_hosts": "inventory",
+    "simulate_nodes": "inventory",
 }
+"""Commands that use no Django app, with the package that has them. Without the apps they start in a
+third of the time: a storage node needs neither the API nor its database.
+"""
+WITHOUT_SECRETS = {*TOOLS, "license_issue", "license_key"}
 """They sign nothing with SECRET_KEY, and open no database."""
 WITHOUT_DATABASE = WITHOUT_SECRETS | {
     "check",
@@ -43,11 +47,26 @@ def main(command: str) -> None:
         prepare()
     if command in WITHOUT_SECRETS:
         os.environ.setdefault("SECRET_KEY", secrets.token_hex())
+    if command in TOOLS:
+        run_tool(command)
+        return
     if command and not command.startswith("-") and command not in WITHOUT_DATABASE:
         from provisioner import startup  # noqa: PLC0415 - needs them
 
         startup.check_database()
     execute_from_command_line(sys.argv)
+
+
+def run_tool(command: str) -> None:
+    """Run one of TOOLS. Of the settings, only those of the log apply."""
+    from provisioner.common import logs  # noqa: PLC0415 - only here
+    from provisioner.environment import load  # noqa: PLC0415 - needs SECRET_KEY
+
+    environment = load()
+    settings.configure()
+    form = logs.configuration(level=environment.log_level, form=environment.log_format)
+    logging.config.dictConfig(form)
+    load_command_class(TOOLS[command], command).run_from_argv(sys.argv)
 
 
 if __name__ == "__main__":

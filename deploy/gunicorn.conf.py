@@ -31,6 +31,7 @@ from provisioner import server, startup  # noqa: E402
 from provisioner.settings import CELERY_BROKER_URL, ENVIRONMENT, LOGGING  # noqa: E402
 
 wsgi_app = "provisioner.wsgi:application"
+preload_app = True  # loaded once, shared by the workers, which are forked in milliseconds
 bind = f"{ENVIRONMENT.api_host}:{ENVIRONMENT.api_port}"
 worker_class = "provisioner.server.Worker"
 workers = ENVIRONMENT.api_workers
@@ -83,7 +84,8 @@ def on_starting(arbiter: Any) -> None:
     """End if the settings cannot work. After SIGTERM, first be not ready for UNREADY_SECONDS,
     because requests arrive until the load balancer has noticed.
     """
-    checker = get_context("fork").Process(target=startup.check)  # this process must not load Django
+    # in a process of its own: no worker may inherit a connection or a thread
+    checker = get_context("fork").Process(target=startup.check)
     checker.start()
     checker.join()
     if checker.exitcode:

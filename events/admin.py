@@ -58,7 +58,7 @@ def event_table(about: str, tenant_id: str | None) -> Table:
     rows = event_rows(EventFilter(about=about, tenant_id=tenant_id)).order_by("-number")
     return table(
         "Events",
-        "When, Severity, What happened, By",
+        "When, Severity, Event, By",
         (
             (
                 f"{event.at:%Y-%m-%d %H:%M:%S}",

@@ -72,7 +72,7 @@ class Kind(Enum):
     VOLUME_ABORTED = Sentence(
         "VolumeAborted",
         WARNING,
-        "Volume {alias} could not be created and is removed again",
+        "Volume {alias} could not be created, and its rows are being removed",
         "No node created the volume in time, or the process that was creating it died.",
     )
     VOLUME_EXPANDED = Sentence(
@@ -108,8 +108,8 @@ class Kind(Enum):
     SNAPSHOT_ABORTED = Sentence(
         "SnapshotAborted",
         WARNING,
-        "Snapshot {alias} could not be taken and is removed again",
-        "The node did not take the snapshot in time, or the process died.",
+        "Snapshot {alias} could not be taken, and its row is being removed",
+        "The node did not take the snapshot in time, or the process that was creating it died.",
     )
     SNAPSHOT_DELETED = Sentence(
         "SnapshotDeleted",
@@ -120,7 +120,7 @@ class Kind(Enum):
     PLACEMENT_REFUSED = Sentence(
         "PlacementRefused",
         WARNING,
-        "No place for volume {alias} of {capacityGiB} GiB",
+        "Volume {alias} of {capacityGiB} GiB could not be placed",
         "Creates were refused because there were not enough nodes, space or budget. "
         "Counted: 20 events a minute at most for each tenant and process.",
     )
@@ -129,7 +129,7 @@ class Kind(Enum):
     REPLICAS_PLACED = Sentence(
         "ReplicasPlaced",
         INFO,
-        "{count} more replica(s) of volume {alias} are made on {backend}",
+        "{count} additional replica(s) of volume {alias} are created on {backend}",
         "Nodes were chosen for additional replicas, because a replica is added or replaced, or a "
         "volume moves. `placement` and `refused` are as in `VolumeCreated`.",
     )
@@ -149,7 +149,7 @@ class Kind(Enum):
     REPLICA_READOPTED = Sentence(
         "ReplicaReadopted",
         WARNING,
-        "Replica {replica} on {backend} belongs to its volume again",
+        "Replica {replica} on {backend} was readopted by its volume",
         "A node that was removed by force was added again, and one of its replicas was readopted.",
     )
     REPLICA_REMOVED = Sentence(
@@ -167,13 +167,13 @@ class Kind(Enum):
     EXPORTS_LOST = Sentence(
         "ExportsLost",
         WARNING,
-        "Node {backend} lost {count} export(s), which are created again",
+        "Node {backend} lost {count} export(s); they are created again",
         "A node check found missing or wrong exports.",
     )
     DATA_LOST = Sentence(
         "DataLost",
         CRITICAL,
-        "The last copy of volume {alias} is Missing",
+        "The last current replica of volume {alias} is Missing",
         "A node lost the last replica of a volume, or the node was removed by force. The data is "
         "lost unless the node comes back with the replica.",
     )
@@ -200,7 +200,7 @@ class Kind(Enum):
     BACKEND_MOVED = Sentence(
         "BackendMoved",
         INFO,
-        "Node {backend} has the management addresses {addresses}, port {port}",
+        "Node {backend} now has the management addresses {addresses}, port {port}",
         "An operator changed the addresses of a node, or the node reported other addresses.",
     )
     BACKEND_CORDONED = Sentence(
@@ -218,7 +218,7 @@ class Kind(Enum):
     BACKEND_REMOVED = Sentence(
         "BackendRemoved",
         WARNING,
-        "Node {backend} was removed with {replicas} replica(s) on it",
+        "Node {backend} was removed; it held {replicas} replica(s)",
         "A node was removed from the pool. If it held replicas, it was removed by force, and the "
         "replicas are Missing.",
     )
@@ -233,36 +233,36 @@ class Kind(Enum):
         "BackendAvailable",
         INFO,
         "Node {backend} is Available again",
-        "An Unavailable node probes and answers again.",
+        "An Unavailable node sends probes and answers again.",
     )
     DRAIN_STARTED = Sentence(
         "DrainStarted",
         INFO,
-        "Drain of node {backend} with {replicas} replica(s) began",
+        "The drain of node {backend} with {replicas} replica(s) began",
         "A drain was started, and the node was cordoned.",
     )
     DRAIN_FINISHED = Sentence(
         "DrainFinished",
         INFO,
-        "Node {backend} holds no replica any more: {replicas} left it",
+        "The drain of node {backend} is done: {replicas} replica(s) were moved away",
         "The last replica of a drained node was moved away. The node stays cordoned.",
     )
     DRAIN_STOPPED = Sentence(
         "DrainStopped",
         INFO,
-        "Drain of node {backend} was stopped with {replicas} replica(s) left",
+        "The drain of node {backend} was stopped; {replicas} replica(s) are left",
         "An operator stopped a drain.",
     )
     ORPHAN_FOUND = Sentence(
         "OrphanFound",
         WARNING,
-        "Node {backend} holds {type} {name}, which no object of the pool knows",
+        "Node {backend} holds {type} {name}, which the database does not know",
         "A node check found an object that the database does not know.",
     )
     ORPHAN_REMOVED = Sentence(
         "OrphanRemoved",
         INFO,
-        "Orphaned {type} {name} was removed from node {backend}",
+        "The orphan {type} {name} was removed from node {backend}",
         "The grace period of an orphan has expired, or an operator discarded the orphan.",
     )
 
@@ -270,13 +270,13 @@ class Kind(Enum):
     HOST_ADDED = Sentence(
         "HostAdded",
         INFO,
-        "Host {name} reported for the first time",
+        "Host {name} sent its first probe",
         "A host, or a driver on its behalf, sent its first probe.",
     )
     HOST_NQN_CHANGED = Sentence(
         "HostNqnChanged",
         WARNING,
-        "Host {host} has the NQN {nqn}",
+        "Host {host} now has the NQN {nqn}",
         "A known host probed with another NQN. `former` is the previous NQN.",
     )
     HOST_REMOVED = Sentence(
@@ -289,13 +289,13 @@ class Kind(Enum):
         "HostUnavailable",
         WARNING,
         "Host {host} is Unavailable",
-        "A host did not probe for three of its intervals.",
+        "A host sent no probe for three of its intervals.",
     )
     HOST_AVAILABLE = Sentence(
         "HostAvailable",
         INFO,
         "Host {host} is Available again",
-        "An Unavailable host probes again.",
+        "An Unavailable host sends probes again.",
     )
     TENANT_CREATED = Sentence(
         "TenantCreated",
@@ -306,7 +306,7 @@ class Kind(Enum):
     TENANT_CHANGED = Sentence(
         "TenantChanged",
         INFO,
-        "Tenant {tenant} has a budget of {capacityGiB} GiB",
+        "Tenant {tenant} now has a budget of {capacityGiB} GiB",
         "The budget of a tenant was changed. 0 means no limit.",
     )
     TENANT_DELETED = Sentence(
@@ -340,7 +340,7 @@ class Kind(Enum):
         "LoginsRefused",
         WARNING,
         "{count} login(s) were refused",
-        "Wrong passwords, invalid or revoked tokens, or too many tries. Counted: one event a "
+        "Wrong passwords, invalid or revoked tokens, or too many attempts. Counted: one event a "
         "minute at most for each API process.",
     )
     TOKENS_ISSUED = Sentence(
@@ -365,7 +365,7 @@ class Kind(Enum):
     AUTHORIZATION_SERVER_SET = Sentence(
         "AuthorizationServerSet",
         WARNING,
-        "Tokens of {tokenUrl} are accepted",
+        "Tokens of the authorization server {tokenUrl} are accepted",
         "An authorization server was set.",
     )
     AUTHORIZATION_SERVER_REMOVED = Sentence(
@@ -377,19 +377,19 @@ class Kind(Enum):
     LICENSE_INSTALLED = Sentence(
         "LicenseInstalled",
         INFO,
-        "A licence for {maxBackends} nodes is in force",
+        "A licence for {maxBackends} nodes was installed",
         "The task that installs a licence has succeeded.",
     )
     SYSLOG_SERVERS_CHANGED = Sentence(
         "SyslogServersChanged",
         INFO,
-        "The pool has {count} syslog server(s)",
+        "The pool now has {count} syslog server(s)",
         "The list of syslog servers has changed on the node that keeps this list for the pool.",
     )
     WRITES_BARRED = Sentence(
         "WritesBarred",
         CRITICAL,
-        "All changes are refused",
+        "Writes are barred: all changes are refused",
         "The database may be older than the nodes.",
     )
 

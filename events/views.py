@@ -58,17 +58,22 @@ class EventsInput(Input):
         SEVERITIES, required=False, help_text="Only events of this severity or a higher one."
     )
     actor = serializers.CharField(
-        max_length=255, required=False, help_text="Only what this user, token, host or job did."
+        max_length=255,
+        required=False,
+        help_text="Only events that this user, token, host or job caused.",
     )
     requestId = serializers.CharField(
-        source="request_id", max_length=64, required=False, help_text="Only what this request did."
+        source="request_id",
+        max_length=64,
+        required=False,
+        help_text="Only events that this request caused.",
     )
-    since = Time(required=False, help_text="Only events from then on.")
-    until = Time(required=False, help_text="Only events until then.")
+    since = Time(required=False, help_text="Only events from this time on.")
+    until = Time(required=False, help_text="Only events until this time.")
     marker = Whole(
         required=False,
-        help_text="Return the events after the one with this number; with `newestFirst` those "
-        "before it.",
+        help_text="Return the events after the event with this number; with `newestFirst`, the "
+        "events before it.",
     )
     limit = Whole(
         required=False,
@@ -82,8 +87,8 @@ class EventsInput(Input):
     )
     follow = serializers.BooleanField(
         default=False,
-        help_text="Stream events as they happen, as server-sent events: those after `marker` or "
-        "the header `Last-Event-ID`, else new ones.",
+        help_text="Stream events as server-sent events: the events after `marker` or the header "
+        "`Last-Event-ID`, otherwise only new events.",
     )
 
     def to_internal_value(self, data: Any) -> Any:
@@ -113,28 +118,31 @@ class ActorOutput(Output):
 
 
 class EventOutput(Output):
-    number = serializers.IntegerField(help_text="Greater than those of events before; has gaps.")
+    number = serializers.IntegerField(
+        help_text="Greater than the numbers of earlier events; has gaps."
+    )
     time = serializers.CharField(help_text="yyyy-MM-dd'T'HH:mm:ss.SSS, UTC, of the database.")
     kind = serializers.ChoiceField([kind.wire for kind in Kind])
     severity = serializers.ChoiceField(SEVERITIES)
-    text = serializers.CharField(help_text="What happened, in one sentence.")
-    reason = serializers.CharField(required=False, help_text="Why it happened.")
-    actor = ActorOutput(help_text="Who did it.")
+    text = serializers.CharField(help_text="The event in one sentence.")
+    reason = serializers.CharField(required=False, help_text="The reason.")
+    actor = ActorOutput(help_text="The actor.")
     requestId = serializers.CharField(
-        required=False, help_text="`X-Request-ID` of the request that did it."
+        required=False, help_text="`X-Request-ID` of the request that caused the event."
     )
     tenantId = serializers.CharField(
-        required=False, help_text="Tenant whose callers see it; absent: it concerns the pool."
+        required=False,
+        help_text="Tenant whose callers see the event; absent: the event concerns the pool.",
     )
-    objects = SubjectOutput(many=True, help_text="What it is about.")
-    details = serializers.DictField(help_text="Facts of this kind of event.")
+    objects = SubjectOutput(many=True, help_text="The objects of the event.")
+    details = serializers.DictField(help_text="Further facts of this kind of event.")
     example: ClassVar = {
         "number": 4711,
         "time": "2026-11-23T13:00:00.000",
         "kind": "BackendUnavailable",
         "severity": "error",
-        "text": f"Node {NODE} is Unavailable: no probe of the node has come.",
-        "reason": "no probe of the node has come",
+        "text": f"Node {NODE} is Unavailable: no probe of the node has arrived.",
+        "reason": "no probe of the node has arrived",
         "actor": {"type": "worker", "name": "inventory.jobs.poll_late_backends"},
         "objects": [{"type": "backend", "id": NODE}],
         "details": {"name": "node-1"},

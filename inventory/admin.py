@@ -1,13 +1,17 @@
 """The console pages of the pool. They are read-only."""
 
-from operator import attrgetter
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import F, OuterRef, QuerySet, Subquery, Sum
 from django.http import HttpRequest
 
-from inventory.health import NodeHealth, node_health, node_health_reason
+from inventory.health import (
+    NodeHealth,
+    node_health,
+    node_health_reason,
+    node_pending_reason,
+)
 from inventory.models import (
     Backend,
     BackendAddress,
@@ -107,7 +111,7 @@ class BackendAdmin(_LivingAdmin):
     capacity_used = share_column("used_bytes", "capacity_bytes", "capacity used", size)
     iops_used = share_column("used_iops", "total_iops", "IOPS used", number)
     bandwidth_used = share_column("used_bw", "total_bw", "bandwidth used", rate)
-    waits = text_column(attrgetter("pending_reason"), "waits for")
+    waits = text_column(lambda node: node_pending_reason(node, clock.now()), "waits for")
     named = named_column("name", "persistent_id", "node")
     list_display = [
         "named",
@@ -166,8 +170,8 @@ class BackendAdmin(_LivingAdmin):
 
     @admin.display(description="reason")
     def health_reason(self, backend: Any) -> str:
-        health = NodeHealth(backend.health)
-        return node_health_reason(backend, health, backend.drained_since) or NONE
+        since, now = backend.drained_since, clock.now()
+        return node_health_reason(backend, backend.health, since, now) or NONE
 
     @admin.display(description="place", ordering="region")
     def place(self, backend: Backend) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from django.db.models import Case, Q, TextChoices, Value, When
 
 from inventory.models import Backend
+from inventory.models.liveness import LATE_FACTOR
+from inventory.read_models import BackendRow
 from provisioner.common import clock
 from provisioner.common.times import iso_milliseconds
 
@@ -41,43 +43,69 @@ def is_compatible(version: str) -> bool:
     return version.partition(".")[0] == COMPATIBLE_MAJOR_VERSION
 
 
+def node_pending_reason(node: Backend | BackendRow, now: dt.datetime) -> str:
+    """What the node waits for, in a few words for clients and operators. Empty: nothing."""
+    if node.unanswered_since:
+        return "an answer to our calls"
+    if node.available_until < now:
+        return "its probe"
+    wanted_at = node.refresh_wanted_at
+    return "to be read" if wanted_at and wanted_at > node.refreshed_at else ""
+
+
+def node_silence_reason(node: Backend | BackendRow, now: dt.datetime) -> str:
+    """Whether probes or calls fail, and since when. Empty: neither."""
+    return "; ".join(_silence(node, now))
+
+
 def node_health_reason(
-    backend: Backend, health: NodeHealth, drained_since: dt.datetime | None
+    node: Backend | BackendRow,
+    health: str,
+    drained_since: dt.datetime | None,
+    now: dt.datetime,
 ) -> str:
     """Return what an operator must know about the node, as sentences separated by ``; ``. Empty:
     nothing.
 
     ``drained_since``: when its drain started; None: it is not being drained.
     """
-    reasons = [backend.health_reason] if backend.health_reason else []
-    if backend.call_error:
-        reasons.append(f"the last call to the node failed: {backend.call_error}")
-    if health is NodeHealth.UNAVAILABLE and not reasons:
-        reasons.append(f"the node has sent no heartbeat since {_text(backend.refreshed_at)}")
-    reasons += _times(backend)
-    if not is_compatible(backend.version):
+    reasons = list(_silence(node, now))
+    if node.call_error:
+        reasons.append(f"the last call to the node failed: {node.call_error}")
+    if health == NodeHealth.UNAVAILABLE and not reasons:
+        reasons.append(f"the node has sent no heartbeat since {_text(node.refreshed_at)}")
+    reasons += _times(node, now)
+    if not is_compatible(node.version):
         reasons.append(
-            f"its version {backend.version} is not compatible: "
+            f"its version {node.version} is not compatible: "
             f"version {COMPATIBLE_MAJOR_VERSION} is needed"
         )
     if drained_since is not None:
         reasons.append(f"it has been drained since {_text(drained_since)}")
-    elif not backend.in_use:
+    elif not node.in_use:
         reasons.append("it is cordoned: nothing new is placed on it")
     return "; ".join(reasons)
 
 
-def _times(backend: Backend) -> Iterator[str]:
-    """Yield what is wrong with the certificate, the clock and the token of the node."""
-    ends_at = backend.certificate_ends_at
-    if ends_at and ends_at < clock.now() + CERTIFICATE_NOTICE:
+def _silence(node: Backend | BackendRow, now: dt.datetime) -> Iterator[str]:
+    if since := node.unanswered_since:
+        yield f"calls to the node have not been answered since {_text(since)}"
+    probed_at = node.last_probe_at or node.created_at
+    if probed_at < now - dt.timedelta(seconds=LATE_FACTOR * node.probe_interval):
+        yield f"no probe of the node has come since {_text(probed_at)}"
+
+
+def _times(node: Backend | BackendRow, now: dt.datetime) -> Iterator[str]:
+    """What is wrong with its certificate, its clock and its token."""
+    ends_at = node.certificate_ends_at
+    if ends_at and ends_at < now + CERTIFICATE_NOTICE:
         yield f"its certificate ends at {_text(ends_at)}: renew it"
-    ahead = backend.clock_ahead_seconds
+    ahead = node.clock_ahead_seconds
     if abs(ahead) > CLOCK_SECONDS:
         which = "ahead of" if ahead > 0 else "behind"
         yield f"its clock is {abs(ahead):.0f} s {which} the database's: set it"
-    if backend.token_expires_at < clock.now():
-        yield f"the token of its probes expired at {_text(backend.token_expires_at)}"
+    if node.token_expires_at < now:
+        yield f"the token of its probes expired at {_text(node.token_expires_at)}"
 
 
 def _text(at: dt.datetime) -> str:

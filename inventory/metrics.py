@@ -9,13 +9,13 @@ CALLS = Counter(
 )
 SECONDS = Histogram(
     "provisioner_node_call_seconds",
-    "How long calls to storage nodes took.",
+    "Duration of calls to storage nodes in seconds.",
     ["method", "path"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 15),
 )
 DROPPED = Counter(
     "provisioner_syslog_records_dropped",
-    "Records dropped because too many already wait for a syslog server.",
+    "Records dropped because too many records already wait for a syslog server.",
 )
 
 

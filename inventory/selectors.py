@@ -1,34 +1,26 @@
 """Reads the pool from the database."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Count, F, Q, QuerySet, Sum
 
-from inventory.health import NodeHealth, node_health, node_health_reason
+from inventory.health import node_health, node_health_reason, node_pending_reason
 from inventory.models import (
     Backend,
+    BackendAddress,
     Host,
     License,
+    Portal,
     Ssd,
     SyslogServer,
     SyslogSource,
 )
+from inventory.read_models import BackendRow, BackendSummary, PortalRow
+from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.parsing import INT64_MAX
 
-
-@dataclass(frozen=True)
-class BackendSummary:
-    """A backend with the sums of its present drives in bytes."""
-
-    backend: Backend
-    health: NodeHealth
-    health_reason: str
-    capacity_bytes: int
-    free_bytes: int
-    ssds: int
-    volumes: int
+HEALTH_COLUMNS = ("health", "drain__started_at")
 
 
 def backend_list(
@@ -37,25 +29,54 @@ def backend_list(
     """Backends ordered by id: all, or the one with ``persistent_id``, or those with this
     NodeHealth. The number of queries, five, does not depend on the number of backends.
     """
-    backends: QuerySet[Any] = Backend.objects.annotate(
-        health=node_health(), drained_since=F("drain__started_at")
-    )
-    if persistent_id is not None:
-        backends = backends.filter(pk=persistent_id)
+    now = clock.now()
+    backends: QuerySet[Any] = _those_of(Backend.objects.all(), "persistent_id", persistent_id)
+    rows = backends.annotate(health=node_health(now))
     if health is not None:
-        backends = backends.filter(health=health)
-    volumes = _volumes(persistent_id)
-    drives = _drives(persistent_id)
-    return [
-        BackendSummary(
-            backend,
-            (state := NodeHealth(backend.health)),
-            node_health_reason(backend, state, backend.drained_since),
-            *drives.get(backend.pk, (0, 0, 0)),
-            volumes.get(backend.pk, 0),
+        rows = rows.filter(health=health)
+    volumes, drives = _volumes(persistent_id), _drives(persistent_id)
+    addresses, portals = _addresses(persistent_id), _portals(persistent_id)
+    found = []
+    for *columns, state, drained_since in rows.values_list(*BackendRow._fields, *HEALTH_COLUMNS):
+        backend = BackendRow._make(columns)
+        key = backend.persistent_id
+        found.append(
+            BackendSummary(
+                backend,
+                addresses.get(key, []),
+                portals.get(key, []),
+                backend.available_until >= now,
+                node_pending_reason(backend, now),
+                state,
+                node_health_reason(backend, state, drained_since, now),
+                *drives.get(key, (0, 0, 0)),
+                volumes.get(key, 0),
+            )
         )
-        for backend in backends.prefetch_related("addresses", "portals")
-    ]
+    return found
+
+
+def _those_of(rows: QuerySet[Any], column: str, persistent_id: str | None) -> QuerySet[Any]:
+    """The rows of one backend; None: of all."""
+    return rows if persistent_id is None else rows.filter(**{column: persistent_id})
+
+
+def _addresses(persistent_id: str | None) -> dict[str, list[str]]:
+    """The management addresses, in the order in which they are tried, by backend."""
+    rows = _those_of(BackendAddress.objects.order_by("position"), "backend", persistent_id)
+    found: dict[str, list[str]] = {}
+    for backend_id, address in rows.values_list("backend_id", "address"):
+        found.setdefault(backend_id, []).append(address)
+    return found
+
+
+def _portals(persistent_id: str | None) -> dict[str, list[PortalRow]]:
+    """The portals, by backend."""
+    rows = _those_of(Portal.objects.order_by("id"), "backend", persistent_id)
+    found: dict[str, list[PortalRow]] = {}
+    for backend_id, *portal in rows.values_list("backend_id", *PortalRow._fields):
+        found.setdefault(backend_id, []).append(PortalRow._make(portal))
+    return found
 
 
 def _volumes(persistent_id: str | None) -> dict[str, int]:
@@ -64,22 +85,24 @@ def _volumes(persistent_id: str | None) -> dict[str, int]:
     """
     replicas: Any = Backend._meta.get_field("replicas").related_model
     rows = replicas.objects.filter(state=LifeState.READY).order_by()
-    if persistent_id is not None:
-        rows = rows.filter(backend_id=persistent_id)
+    rows = _those_of(rows, "backend", persistent_id)
     return dict(rows.values_list("backend_id").annotate(number=Count("*")))
 
 
 def _drives(persistent_id: str | None) -> dict[str, tuple[int, int, int]]:
-    """Return the capacity, the free bytes and the number of drives of each backend."""
-    ssds = Ssd.objects.filter(present=True).order_by()
-    if persistent_id is not None:
-        ssds = ssds.filter(backend_id=persistent_id)
+    """Capacity, free bytes and number of drives, by backend."""
+    ssds = _those_of(Ssd.objects.filter(present=True).order_by(), "backend", persistent_id)
     sums = ssds.values_list("backend_id").annotate(
         Sum("capacity_bytes"), Sum("used_bytes"), Count("pk")
     )
     return {
         backend_id: (capacity, capacity - used, count) for backend_id, capacity, used, count in sums
     }
+
+
+def ssd_numbers() -> dict[str, int]:
+    """The number of present drives, by backend that has any."""
+    return {backend_id: number for backend_id, (_, _, number) in _drives(None).items()}
 
 
 def pool_free_bytes() -> int:

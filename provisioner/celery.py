@@ -21,9 +21,30 @@ from provisioner.common import clock, logs, queue, shutdown
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "provisioner.settings")
 
-# Otherwise a worker that loses Redis puts its current jobs back on the queue. If Redis is down
-# again by then, it ends with an error of kombu. Tasks are recovered from their rows.
-redis.QoS.restore_at_shutdown = False
+
+class QoS(redis.QoS):
+    """Acknowledges messages, and keeps the worker running when Redis is lost. Tasks are recovered
+    from their rows, so no message has to survive.
+    """
+
+    # Otherwise a worker that loses Redis puts its current jobs back on the queue. If Redis is down
+    # again by then, it ends with an error of kombu.
+    restore_at_shutdown = False
+
+    def ack(self, delivery_tag: str) -> None:
+        """Do nothing for a message that came over a lost connection. kombu has closed its channel,
+        and would raise AttributeError, which ends the worker.
+        """
+        if self.channel.connection is not None:
+            super().ack(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Like :meth:`ack`."""
+        if self.channel.connection is not None:
+            super().reject(delivery_tag, requeue)
+
+
+redis.Channel.QoS = QoS
 
 TASKS, PERIODIC = "celery", "periodic"
 """The queues. Periodic jobs have their own queue and workers, so they never wait for long tasks.
@@ -89,7 +110,7 @@ def _application() -> Application:
 app = _application()
 
 UNSENT = Counter(
-    "provisioner_unsent_messages", "Job messages that the broker did not take, by job.", ["job"]
+    "provisioner_unsent_messages", "Job messages that the broker did not accept, by job.", ["job"]
 )
 
 
@@ -152,7 +173,7 @@ queue.register_periodic(
 JOBS = Counter(
     "provisioner_jobs", "Jobs that ended; outcome is SUCCESS or FAILURE.", ["job", "outcome"]
 )
-JOB_SECONDS = Histogram("provisioner_job_seconds", "How long jobs took.", ["job"])
+JOB_SECONDS = Histogram("provisioner_job_seconds", "Duration of jobs in seconds.", ["job"])
 _started_at: ContextVar[float] = ContextVar("started_at", default=0.0)
 
 

@@ -221,7 +221,7 @@ def _key(path: Path) -> Key:
 def _read_key(path: Path) -> Key:
     key = load_pem_private_key(path.read_bytes(), None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ValueError(f"{path} holds no ECDSA key")
+        raise ValueError(f"{path} contains no ECDSA key")
     return key
 
 

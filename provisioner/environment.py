@@ -70,7 +70,7 @@ class Environment(BaseSettings):
         description="Celery's broker, `redis://host:port/db`. `memory://` is for the embedded "
         "form, with worker and API in one process.",
     )
-    api_host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    api_host: str = Field("127.0.0.1", description="Address on which the API listens.")
     api_port: int = Field(
         30100, ge=1, le=65535, description="Port of the API. Older clients use 8090."
     )
@@ -97,8 +97,8 @@ class Environment(BaseSettings):
         0,
         ge=0,
         le=300,
-        description="Time in which a stopping API process answers /readyz with 503 but still "
-        "accepts requests. Must be longer than the load balancer needs to notice.",
+        description="Time during which a stopping API process answers /readyz with 503 but still "
+        "accepts requests. It must be longer than the load balancer needs to notice.",
     )
     public_url: str = Field(
         "",
@@ -106,7 +106,7 @@ class Environment(BaseSettings):
         "Default of the embedded form: https://API_HOST:API_PORT.",
     )
     allowed_hosts: Csv = Field(
-        ("*",), description="Host names that the API answers to, comma-separated."
+        ("*",), description="Host names that the API accepts, comma-separated."
     )
     tls_certificate: Path | None = Field(None, description="PEM certificate (chain) of the API.")
     tls_key: Path | None = Field(None, description="PEM key of TLS_CERTIFICATE.")
@@ -114,7 +114,7 @@ class Environment(BaseSettings):
         None, description="PEM of the CA that signs the client certificates of callers."
     )
     require_client_certificate: bool = Field(
-        False, description="Refuse callers without a client certificate of TLS_CLIENT_CA."
+        False, description="Refuse callers without a client certificate that TLS_CLIENT_CA signed."
     )
     trusted_proxies: Csv = Field(
         (),
@@ -154,7 +154,9 @@ class Environment(BaseSettings):
         20, ge=1, le=25, description="Longest total time of all node calls of one request."
     )
     probe_interval_seconds: Seconds = Field(
-        60, description="Interval of a node's probes; after three, a silent node is Unavailable."
+        60,
+        description="Interval of a node's probes. A node that is silent for three intervals "
+        "is Unavailable.",
     )
     poll_interval_seconds: Seconds = Field(
         15, description="Interval of the poll, which reads nodes whose probes are late."
@@ -190,8 +192,8 @@ class Environment(BaseSettings):
     )
     migration_silence_seconds: Seconds = Field(
         600,
-        description="A migration is FAILED when neither its host nor a node has reported "
-        "progress for this time. The same holds for other copies of volumes.",
+        description="A migration is FAILED when neither its host nor a node has reported progress "
+        "for this time. The same applies to other copies of volumes.",
     )
     node_check_interval_seconds: Seconds = Field(
         600,
@@ -203,7 +205,7 @@ class Environment(BaseSettings):
         ge=1,
         le=8760,
         description="An object on a node that the database does not know is reported for this "
-        "time, and then removed.",
+        "time and then removed.",
     )
     drain_parallel: int = Field(
         4, ge=1, le=1000, description="Number of replicas of a drained node that move at once."
@@ -267,8 +269,8 @@ class Environment(BaseSettings):
         0,
         ge=0,
         le=65535,
-        description="Port of a Celery worker's metrics, on all addresses and without "
-        "credentials; 0: none. They name jobs and nodes, but no tenants or volumes.",
+        description="Port of a Celery worker's metrics, on all addresses and without credentials; "
+        "0: none. The metrics name jobs and nodes, but no tenants or volumes.",
     )
     metrics_open: bool = Field(False, description="Answer GET /metrics without credentials.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
@@ -332,15 +334,20 @@ class Environment(BaseSettings):
     def consistent(self) -> "Environment":
         if self.require_client_certificate and not (self.tls_client_ca or self.trusted_proxies):
             raise ValueError(
-                "REQUIRE_CLIENT_CERTIFICATE needs TLS_CLIENT_CA, or TRUSTED_PROXIES that check "
+                "REQUIRE_CLIENT_CERTIFICATE needs TLS_CLIENT_CA, or TRUSTED_PROXIES that verify "
                 "certificates"
             )
         if self.api_workers > 1 and self.is_embedded:
-            raise ValueError("API_WORKERS above 1 needs a REDIS_URL: memory:// is of one process")
+            raise ValueError(
+                "API_WORKERS above 1 needs a REDIS_URL: memory:// works only within one process"
+            )
         if bool(self.tls_certificate) != bool(self.tls_key):
-            raise ValueError("TLS_CERTIFICATE and TLS_KEY go together")
+            raise ValueError("TLS_CERTIFICATE and TLS_KEY must be set together")
         if self.tls_client_ca and not self.tls_certificate:
-            raise ValueError("TLS_CLIENT_CA needs TLS_CERTIFICATE: it is TLS that verifies clients")
+            raise ValueError(
+                "TLS_CLIENT_CA needs TLS_CERTIFICATE: client certificates are "
+                "verified only over TLS"
+            )
         if self.unfinished_seconds <= self.node_call_seconds:
             raise ValueError("UNFINISHED_SECONDS must be more than NODE_CALL_SECONDS")
         return self

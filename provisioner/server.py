@@ -55,7 +55,7 @@ def _too_slow(what: str) -> ConnectionResetError:
     """Return an error that gunicorn treats as a client that has disconnected: it closes the
     connection, and logs no server error.
     """
-    return ConnectionResetError(errno.ECONNRESET, f"{what} came too slowly")
+    return ConnectionResetError(errno.ECONNRESET, f"{what} arrived too slowly")
 
 
 class Connection(TConn):

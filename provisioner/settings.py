@@ -7,6 +7,7 @@ import dj_database_url
 from django.templatetags.static import static
 
 from provisioner import __version__
+from provisioner.common import logs
 from provisioner.common.postgresql.base import options as postgresql_options
 from provisioner.environment import load
 
@@ -165,15 +166,15 @@ SPECTACULAR_SETTINGS = {
             "IgnoredFields": {
                 "type": "array",
                 "items": {"type": "string"},
-                "description": "Names in the query and the body of the request that the operation "
-                "does not know. They had no effect. Absent when all names are known.",
+                "description": "Names of fields in the query and the body that the operation does "
+                "not know. They had no effect. Absent if all names are known.",
                 "x-extension": True,
             }
         },
         "headers": {
             "IgnoredFields": {
-                "description": "The same names as in `ignoredFields`, also with answers that are "
-                "arrays: percent-encoded, separated by commas.",
+                "description": "The names of `ignoredFields`, percent-encoded and separated by "
+                "commas. Also sent with answers that are arrays.",
                 "schema": {"type": "string"},
             }
         },
@@ -183,35 +184,7 @@ SPECTACULAR_SETTINGS = {
 
 PROMETHEUS_EXPORT_MIGRATIONS = False
 
-LOGGING: dict[str, Any] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "filters": {"context": {"()": "provisioner.common.logs.ContextFilter"}},
-    "formatters": {
-        "json": {"()": "provisioner.common.logs.JsonFormatter"},
-        "text": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"},
-    },
-    "handlers": {
-        "console": {
-            "class": "logging.StreamHandler",
-            "filters": ["context"],
-            "formatter": ENVIRONMENT.log_format,
-        }
-    },
-    "root": {"handlers": ["console"], "level": ENVIRONMENT.log_level},
-    "loggers": {
-        # the request log and the exception handler log the same, with the request id
-        "django.request": {"level": "CRITICAL"},
-        "django.server": {"level": "WARNING"},
-        # it writes three lines for each run of a periodic job; jobs log their work themselves
-        "celery.app.trace": {"level": "WARNING"},
-        "celery.beat": {"level": "WARNING"},
-        "celery.worker.strategy": {"level": "WARNING"},
-        # DEBUG would log the parameters of statements, including password hashes
-        "django.db.backends": {"level": "INFO"},
-        "django": {"handlers": [], "propagate": True},
-    },
-}
+LOGGING = logs.configuration(level=ENVIRONMENT.log_level, form=ENVIRONMENT.log_format)
 
 CELERY_BROKER_URL = ENVIRONMENT.broker_url.get_secret_value()
 CELERY_TASK_IGNORE_RESULT = True

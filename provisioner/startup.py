@@ -52,9 +52,9 @@ def _check_settings() -> None:
 
     environment = settings.ENVIRONMENT
     if not environment.is_embedded and not environment.public_url:
-        raise CannotStart("PUBLIC_URL is not set: nodes report to it")
+        raise CannotStart("PUBLIC_URL is not set: nodes need it to send their probes")
     if not environment.is_embedded and not environment.node_certificate:
-        raise CannotStart("NODE_CERTIFICATE is not set: nodes ask for it")
+        raise CannotStart("NODE_CERTIFICATE is not set: nodes require it")
     try:
         for file in filter(None, (environment.node_ca, environment.node_certificate)):
             file.read_bytes()  # its error names the file

@@ -25,15 +25,17 @@ class Exit(IntEnum):
 
 MEANINGS = {
     Exit.OK: "Done.",
-    Exit.REFUSED: "The API refused it for a reason that has no code here, or Ctrl-C was pressed.",
+    Exit.REFUSED: "The API refused the request for a reason without its own exit code, or Ctrl-C "
+    "was pressed.",
     Exit.USAGE: "The command line, the configuration file or a value is wrong.",
-    Exit.NOT_FOUND: "An object that was named does not exist, or the caller may not see it.",
-    Exit.ALREADY: "It is so already: the object exists, or nothing would change.",
+    Exit.NOT_FOUND: "A named object does not exist, or the caller may not see it.",
+    Exit.ALREADY: "The request would change nothing, or the object already exists.",
     Exit.DENIED: "The credentials are missing, wrong or not sufficient.",
-    Exit.UNAVAILABLE: "No answer came, or the API or a node cannot serve now. Try again later.",
-    Exit.NO_ROOM: "No storage node fits, or a budget or the licence is exhausted.",
+    Exit.UNAVAILABLE: "No answer arrived, or the API or a node cannot serve now. Try again later.",
+    Exit.NO_ROOM: "No storage node is suitable, or a budget or the licence is exhausted.",
     Exit.TASK_FAILED: "A task or drain that the command waited for failed or was stopped.",
-    Exit.NOT_CONFIRMED: "It was not confirmed, or nobody could be asked and `--yes` is missing.",
+    Exit.NOT_CONFIRMED: "The command was not confirmed, or no terminal was there for the question "
+    "and `--yes` is missing.",
 }
 CODES = {
     Exit.USAGE: "InvalidInput InvalidLocationValue InvalidReplicas InvalidSize BadRequest",

@@ -88,8 +88,8 @@ def main() -> None:
         if os.environ.get(DEBUG):
             raise
         click.echo(
-            f"Error: {type(error).__name__}: {error}. This is a fault of provisionerctl, or the "
-            f"answer is not that of a provisioner; {DEBUG}=1 shows where.",
+            f"Error: {type(error).__name__}: {error}. This is a bug of provisionerctl, or the "
+            f"server is not a provisioner; {DEBUG}=1 shows the traceback.",
             err=True,
         )
         sys.exit(Exit.REFUSED)

@@ -74,5 +74,7 @@ def _only(rows: list[Body], kind: str, name: str, key: str) -> Body:
         tenants = {row["tenantId"] for row in rows if "tenantId" in row}
         hint = "name its tenant with --tenant, or " if len(tenants) > 1 else ""
         ids = ", ".join(str(row[key]) for row in rows)
-        raise Failure(f"{len(rows)} of the name {name!r}: {hint}give one of {ids}.", Exit.USAGE)
+        raise Failure(
+            f"{len(rows)} objects have the name {name!r}: {hint}give one of {ids}.", Exit.USAGE
+        )
     return rows[0]

@@ -14,11 +14,11 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 CONNECTION = {
     "url": "Address of the API.",
     "user": "Name of the user.",
-    "token": "Token, in place of user and password.",
+    "token": "Token, instead of user and password.",
     "ca": "File of the CA that signed the API's certificate.",
     "certificate": "File of the client certificate, with its key if --key is not given.",
     "key": "File of the client certificate's key.",
-    "tenant": "Id of the tenant whose objects are meant.",
+    "tenant": "Id of the tenant of the objects.",
 }
 """Options of a context. There is no option for the password, because other users could see it in
 the list of processes.
@@ -54,7 +54,7 @@ def common(*, hidden: bool) -> list[click.Parameter]:
             "--output",
             into="format",
             type=click.Choice(Format, case_sensitive=False),
-            help="How to show the result; table is the default.",
+            help="Format of the result; default: table.",
         ),
         option("-c", "--context", into="context_name", metavar="NAME", hidden=hidden,
                help="Context of the configuration file.", shell_complete=_contexts),
@@ -129,7 +129,7 @@ def with_interval(command: Decorated) -> Decorated:
         into="interval",
         type=click.FloatRange(0.1, 3600),
         metavar="SECONDS",
-        help="Seconds between two looks; 2 is the default.",
+        help="Seconds between two refreshes; default: 2.",
     )
     return _with(command, [made])
 

@@ -115,9 +115,12 @@ class Session:
         if self.yes:
             return
         if not sys.stdin.isatty():
-            raise Failure(f"{question} Nobody can be asked here: add --yes.", Exit.NOT_CONFIRMED)
+            raise Failure(
+                f"{question} There is no terminal to ask for confirmation: add --yes.",
+                Exit.NOT_CONFIRMED,
+            )
         if not click.confirm(question, err=True):
-            raise Failure("Nothing was done.", Exit.NOT_CONFIRMED)
+            raise Failure("Nothing was changed.", Exit.NOT_CONFIRMED)
 
     @contextmanager
     def command(self) -> Iterator[None]:
@@ -141,7 +144,7 @@ class Session:
             click.echo(output.document(data, self.format, line=line), nl=False)
         elif self.format == Format.CSV:
             if not columns:
-                raise Failure("This command has no CSV; take -o json.", Exit.USAGE)
+                raise Failure("This command has no CSV output: use -o json.", Exit.USAGE)
             rows = data if isinstance(data, list) else [data]
             click.echo(output.csv_text(rows, columns), nl=False)
         else:
@@ -166,7 +169,7 @@ class Session:
                 if until(data):
                     return data
                 before = data
-        raise AssertionError("looks never end by themselves")
+        raise AssertionError("the refresh loop never ends")
 
     def _poll(self, fetch: Callable[[], Any]) -> Iterator[Any]:
         """Yield the result of ``fetch`` again and again, and wait during an outage after the first
@@ -191,7 +194,7 @@ class Session:
     def _ignored(self) -> None:
         if "client" in self.__dict__ and self.client.ignored:
             names = ", ".join(sorted(self.client.ignored))
-            text = f"The API does not know and ignored: {names}"
+            text = f"The API ignored unknown fields: {names}"
             self.errors.print(text, style="yellow", soft_wrap=True)
 
 

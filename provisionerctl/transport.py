@@ -19,7 +19,7 @@ from provisionerctl.config import Context
 from provisionerctl.errors import Exit, Failure, NoAnswer
 
 KEY = "Idempotency-Key"
-LOOK = "look before you repeat it"
+LOOK = "check the state before you repeat it"
 PAUSES = (0.5, 1.0, 2.0)
 """Seconds before each further attempt."""
 LONGEST_PAUSE = 30.0
@@ -95,18 +95,18 @@ class Transport:
         request.
         """
         bare = self._url.startswith("https") and not self._certificate
-        hint = " It may demand a client certificate: --certificate." if bare else ""
+        hint = " It may require a client certificate: --certificate." if bare else ""
         if isinstance(error, SSLError):
             hint = "" if "VERIFY_FAILED" in str(error) else hint
             return NoAnswer(f"TLS with {self._url} failed: {_reason(error)}.{hint}")
         if isinstance(error, NOT_SENT) and not lost:
             return NoAnswer(f"{self._url} cannot be reached: {_reason(error)}.")
-        said = f"{self._url} gave no answer: {_reason(error)}.{hint}"
+        said = f"{self._url} did not answer: {_reason(error)}.{hint}"
         if method == "GET":
             return NoAnswer(said)
         key = headers.get(KEY)
         again = f"add --idempotency-key {key} to repeat it safely" if key else LOOK
-        return NoAnswer(f"{said} What was asked may have been done: {again}.")
+        return NoAnswer(f"{said} The request may have been carried out: {again}.")
 
 
 def tls_context(context: Context) -> ssl.SSLContext:

@@ -56,10 +56,8 @@ def follow() -> Callable[[], None]:
                 read()
             except Error as error:
                 log.warning("tasks not read", extra={"reason": f"{type(error).__name__}: {error}"})
-            except (
-                Exception
-            ):  # if this thread ended, all polls would read the database, and nobody would notice
-                log.exception("hosts with tasks cannot be read")
+            except Exception:  # if this thread ended, all polls would read the database unnoticed
+                log.exception("the hosts with tasks cannot be read")
             finally:
                 connection.close()  # the pool checks a connection before it is used again
 

@@ -33,11 +33,11 @@ def job_metrics() -> Iterator[Metric]:
     """
     age = GaugeMetricFamily(
         "provisioner_job_age_seconds",
-        "How long ago the last successful run of a periodic job ended",
+        "Seconds since the end of the last successful run of a periodic job",
         labels=["name"],
     )
     interval = GaugeMetricFamily(
-        "provisioner_job_interval_seconds", "How often a periodic job is run", labels=["name"]
+        "provisioner_job_interval_seconds", "Interval of a periodic job in seconds", labels=["name"]
     )
     now, serving = clock.now(), time.monotonic() - _started
     succeeded = dict(JobRun.objects.values_list("job", "succeeded_at"))

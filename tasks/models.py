@@ -72,7 +72,7 @@ class Task(models.Model):
     params = models.JSONField(default=list, help_text="taskConfiguration: a list of name and value")
     outputs = models.JSONField(default=dict)
     steps_done = models.PositiveIntegerField(default=0)
-    progress = models.FloatField(default=0.0, help_text="percent, never falling")
+    progress = models.FloatField(default=0.0, help_text="percent, never decreasing")
     task_status = models.CharField(max_length=255, blank=True)
     description = models.TextField(blank=True)
     stoppable = models.BooleanField(default=False)

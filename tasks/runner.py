@@ -48,7 +48,7 @@ def run(task_id: str) -> None:
         _require_attempts_left(context)
         _run_steps(context)
     except LeaseLost:
-        log.info("task ended or taken over", extra={"task": task_id})
+        log.info("the task has ended or was taken over", extra={"task": task_id})
     except ShuttingDown:
         log.info("task handed over", extra={"task": task_id})
         context.hand_over()
@@ -105,7 +105,7 @@ def _require_attempts_left(context: Context) -> None:
     died = context.task.attempts - 1
     if died >= settings.ENVIRONMENT.task_attempts:
         raise AttemptsExhausted(
-            f"failed after {died} attempts: the worker died each time in step "
+            f"failed after {died} attempts: each time the worker died in step "
             f"{context.steps_done + 1}"
         )
 

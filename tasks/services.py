@@ -33,7 +33,7 @@ class VolumeHasTask(ProvisionerError):
 
     @classmethod
     def of(cls, volume_id: str) -> Self:
-        return cls(f"volume {volume_id!r} has a task that has not ended")
+        return cls(f"volume {volume_id!r} has an active task")
 
 
 class TaskNotFound(ProvisionerError):
@@ -215,7 +215,7 @@ def _refusal(task: Task | None, task_id: str, host_id: str, wanted: str) -> Prov
     if task is None:
         return TaskNotFound(f"host {host_id!r} has no task {task_id!r}")
     if task.state in ENDED:
-        return TaskEnded(f"task {task_id!r} ended already: it is {task.state}")
+        return TaskEnded(f"task {task_id!r} has already ended: it is {task.state}")
     stoppable = "" if task.stoppable else ", not stoppable"
     return MoveRefused(
         f"task {task_id!r} ({task.type}, {task.state}{stoppable}) cannot become {wanted}"
@@ -264,8 +264,8 @@ def task_delete(*, task_id: str, host_id: str | None = None, tenant_id: str | No
     if task is None:
         raise NoSuchTask(f"there is no task {task_id!r}")
     if host_id is not None and task.host_id != host_id:
-        raise TaskOfOtherHost(f"task {task_id!r} belongs to another host than {host_id!r}")
-    raise TaskOngoing(f"task {task_id!r} is {task.state}: it can be removed when it has ended")
+        raise TaskOfOtherHost(f"task {task_id!r} belongs to a host other than {host_id!r}")
+    raise TaskOngoing(f"task {task_id!r} is {task.state}: a task can be removed when it has ended")
 
 
 def ended_purge() -> int:

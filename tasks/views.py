@@ -63,7 +63,7 @@ class TagInput(Input):
 class TaskUpdateInput(Input):
     taskId = Identifier(source="task_id")
     hostId = Identifier(
-        source="host_id", allow_blank=True, help_text="empty for a task that is no host's"
+        source="host_id", allow_blank=True, help_text="empty for a task that no host carries out"
     )
     type = AnyCase(TaskType, required=False)
     state = AnyCase(TaskState, required=False)
@@ -97,12 +97,17 @@ class TaskOutput(Output):
     stoppable = serializers.BooleanField()
     startDate = serializers.CharField(required=False, help_text="yyyy-MM-dd'T'HH:mm:ss.SSS, UTC")
     endDate = serializers.CharField(required=False, help_text="yyyy-MM-dd'T'HH:mm:ss.SSS, UTC")
-    bytesDone = serializers.IntegerField(required=False, help_text="of a copy between nodes")
+    bytesDone = serializers.IntegerField(
+        required=False, help_text="bytes, for a copy between nodes"
+    )
     bytesTotal = serializers.IntegerField(required=False)
     bytesPerSecond = serializers.IntegerField(required=False)
-    secondsLeft = serializers.IntegerField(required=False, help_text="at the present rate")
+    secondsLeft = serializers.IntegerField(
+        required=False, help_text="remaining time at the present rate"
+    )
     waitsFor = serializers.CharField(
-        required=False, help_text="for whom or what it waits, in words; absent: it is worked on"
+        required=False,
+        help_text="reason why the task waits; absent: a worker or host is working on it",
     )
     example: ClassVar = {
         "taskId": TASK,

@@ -11,6 +11,7 @@ from typing import Any
 import redis
 from django.core.servers.basehttp import ServerHandler
 from django.db import connection, transaction
+from django.db.backends.postgresql.creation import DatabaseCreation
 from django.test import TransactionTestCase
 
 KEPT = {"django_content_type", "auth_permission", "inventory_pool"}
@@ -35,7 +36,14 @@ def install() -> None:
             _running.discard(threading.get_ident())
 
     ServerHandler.run = run  # type: ignore[assignment, method-assign]
+    DatabaseCreation._destroy_test_db = _drop  # type: ignore[attr-defined]
     TransactionTestCase._fixture_teardown = _delete_rows  # type: ignore[attr-defined]
+
+
+def _drop(creation: Any, name: str, verbosity: int) -> None:
+    """At the end, also if a thread of a live server still holds a connection."""
+    with creation._nodb_cursor() as cursor:
+        cursor.execute(f"DROP DATABASE {creation.connection.ops.quote_name(name)} WITH (FORCE)")
 
 
 def _delete_rows(_: TransactionTestCase) -> None:

@@ -52,8 +52,7 @@ class Servers:
         programs = postgresql_programs(folder)
         account = unprivileged(folder)
         data, port = folder / "data", free_port()
-        initdb = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-N"]
-        run([*initdb, "--encoding=UTF8", "--locale=C"], account)
+        initialize(programs, data, account)
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": port,
@@ -162,6 +161,15 @@ def unprivileged(folder: Path) -> int | None:
     for path in (folder, *folder.rglob("*")):
         os.chown(path, account, -1, follow_symlinks=False)
     return account
+
+
+def initialize(programs: Path, data: Path, account: int | None) -> None:
+    """Make an empty PostgreSQL data directory, in which ``postgres`` may do all.
+
+    :raises NoServer: it cannot be made.
+    """
+    command = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-N"]
+    run([*command, "--encoding=UTF8", "--locale=C"], account)
 
 
 def run(command: list[str], account: int | None) -> None:

@@ -97,7 +97,8 @@ def _drift(backends: Iterable[Backend]) -> Iterator[Difference]:
                 yield Difference(f"node {key}", f"has lost {item.name}, which its agent recorded")
             else:
                 yield Difference(
-                    f"node {key}", f"has the {item.kind} {item.name}, which its agent never made"
+                    f"node {key}",
+                    f"has the {item.kind} {item.name}, which its agent did not create",
                 )
 
 
@@ -136,7 +137,10 @@ def _compare_pool(name: str, node: wire.Node) -> Iterator[Difference]:
         theirs = node.pool or "no pool"
         yield Difference(name, f"belongs to {theirs}, should belong to {pool_identity()}")
     elif node.newest_generation > (last := generation_last()):
-        text = f"has seen generation {node.newest_generation}, the last of this database is {last}"
+        text = (
+            f"has seen generation {node.newest_generation}, but the last generation of this "
+            f"database is {last}"
+        )
         yield Difference(name, text)
 
 
@@ -175,7 +179,7 @@ def _unknown(
     rows: Iterable[Replica | Snapshot],
 ) -> Iterator[Difference]:
     for uuid in sorted({one.uuid for one in there} - {row.uuid for row in rows}):
-        yield Difference(name, f"holds {kind} {uuid}, which no row knows")
+        yield Difference(name, f"holds {kind} {uuid}, which has no row")
 
 
 def _compare_exports(backend: Backend, targets: Iterable[wire.Target]) -> Iterator[Difference]:
@@ -193,7 +197,7 @@ def _compare_exports(backend: Backend, targets: Iterable[wire.Target]) -> Iterat
         if there.get(key) != wanted:
             yield Difference(name, f"export {key}: is {there.get(key)}, should be {wanted}")
     for key in sorted(set(there) - set(exports)):
-        yield Difference(name, f"exports {key}, which no row knows")
+        yield Difference(name, f"exports {key}, which has no row")
     ids = controller_ids(backend)
     for target in found:
         if ids is not None and target.controllers != ids:
@@ -225,14 +229,14 @@ def _compare_budgets() -> Iterator[Difference]:
     claims = _sums(SubVolume.objects.values_list("ssd_id").annotate(Sum("claimed_bytes")))
     for ssd in Ssd.objects.all():
         if ssd.used_bytes != claims[ssd.pk]:
-            text = f"{ssd.used_bytes} bytes claimed, its sub-volumes claim {claims[ssd.pk]}"
+            text = f"{ssd.used_bytes} bytes are claimed, its sub-volumes claim {claims[ssd.pk]}"
             yield Difference(f"SSD {ssd.ssd_id} of {ssd.backend_id}", text)
     replicas = Replica.objects.values_list("volume__tenant_id").annotate(Sum("claimed_bytes"))
     snapshots = Snapshot.objects.values_list("tenant_id").annotate(Sum("claimed_bytes"))
     used = _sums(replicas.order_by()) + _sums(snapshots.order_by())
     for tenant in Tenant.objects.all():
         if tenant.used_bytes != used[tenant.pk]:
-            text = f"{tenant.used_bytes} bytes used, its volumes use {used[tenant.pk]}"
+            text = f"{tenant.used_bytes} bytes are claimed, its volumes claim {used[tenant.pk]}"
             yield Difference(f"tenant {tenant.pk}", text)
     yield from _compare_performance()
 
@@ -245,7 +249,7 @@ def _compare_performance() -> Iterator[Difference]:
         claimed = (backend.used_iops, backend.used_bw)
         wanted = (iops[backend.pk], bandwidth[backend.pk])
         if claimed != wanted:
-            text = f"IOPS and bandwidth claimed {claimed}, its replicas claim {wanted}"
+            text = f"the claimed IOPS and bandwidth are {claimed}, its replicas claim {wanted}"
             yield Difference(f"node {backend.pk}", text)
 
 
@@ -256,15 +260,17 @@ def _compare_sizes() -> Iterator[Difference]:
     }
     snapshots = Snapshot.objects.filter(replica__backend__isnull=False).annotate(**sums)
     for snapshot in snapshots.exclude(claimed_bytes=F("claimed"), capacity_bytes=F("capacity")):
-        yield Difference(f"snapshot {snapshot.uuid}", "its sub-volumes do not add up to its size")
+        yield Difference(f"snapshot {snapshot.uuid}", "the sum of its sub-volumes is not its size")
     rows = Replica.objects.filter(backend__isnull=False).annotate(**sums)
     for replica in rows.exclude(claimed_bytes=F("claimed")):
-        yield Difference(f"replica {replica.uuid}", "its sub-volumes do not add up to its claim")
+        yield Difference(f"replica {replica.uuid}", "the sum of its sub-volumes is not its claim")
     settled = rows.filter(
         LIVE, volume__expanding_to_bytes__isnull=True, volume__state=LifeState.READY
     )
     for replica in settled.exclude(volume__capacity_bytes=F("capacity")):
-        yield Difference(f"replica {replica.uuid}", "its sub-volumes do not add up to its volume")
+        yield Difference(
+            f"replica {replica.uuid}", "the sum of its sub-volumes is not the size of its volume"
+        )
 
 
 def _overdue() -> Iterator[Difference]:

@@ -41,6 +41,9 @@ class VolumeHealth(NamedTuple):
     rebuild: Progress | None = None
 
 
+HEALTHY = VolumeHealth(Health.HEALTHY)
+
+
 class PoolHealth(NamedTuple):
     """Health of the pool. ``reason`` is "" if Healthy."""
 
@@ -60,7 +63,9 @@ class Condition(StrEnum):
     NOT_ASKED = "is on node {}, which is silent and has not been called since"
     UNREACHABLE = "is on node {}, which is Unavailable"
     REBUILDING = "on node {} is being rebuilt"
-    INCOMPLETE = "on node {} is incomplete, and no host uses the volume to rebuild it"
+    INCOMPLETE = (
+        "on node {} is incomplete, and no host rebuilds it because the volume is not published"
+    )
 
 
 def volume_health(
@@ -74,14 +79,14 @@ def volume_health(
         _condition(r, now, is_current=_is_current(r, known=known), published=volume.published)
         for r in replicas
     ]
+    if conditions.count(Condition.CURRENT) >= volume.num_replicas:
+        return HEALTHY
     number = Counter(conditions)
     not_asked = sum(
         condition is Condition.NOT_ASKED and _is_current(r, known=known)
         for r, condition in zip(replicas, conditions, strict=True)
     )
     health = _health(volume.num_replicas, number, not_asked)
-    if health is Health.HEALTHY:
-        return VolumeHealth(health)
     texts = [f"{number[Condition.CURRENT]} of {_count(volume.num_replicas, 'replica')} can be used"]
     texts += [
         f"replica {r.uuid} {condition.format(r.backend_id)}"
@@ -89,14 +94,13 @@ def volume_health(
         if condition is not Condition.CURRENT
     ]
     if len(replicas) < volume.num_replicas:
-        texts.append(f"replicas that exist: {len(replicas)}")
+        texts.append(f"number of replicas: {len(replicas)}")
     return VolumeHealth(health, "; ".join(texts))
 
 
 def _health(wanted: int, number: Mapping[Condition, int], not_asked: int) -> Health:
+    """The health of a volume that has less than the wanted number of current replicas."""
     current = number[Condition.CURRENT]
-    if current >= wanted:
-        return Health.HEALTHY
     if not_asked and (current == 0 or current + not_asked >= wanted):
         return Health.UNKNOWN
     if current == 0:

@@ -15,7 +15,7 @@ REMOVED_NODE = "its node, which was removed by force"
 def volume_pending_reason(volume: Volume | VolumeRow) -> str:
     """Return what the volume waits for. Replicas and publications have reasons of their own."""
     if volume.state == LifeState.CREATING:
-        return "its nodes to make it"
+        return "its nodes to create it"
     if volume.state == LifeState.DELETING:
         return "its nodes to remove it"
     if volume.expanding_to_bytes is not None:
@@ -31,10 +31,10 @@ def replica_pending_reason(replica: Replica | ReplicaRow, *, exporting: bool, al
     if replica.backend_id is None:
         return REMOVED_NODE
     node = f"node {replica.backend_id}"
-    if text := _life(replica.state, node):
-        return text
+    if replica.state != LifeState.READY:
+        return _life(replica.state, node)
     if replica.rebuilding:
-        return f"its copy onto {node} to end"
+        return f"its copy to {node} to end"
     if exporting:
         return f"{node} to export it"
     return _pending_by_state(replica.replica_state, node, alone=alone)
@@ -57,7 +57,7 @@ def _pending_by_state(state: str, node: str, *, alone: bool) -> str:
         case ReplicaState.SYNCHRONIZING:
             return "its host to synchronize it"
         case ReplicaState.MISSING if alone:
-            return f"{node}, which lost its data, to have it again"
+            return f"{node}, which lost its data, to find the data again"
         case ReplicaState.MISSING:
             return "its host to synchronize it, or a new replica"
         case _:
@@ -90,7 +90,7 @@ def export_pending_reason(export: Export) -> str:
 def _life(state: str, node: str) -> str:
     match state:
         case LifeState.CREATING:
-            return f"{node} to make it"
+            return f"{node} to create it"
         case LifeState.DELETING:
             return f"{node} to remove it"
         case _:

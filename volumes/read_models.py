@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from django.db.models import QuerySet
 
+from provisioner.common.compiled import Compiled, keys
 from provisioner.common.models import LifeState
 from volumes.models import Publication, Replica, Volume
-from volumes.selectors import LIVE
+from volumes.selectors import LIVE, volumes_visible
 
 
 class ReplicaRow(NamedTuple):
@@ -68,30 +69,54 @@ class VolumeRow(NamedTuple):
 REPLICA_COLUMNS = ReplicaRow._fields[:-2]
 VOLUME_COLUMNS = VolumeRow._fields[:-1]
 VolumeAndReplicas = tuple[VolumeRow, list[ReplicaRow]]
+PUBLICATIONS = Compiled(
+    lambda: (
+        Publication.objects.filter(volume_id__among=keys("volumes"))
+        .order_by()
+        .values_list("volume_id", "exports__replica_id", "exports__state")
+    )
+)
+"""Publications by volume, with the replicas and states of their exports. Publications of ``Local``
+volumes have no exports.
+"""
+REPLICAS = Compiled(
+    lambda: Replica.objects.filter(LIVE, volume_id__among=keys("volumes")).values_list(
+        *REPLICA_COLUMNS
+    )
+)
 
 
-def volume_rows(rows: QuerySet[Volume]) -> list[VolumeAndReplicas]:
-    """Return the volumes, each with its replicas.
+def volumes_listed(tenant_id: str | None) -> QuerySet[Volume, tuple[Any, ...]]:
+    """Return the volumes that clients see, or those of one tenant, for :func:`volume_rows`."""
+    return _all_listed() if tenant_id is None else _all_listed().filter(tenant_id=tenant_id)
+
+
+@cache  # naming the columns takes longer than reading them
+def _all_listed() -> QuerySet[Volume, tuple[Any, ...]]:
+    return volumes_visible(None).values_list(*VOLUME_COLUMNS)
+
+
+def volume_rows(rows: QuerySet[Volume, tuple[Any, ...]]) -> list[VolumeAndReplicas]:
+    """Return the volumes, which are some of :func:`volumes_listed`, each with its replicas.
 
     Publications are read in a separate query. In the query for volumes, PostgreSQL would read all
     publications for each page.
     """
-    volumes = list(rows.values_list(*VOLUME_COLUMNS))
-    keys = {row[0] for row in volumes}
+    volumes = list(rows)
+    of_these = [row[0] for row in volumes]
     published: set[int] = set()
     exports: dict[int, set[str]] = {}
-    for volume, replica, state in _publications().filter(volume_id__among=keys):
+    for volume, replica, state in PUBLICATIONS.rows(volumes=of_these):
         published.add(volume)
         exports.setdefault(replica, set()).add(state)
-    replicas: dict[int, list[ReplicaRow]] = {}
-    for row in _replicas().filter(volume_id__among=keys):
+    replicas: dict[int, list[ReplicaRow]] = {key: [] for key in of_these}
+    for row in REPLICAS.rows(volumes=of_these):
         states = exports.get(row[1], ())
         exported, exporting = LifeState.READY in states, LifeState.CREATING in states
-        shown = ReplicaRow._make([*row, exported, exporting])
-        replicas.setdefault(shown.volume_id, []).append(shown)
+        replicas[row[0]].append(ReplicaRow._make((*row, exported, exporting)))
     return [
-        (volume, _visible(volume, replicas.get(volume.id, [])))
-        for volume in (VolumeRow._make([*row, row[0] in published]) for row in volumes)
+        (volume, _visible(volume, replicas[volume.id]))
+        for volume in (VolumeRow._make((*row, row[0] in published)) for row in volumes)
     ]
 
 
@@ -102,20 +127,3 @@ def _visible(volume: VolumeRow, replicas: list[ReplicaRow]) -> list[ReplicaRow]:
     if volume.num_replicas > 1:
         return replicas
     return [replica for replica in replicas if not replica.rebuilding]
-
-
-# cached, because building these queries takes longer than reading the rows of a page
-
-
-@cache
-def _publications() -> QuerySet[Publication, tuple[Any, ...]]:
-    """The publications of volumes, with the replicas and states of their exports. Publications of
-    ``Local`` volumes have no exports.
-    """
-    rows = Publication.objects.order_by()
-    return rows.values_list("volume_id", "exports__replica_id", "exports__state")
-
-
-@cache
-def _replicas() -> QuerySet[Replica, tuple[Any, ...]]:
-    return Replica.objects.filter(LIVE).values_list(*REPLICA_COLUMNS)

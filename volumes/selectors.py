@@ -1,6 +1,7 @@
 """Queries for placement candidates, volumes, snapshots, exports and tenants."""
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, Sum
@@ -23,6 +24,7 @@ from volumes.models import (
 from volumes.placement.request import Candidate, Drive
 from volumes.sizing import GIB
 
+T = TypeVar("T")
 LIVE = ~Q(state=LifeState.DELETING)
 VISIBLE = LIVE & ~Q(rebuilding=True, volume__num_replicas=1)
 """Replicas that clients see. The new replica of a one-replica volume has the same uuid as the old
@@ -101,8 +103,8 @@ def volumes_visible(tenant_id: str | None) -> QuerySet[Volume]:
 
 
 def volumes_filter(
-    rows: QuerySet[Volume], *, backend_id: str | None, host_id: str | None
-) -> QuerySet[Volume]:
+    rows: QuerySet[Volume, T], *, backend_id: str | None, host_id: str | None
+) -> QuerySet[Volume, T]:
     """Keep the volumes with a replica on the backend and a publication to the host; None: any."""
     if backend_id is not None:
         on_backend = Replica.objects.filter(VISIBLE, volume=OuterRef("pk"), backend_id=backend_id)

@@ -13,6 +13,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='backend',
             name='expands_spans_online',
-            field=models.BooleanField(db_default=False, default=False, help_text='it can expand a volume on several SSDs while a host has it'),
+            field=models.BooleanField(db_default=False, default=False, help_text='the node can expand a volume on several SSDs while it is published'),
         ),
     ]

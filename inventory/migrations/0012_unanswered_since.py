@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
             model_name="backend",
             name="unanswered_since",
             field=models.DateTimeField(
-                blank=True, help_text="since when it has answered none of our calls", null=True
+                blank=True, help_text="time since which the node has answered no calls", null=True
             ),
         ),
     ]

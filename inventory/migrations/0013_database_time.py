@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
             model_name="backend",
             name="polled_at",
             field=models.DateTimeField(
-                default=provisioner.common.clock.now, help_text="when the poll last chose it"
+                default=provisioner.common.clock.now, help_text="time when the poll last chose the node"
             ),
         ),
         migrations.AlterField(

@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
                 blank=True,
                 db_default="",
                 default="",
-                help_text="why our last call failed; empty: the node was read since",
+                help_text="error of the last call; empty: the node was read since then",
                 max_length=255,
             ),
         ),

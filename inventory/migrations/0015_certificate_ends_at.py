@@ -13,11 +13,11 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='backend',
             name='certificate_ends_at',
-            field=models.DateTimeField(blank=True, help_text='when the certificate that it presents ends', null=True),
+            field=models.DateTimeField(blank=True, help_text='expiry of the certificate that the node presents', null=True),
         ),
         migrations.AddField(
             model_name='pool',
             name='certificate_ends_at',
-            field=models.DateTimeField(blank=True, help_text='when the certificate at PUBLIC_URL ends', null=True),
+            field=models.DateTimeField(blank=True, help_text='expiry of the certificate at PUBLIC_URL', null=True),
         ),
     ]

@@ -13,16 +13,16 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='backend',
             name='recorded_available',
-            field=models.BooleanField(db_default=True, default=True, help_text='what the last event about its state says'),
+            field=models.BooleanField(db_default=True, default=True, help_text='state in the last event about it'),
         ),
         migrations.AddField(
             model_name='host',
             name='recorded_available',
-            field=models.BooleanField(db_default=True, default=True, help_text='what the last event about its state says'),
+            field=models.BooleanField(db_default=True, default=True, help_text='state in the last event about it'),
         ),
         migrations.AddField(
             model_name='syslogsource',
             name='forwarded_event',
-            field=models.BigIntegerField(blank=True, help_text='number of the event up to which events were forwarded', null=True),
+            field=models.BigIntegerField(blank=True, help_text='number of the last forwarded event', null=True),
         ),
     ]

@@ -13,6 +13,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='backend',
             name='clock_ahead_seconds',
-            field=models.FloatField(db_default=0, default=0, help_text='of its clock at its last probe, compared with the database; below 0: behind'),
+            field=models.FloatField(db_default=0, default=0, help_text="seconds between its clock and the database's at its last probe; below 0: behind"),
         ),
     ]

@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
             field=models.BooleanField(
                 db_default=True,
                 default=True,
-                help_text="it can limit IOPS and bandwidth of a volume",
+                help_text="the node can limit IOPS and bandwidth of a volume",
             ),
         ),
     ]

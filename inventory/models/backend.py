@@ -1,14 +1,11 @@
 """Storage nodes, their addresses, and the controller slots of removed nodes."""
 
-import datetime as dt
 from typing import ClassVar
 
 from django.db import models
 from django.db.models import F, Q
 
-from inventory.models.liveness import LATE_FACTOR, Liveness
 from provisioner.common import clock
-from provisioner.common.times import iso_milliseconds
 
 
 class BackendQuerySet(models.QuerySet["Backend"]):
@@ -56,47 +53,49 @@ class Backend(models.Model):
     last_probe_at = models.DateTimeField(null=True, blank=True)
     available_until = models.DateTimeField(db_index=True)
     unanswered_since = models.DateTimeField(
-        null=True, blank=True, help_text="since when it has answered none of our calls"
+        null=True, blank=True, help_text="time since which the node has answered no calls"
     )
     call_error = models.CharField(
         max_length=255,
         blank=True,
         default="",
         db_default="",
-        help_text="why our last call failed; empty: the node was read since",
+        help_text="error of the last call; empty: the node was read since then",
     )
     boot_id = models.CharField(max_length=64)
     expands_spans_online = models.BooleanField(
         default=False,
         db_default=False,
-        help_text="it can expand a volume on several SSDs while a host has it",
+        help_text="the node can expand a volume on several SSDs while it is published",
     )
     enforces_limits = models.BooleanField(
         default=True,
         db_default=True,
-        help_text="it can limit IOPS and bandwidth of a volume",
+        help_text="the node can limit IOPS and bandwidth of a volume",
     )
     refresh_wanted_at = models.DateTimeField(null=True, blank=True)
     syslogs_wanted_at = models.DateTimeField(null=True, blank=True)
-    refreshed_at = models.DateTimeField(help_text="when the node was last read")
-    polled_at = models.DateTimeField(default=clock.now, help_text="when the poll last chose it")
+    refreshed_at = models.DateTimeField(help_text="time when the node was last read")
+    polled_at = models.DateTimeField(
+        default=clock.now, help_text="time when the poll last chose the node"
+    )
     checked_at = models.DateTimeField(null=True, blank=True)
     checked_boot_id = models.CharField(max_length=64, blank=True)
-    token_expires_at = models.DateTimeField(help_text="of the token this node probes with")
+    token_expires_at = models.DateTimeField(help_text="expiry of the token for the node's probes")
     certificate_ends_at = models.DateTimeField(
-        null=True, blank=True, help_text="when the certificate that it presents ends"
+        null=True, blank=True, help_text="expiry of the certificate that the node presents"
     )
     clock_ahead_seconds = models.FloatField(
         default=0,
         db_default=0,
-        help_text="of its clock at its last probe, compared with the database; below 0: behind",
+        help_text="seconds between its clock and the database's at its last probe; below 0: behind",
     )
     controller_slot = models.PositiveSmallIntegerField(unique=True, null=True, blank=True)
     encrypted_token = models.TextField(blank=True)
     token_digest = models.CharField(max_length=64, blank=True)
     created_at = models.DateTimeField(default=clock.now)
     recorded_available = models.BooleanField(
-        default=True, db_default=True, help_text="what the last event about its state says"
+        default=True, db_default=True, help_text="state in the last event about it"
     )
 
     objects = BackendQuerySet.as_manager()
@@ -136,33 +135,6 @@ class Backend(models.Model):
     def is_available(self) -> bool:
         """Whether the node counts as Available now."""
         return self.available_until >= clock.now()
-
-    @property
-    def state(self) -> Liveness:
-        """The state that clients see."""
-        return Liveness.AVAILABLE if self.is_available else Liveness.UNAVAILABLE
-
-    @property
-    def pending_reason(self) -> str:
-        """What the node waits for, in a few words for clients and operators. Empty: nothing."""
-        if self.unanswered_since:
-            return "an answer to our calls"
-        if not self.is_available:
-            return "its probe"
-        wanted_at = self.refresh_wanted_at
-        return "to be read" if wanted_at and wanted_at > self.refreshed_at else ""
-
-    @property
-    def health_reason(self) -> str:
-        """Whether probes or calls fail, and since when. Empty: neither."""
-        reasons = []
-        if since := self.unanswered_since:
-            since_text = iso_milliseconds(since)
-            reasons.append(f"calls to the node have not been answered since {since_text}Z")
-        probed_at = self.last_probe_at or self.created_at
-        if probed_at < clock.now() - dt.timedelta(seconds=LATE_FACTOR * self.probe_interval):
-            reasons.append(f"no probe of the node has come since {iso_milliseconds(probed_at)}Z")
-        return "; ".join(reasons)
 
 
 class BackendAddress(models.Model):

@@ -50,7 +50,7 @@ class Host(models.Model):
     probed_by_driver = models.BooleanField(default=False)
     tenant_id = models.CharField(max_length=64, blank=True, default="")
     recorded_available = models.BooleanField(
-        default=True, db_default=True, help_text="what the last event about its state says"
+        default=True, db_default=True, help_text="state in the last event about it"
     )
 
     class Meta:

@@ -30,7 +30,7 @@ class Pool(models.Model):
     doubt = models.TextField(blank=True)
     doubt_since = models.DateTimeField(null=True, blank=True)
     certificate_ends_at = models.DateTimeField(
-        null=True, blank=True, help_text="when the certificate at PUBLIC_URL ends"
+        null=True, blank=True, help_text="expiry of the certificate at PUBLIC_URL"
     )
 
     class Meta:

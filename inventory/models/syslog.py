@@ -25,7 +25,7 @@ class SyslogSource(models.Model):
     )
     read_at = models.DateTimeField(default=clock.now)
     forwarded_event = models.BigIntegerField(
-        null=True, blank=True, help_text="number of the event up to which events were forwarded"
+        null=True, blank=True, help_text="number of the last forwarded event"
     )
 
     class Meta:
@@ -46,14 +46,14 @@ class SyslogServer(models.Model):
     """
 
     url = models.CharField(max_length=LONGEST_TEXT, unique=True)
-    node_server_id = models.BigIntegerField(help_text="its id on the node")
+    node_server_id = models.BigIntegerField(help_text="id of the server on the node")
     name = models.CharField(max_length=LONGEST_TEXT)
-    state = models.BooleanField(help_text="the node says that it is connected to it")
+    state = models.BooleanField(help_text="the node reports that it is connected to the server")
     use_tls = models.BooleanField()
     cert_file_name = models.CharField(max_length=LONGEST_TEXT, blank=True)
-    certificate = models.TextField(blank=True, help_text="PEM that is trusted, and nothing else")
+    certificate = models.TextField(blank=True, help_text="PEM of the only trusted certificate")
     next_try_at = models.DateTimeField(default=clock.now)
-    failures = models.PositiveIntegerField(default=0, help_text="in a row")
+    failures = models.PositiveIntegerField(default=0, help_text="consecutive failures")
 
     class Meta:
         ordering: ClassVar = ["node_server_id", "url"]

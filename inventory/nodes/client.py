@@ -280,7 +280,7 @@ def _expect(answer: Answer, *statuses: HTTPStatus) -> None:
     status, body = answer
     if status in statuses:
         return
-    unusable = NodeUnreachable(f"HTTP status {status} where {statuses[0]} was expected")
+    unusable = NodeUnreachable(f"HTTP status {status} instead of {statuses[0]}")
     if not HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
         raise unusable
     try:

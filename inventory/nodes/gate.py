@@ -67,8 +67,8 @@ class NodeGate:
             if has_room:
                 node.calls += 1
                 return node
-            why = "left its last call unanswered" if node.silent else "is slow"
-            text = f"not asked: the node {why}, and {node.calls} calls wait for it already"
+            why = "did not answer its last call" if node.silent else "is slow"
+            text = f"not called: the node {why}, and {node.calls} calls already wait for it"
             raise NodeUnreachable(text, is_fault=False)
 
     def _leave(self, name: str, node: _Node, *, silent: bool) -> None:

@@ -59,7 +59,7 @@ def finish_within(seconds: float) -> Iterator[None]:
 def _left(at_most: float) -> float:
     seconds = min(at_most, _deadline.get() - time.monotonic())
     if seconds <= 0:
-        raise TimeoutError("the time for the whole call is over")
+        raise TimeoutError("the time limit of the whole call has expired")
     return seconds
 
 
@@ -191,7 +191,7 @@ def _read(response: BaseHTTPResponse, most_bytes: int) -> bytes:
         raise
     if len(body) > most_bytes:
         response.close()
-        raise AnswerTooLarge(f"answer of more than {most_bytes} bytes")
+        raise AnswerTooLarge(f"the answer has more than {most_bytes} bytes")
     response.release_conn()
     return body
 

@@ -24,19 +24,23 @@ def check_layout(spec: VolumeSpec) -> None:
         raise _invalid(f"block size {spec.block_size} must be one of {BLOCK_SIZES}")
     ssds = [piece.ssd_id for piece in spec.pieces]
     if len(set(ssds)) < len(ssds):
-        raise _invalid(f"an SSD is named twice in {', '.join(ssds)}")
+        raise _invalid(f"an SSD is listed twice in {', '.join(ssds)}")
     if spec.capacity > MAX_CAPACITY:
         raise _invalid(f"capacity {spec.capacity} is more than {MAX_CAPACITY}")
     if spec.source is not None and spec.provisioning_type is not ProvisioningType.THIN:
-        raise _invalid(f"{spec.provisioning_type}, but made from {spec.source.uuid}: must be THIN")
+        raise _invalid(
+            f"{spec.provisioning_type}, but created from {spec.source.uuid}: must be THIN"
+        )
     for piece in spec.pieces:
         _check_piece(piece, spec)
 
 
 def _check_piece(piece: Piece, spec: VolumeSpec) -> None:
-    what = f"piece on {piece.ssd_id}: "
+    what = f"sub-volume on {piece.ssd_id}: "
     if piece.capacity == 0 or piece.capacity % spec.block_size:
-        raise _invalid(f"{what}{piece.capacity} bytes must be blocks of {spec.block_size}")
+        raise _invalid(
+            f"{what}{piece.capacity} bytes must be a multiple of the block size {spec.block_size}"
+        )
     if spec.provisioning_type is ProvisioningType.THICK and piece.allocated < piece.capacity:
         raise _invalid(f"{what}THICK, but {piece.allocated} of {piece.capacity} bytes allocated")
     if spec.provisioning_type is ProvisioningType.THIN and piece.allocated > piece.capacity:
@@ -50,7 +54,7 @@ def refuse_difference(uuid: str, old: VolumeSpec, new: VolumeSpec) -> None:
     """
     _refuse_unless(
         old.source == new.source,
-        f"volume {uuid} was made from {_source_text(old)}, not {_source_text(new)}",
+        f"volume {uuid} was created from {_source_text(old)}, not {_source_text(new)}",
     )
     _refuse_unless(
         old.capacity == new.capacity or not _is_read_only(old),
@@ -59,17 +63,17 @@ def refuse_difference(uuid: str, old: VolumeSpec, new: VolumeSpec) -> None:
     )
     _refuse_unless(
         old.provisioning_type == new.provisioning_type and old.block_size == new.block_size,
-        f"volume {uuid} is {old.provisioning_type} in blocks of {old.block_size},"
-        f" not {new.provisioning_type} in blocks of {new.block_size}",
+        f"volume {uuid} is {old.provisioning_type} with blocks of {old.block_size}, not "
+        f"{new.provisioning_type} with blocks of {new.block_size}",
     )
     _refuse_unless(
         len(old.pieces) <= len(new.pieces),
-        f"volume {uuid} has {len(old.pieces)} pieces and cannot have {len(new.pieces)}",
+        f"volume {uuid} has {len(old.pieces)} sub-volumes and cannot have {len(new.pieces)}",
     )
     for was, asked in zip(old.pieces, new.pieces, strict=False):
         _refuse_unless(
             was.ssd_id == asked.ssd_id,
-            f"volume {uuid} has a piece on {was.ssd_id}, not on {asked.ssd_id}",
+            f"volume {uuid} has a sub-volume on {was.ssd_id}, not on {asked.ssd_id}",
         )
         _refuse_unless(
             was.capacity <= asked.capacity and was.allocated <= asked.allocated,
@@ -87,8 +91,8 @@ def refuse_shifted(uuid: str, made: tuple[Piece, ...], asked: tuple[Piece, ...])
     for was, now in zip(made[:-1], asked, strict=False):
         _refuse_unless(
             was.capacity == now.capacity,
-            f"volume {uuid}: its piece on {was.ssd_id} has {was.capacity} bytes and cannot have"
-            f" {now.capacity}: other pieces come after it",
+            f"volume {uuid}: its sub-volume on {was.ssd_id} has {was.capacity} bytes and cannot "
+            f"have {now.capacity}, because other sub-volumes follow it",
         )
 
 
@@ -103,12 +107,12 @@ def refuse_other_layout(
     is_clone = not source.kind.is_snapshot_volume
     _refuse_unless(
         spec.block_size == block_size,
-        f"{source.uuid} is in blocks of {block_size}, not {spec.block_size}",
+        f"{source.uuid} has blocks of {block_size}, not {spec.block_size}",
     )
     _refuse_unless(
         [p.ssd_id for p in spec.pieces[: len(pieces)]] == [p.ssd_id for p in pieces]
         and (is_clone or len(spec.pieces) == len(pieces)),
-        f"{source.uuid} lies on {_ssds(pieces)}, not on {_ssds(spec.pieces)}",
+        f"{source.uuid} is on {_ssds(pieces)}, not on {_ssds(spec.pieces)}",
     )
     for piece, asked in zip(pieces, spec.pieces, strict=False):
         _refuse_unless(

@@ -156,4 +156,4 @@ def _outcome(future: Future[Any], timeout_seconds: float) -> Any:
     except (NodeRefused, NodeUnreachable) as error:
         return error
     except CancelledError:
-        return NodeUnreachable(f"not begun within {timeout_seconds:g} s", is_fault=False)
+        return NodeUnreachable(f"not started within {timeout_seconds:g} s", is_fault=False)

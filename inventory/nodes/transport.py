@@ -67,7 +67,7 @@ class Peer:
 
     def __post_init__(self) -> None:
         if not (self.token.isascii() and self.token.isprintable()):
-            raise ValueError("the token holds characters that a header cannot carry")
+            raise ValueError("the token contains characters that a header cannot carry")
 
     @property
     def headers(self) -> dict[str, str]:

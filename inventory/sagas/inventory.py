@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from inventory.models import Backend
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable
 from inventory.nodes.wire import Node
 from inventory.sagas.node_calls import CALL_SECONDS, call_nodes
-from inventory.selectors import BackendSummary, backend_list
+from inventory.selectors import ssd_numbers
 from inventory.services.pool.samples import NoNodeAnswers, sample_add, samples_reset
 from tasks.context import Context, Outputs
 from tasks.models import TaskType
@@ -16,9 +17,9 @@ AVAILABLE, UNAVAILABLE = "AVAILABLE", "UNAVAILABLE"
 
 def read_nodes(context: Context) -> Outputs:
     """Read all nodes. For a node that does not answer, the sample contains its stored values."""
-    backends = backend_list()
-    nodes = call_nodes(context, [summary.backend for summary in backends], _read)
-    return {"backends": [_entry(one, nodes[one.backend.pk]) for one in backends]}
+    backends = list(Backend.objects.prefetch_related("addresses"))
+    nodes, ssds = call_nodes(context, backends, _read), ssd_numbers()
+    return {"backends": [_entry(one, ssds.get(one.pk, 0), nodes[one.pk]) for one in backends]}
 
 
 def read_any_node(context: Context) -> Outputs:
@@ -49,13 +50,12 @@ def _read(client: NodeClient) -> Node:
 
 
 def _entry(
-    summary: BackendSummary, outcome: Node | NodeRefused | NodeUnreachable
+    backend: Backend, stored_ssds: int, outcome: Node | NodeRefused | NodeUnreachable
 ) -> dict[str, Any]:
-    backend = summary.backend
     if isinstance(outcome, Node) and outcome.persistent_id == backend.pk:
         version, state, ssds = outcome.version, AVAILABLE, len(outcome.ssds)
     else:
-        version, state, ssds = backend.version, UNAVAILABLE, summary.ssds
+        version, state, ssds = backend.version, UNAVAILABLE, stored_ssds
     return {"hardwareId": backend.pk, "version": version, "state": state, "numSSDs": ssds}
 
 

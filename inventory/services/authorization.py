@@ -97,7 +97,9 @@ def authorization_server_set(*, server: OidcServer) -> None:
     _prove(server)
     backends = _all_available()
     if authorization_server_get() == server:
-        raise SameServer(f"{server.token_url} is the authorization server already, as given")
+        raise SameServer(
+            f"{server.token_url} is already the authorization server, with the same settings"
+        )
     _push(backends, server)
     authorization_server_store(server)
     log.info("authorization server set", extra={"token_url": server.token_url})
@@ -139,7 +141,7 @@ def _token(server: OidcServer, client: OidcClient, failure: type[ProvisionerErro
         )
     except FetchFailed as error:
         raise failure(
-            f"{server.token_url} gives client {client.client_id!r} no token: {error}"
+            f"{server.token_url} issues no token for client {client.client_id!r}: {error}"
         ) from error
     return issued.text
 
@@ -150,14 +152,18 @@ def _claims(
     try:
         return oidc_verify(token, server, keys, audience=audience)
     except (TokenRefused, KeysUnreadable) as error:
-        raise failure(f"the token that {server.token_url} gave is not usable: {error}") from error
+        raise failure(
+            f"the token that {server.token_url} issued cannot be used: {error}"
+        ) from error
 
 
 def _check_admin(
     claims: OidcClaims, client: OidcClient, is_for_us: bool, failure: type[ProvisionerError]
 ) -> None:
     if Role.ADMIN not in claims.roles_at(client.resource_id, is_for_us=is_for_us):
-        more = "" if is_for_us else "; roles beside resources count where an audience is set"
+        more = (
+            "" if is_for_us else ("; roles outside of resources count only if an audience is set")
+        )
         raise failure(
             f"the token of client {client.client_id!r} has no role ADMIN at resource "
             f"{client.resource_id!r}{more}"
@@ -191,7 +197,7 @@ def _push(backends: list[Backend], server: OidcServer | None) -> None:
     if failed:
         reason = next(iter(failed.values()))
         raise NodesNotAvailable(
-            f"not all backends take the settings: {_named(list(failed))}: {reason}"
+            f"not all backends accept the settings: {_named(list(failed))}: {reason}"
         )
 
 

@@ -9,6 +9,7 @@ from django.db.models import Q, QuerySet
 
 from events.kinds import Kind
 from events.recording import record
+from inventory.health import node_silence_reason
 from inventory.models import Backend, Host
 from provisioner.common import clock
 
@@ -25,7 +26,8 @@ def availability_record() -> None:
         kind = Kind.BACKEND_AVAILABLE if backend.is_available else Kind.BACKEND_UNAVAILABLE
         with transaction.atomic(durable=True):
             if _take(Backend.objects.filter(pk=backend.pk), backend.recorded_available):
-                reason = "" if backend.is_available else backend.health_reason
+                now = clock.now()
+                reason = "" if backend.is_available else node_silence_reason(backend, now)
                 record(kind, backend=backend.pk, name=backend.name, reason=reason)
     for host in Host.objects.filter(_changed())[:AT_MOST]:
         kind = Kind.HOST_AVAILABLE if host.is_available else Kind.HOST_UNAVAILABLE

@@ -27,7 +27,7 @@ class NqnTaken(ProvisionerError):
     def by(cls, other: Host, *, host_id: str) -> "NqnTaken":
         return cls(
             f"NQN {other.nqn!r} belongs to host {other} ({other.state}), so host {host_id!r} "
-            "cannot have it: give one of them an NQN of its own, or remove the other host"
+            "cannot have it: give one of them another NQN, or remove the other host"
         )
 
 

@@ -131,8 +131,8 @@ def license_refuse_full(*, lock: bool = False) -> None:
     limit = current.max_backends
     if limit is not None and (number := Backend.objects.count()) >= limit:
         raise NoBackendLicensed(
-            f"licence limit reached ({number} of {limit} nodes): install a licence for more, or "
-            "remove a node"
+            f"licence limit reached ({number} of {limit} nodes): install a licence for more nodes, "
+            "or remove a node"
         )
 
 
@@ -147,7 +147,7 @@ def _vendor_key() -> Ed25519PublicKey:
     if not configured and environment.is_embedded:
         configured = DEMO_PUBLIC_KEY
     if not configured:
-        raise LicenseInvalid("this system knows no vendor's key: set LICENSE_PUBLIC_KEY")
+        raise LicenseInvalid("no key of a vendor is configured: set LICENSE_PUBLIC_KEY")
     return Ed25519PublicKey.from_public_bytes(base64.b64decode(configured))
 
 

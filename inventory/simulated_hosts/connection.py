@@ -56,9 +56,9 @@ class Endpoint:
         parts = urlsplit(url)
         more = parts.username or parts.path.strip("/") or parts.query or parts.fragment
         if parts.scheme not in {"http", "https"} or not parts.hostname or more:
-            raise ValueError("the url must be like https://host:port")
+            raise ValueError("the URL must have the form https://host:port")
         if not (authorization.isascii() and authorization.isprintable()):
-            raise ValueError("the credentials hold characters that a header cannot carry")
+            raise ValueError("the credentials contain characters that a header cannot carry")
         secure = parts.scheme == "https"
         port = parts.port or (443 if secure else 80)
         return cls(parts.hostname, port, context if secure else None, authorization)

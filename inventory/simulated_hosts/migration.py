@@ -61,7 +61,7 @@ class Migrations:
             del self._taken[task_id]
         for task_id, task in there.items():
             if task_id not in self._taken and task.state == IDLE and not task.refusal:
-                log.info("host %s: takes task %s of volume %s", self._name, task_id, task.volume)
+                log.info("host %s: starts task %s of volume %s", self._name, task_id, task.volume)
                 self._taken[task_id] = _Migration(task)
 
     async def step(self, volumes: dict[str, Volume], arrays: dict[str, Array], now: float) -> bool:
@@ -97,7 +97,9 @@ class Migrations:
             migration.has_added = added.done
             return await self._required(migration, added)
         if new is None or new.state == MISSING:
-            await self._fail(migration, "NotAvailable", "a replica of the migration is gone")
+            await self._fail(
+                migration, "NotAvailable", "a replica of the migration no longer exists"
+            )
         elif outgoing is None:
             await self._say(migration, state=FINISHED, progress=100, taskStatus="Success")
         elif outgoing.state != TERMINATING and new.state == AVAILABLE:

@@ -66,7 +66,7 @@ class Record:
         rules += [(PARAMETER_NAME, name) for name, _ in self.parameters]
         for pattern, text in rules:
             if not pattern.fullmatch(text):
-                raise ValueError(f"{text[:80]!r} breaks the rule {pattern.pattern}")
+                raise ValueError(f"{text[:80]!r} does not match {pattern.pattern}")
 
     def encoded(self, *, facility: int, enterprise_number: int) -> bytes:
         """Return the record without framing. MSGID is the logging type; PROCID is omitted.

@@ -77,7 +77,7 @@ class AuthServerInput(Input):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if bool(attrs[PUBLIC_KEY]) == bool(attrs[JWK_SET]):
-            rule = f"exactly one of it and {JWK_SET} must be given"
+            rule = f"exactly one of this field and {JWK_SET} must be given"
             raise serializers.ValidationError({PUBLIC_KEY: rule})
         return attrs
 

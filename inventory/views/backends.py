@@ -8,8 +8,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inventory.health import NodeHealth
-from inventory.models import Portal
-from inventory.selectors import BackendSummary, backend_list, pool_free_bytes, syslog_source_id
+from inventory.models.liveness import Liveness
+from inventory.read_models import BackendSummary, PortalRow
+from inventory.selectors import backend_list, pool_free_bytes, syslog_source_id
 from inventory.services.node.register import BackendChanges, backend_add, backend_update
 from inventory.services.node.tokens import token_columns
 from inventory.views.fields import LocationInput, ManagementAddresses, Port
@@ -37,7 +38,7 @@ class NodeToken(serializers.RegexField):
             max_length=512,
             write_only=True,
             error_messages={"invalid": rule, "max_length": rule},
-            help_text="the token of this node only, if it does without mutual TLS",
+            help_text="the token of this node only, if it does not use mutual TLS",
             **kwargs,
         )
 
@@ -50,7 +51,8 @@ class BackendAddInput(LocationInput):
     takeOver = serializers.BooleanField(
         default=False,
         source="take_over",
-        help_text="add the node even if it belongs to another pool, or holds volumes of one",
+        help_text="add the node even if it belongs to another pool, or holds volumes of another "
+        "pool",
     )
 
 
@@ -143,35 +145,28 @@ def backend_json(summary: BackendSummary) -> dict[str, Any]:
     """
     backend = summary.backend
     probe_at = backend.last_probe_at
+    state = Liveness.AVAILABLE if summary.is_available else Liveness.UNAVAILABLE
     fields = {
         "persistentID": backend.persistent_id,
-        "mgmtIPs": backend.mgmt_ips,
+        "mgmtIPs": summary.mgmt_ips,
         "mgmtPort": backend.mgmt_port,
         "rack": backend.rack,
         "zone": backend.zone,
         "region": backend.region,
         "inUse": backend.in_use,
-        "state": backend.state.value,
+        "state": state.value,
         "lastProbTime": epoch_milliseconds(probe_at) if probe_at else None,
         "probeInterval": backend.probe_interval,
         "version": backend.version,
         "targetDriverVersion": backend.target_driver_version,
         "certified": backend.certified,
-        "portals": [portal_json(portal) for portal in backend.portals.all()],
+        "portals": [portal_json(portal) for portal in summary.portals],
         "name": backend.name,
         "hostId": backend.host_id,
         "authenticationMode": backend.authentication_mode,
-        "waitsFor": backend.pending_reason or None,
-        "health": summary.health.value,
+        "waitsFor": summary.pending_reason or None,
+        "health": summary.health,
         "healthReason": summary.health_reason or None,
-    }
-    shown = {name: value for name, value in fields.items() if value is not None}
-    return shown | _amounts_json(summary)
-
-
-def _amounts_json(summary: BackendSummary) -> dict[str, int]:
-    backend = summary.backend
-    return {
         "totalCapacity": summary.capacity_bytes,
         "availableCapacity": summary.free_bytes,
         "numVolumes": summary.volumes,
@@ -181,7 +176,8 @@ def _amounts_json(summary: BackendSummary) -> dict[str, int]:
         "availableIOPS": backend.total_iops - backend.used_iops,
         "numberOfSSDs": summary.ssds,
     }
+    return {name: value for name, value in fields.items() if value is not None}
 
 
-def portal_json(portal: Portal) -> dict[str, Any]:
+def portal_json(portal: PortalRow) -> dict[str, Any]:
     return {"ip": portal.ip, "port": portal.port, "transport": portal.transport}

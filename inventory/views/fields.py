@@ -44,7 +44,7 @@ class ManagementAddresses(serializers.ListField):
     """A list of addresses, or one address as a string (the reference prints both)."""
 
     child = ManagementAddress()
-    default_error_messages = {"twice": "names an address twice"}  # noqa: RUF012
+    default_error_messages = {"twice": "contains an address twice"}  # noqa: RUF012
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(min_length=1, max_length=16, **kwargs)

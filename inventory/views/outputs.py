@@ -60,11 +60,14 @@ class BackendOutput(Output):
     totalIOPS = serializers.IntegerField()
     availableIOPS = serializers.IntegerField(help_text="may fall below 0")
     numberOfSSDs = serializers.IntegerField()
-    waitsFor = serializers.CharField(required=False, help_text="what the node waits for, in words")
+    waitsFor = serializers.CharField(
+        required=False, help_text="reason why the node is not finished"
+    )
     health = serializers.ChoiceField(NodeHealth.choices)
     healthReason = serializers.CharField(
         required=False,
-        help_text="what fails (probes of the node, calls to it, its version) and since when",
+        help_text="the problem (probes of the node, calls to it, its version), and the time since "
+        "which it exists",
     )
     example: ClassVar = {
         "persistentID": NODE,
@@ -133,15 +136,15 @@ class ProbeOutput(Output):
 
 class InfoOutput(Output):
     extensions = ("health", "healthReason")
-    totalFreeSpace = serializers.IntegerField(help_text="bytes, on Available backends")
+    totalFreeSpace = serializers.IntegerField(help_text="bytes on Available backends")
     version = serializers.CharField()
     authenticationMode = serializers.CharField()
     syslogsBackend = serializers.CharField(required=False)
     health = serializers.CharField(
-        help_text="the worst of the pool: Faulted, Unknown, Degraded, Rebuilding or Healthy"
+        help_text="worst health in the pool: Faulted, Unknown, Degraded, Rebuilding or Healthy"
     )
     healthReason = serializers.CharField(
-        required=False, help_text="how many volumes and nodes are not healthy"
+        required=False, help_text="numbers of volumes and nodes that are not healthy"
     )
     example: ClassVar = {
         "totalFreeSpace": 1920315949046,
@@ -163,9 +166,7 @@ class HostOutput(Output):
     duration = serializers.IntegerField(help_text="seconds between probes")
     multipath = serializers.BooleanField()
     usedNamespacesIds = serializers.ListField(child=serializers.IntegerField())
-    hasAgent = serializers.BooleanField(
-        help_text="whether software on the host replicates by itself"
-    )
+    hasAgent = serializers.BooleanField(help_text="whether an agent on the host replicates")
     example: ClassVar = {
         "uuid": HOST,
         "name": "host1",

@@ -107,7 +107,7 @@ class ProbeViewSet(ApiViewSet):
     def create(self, request: Request) -> Response:
         fields = parse_body(ProbeInput, request)
         if not self.caller.speaks_for(fields["persistentID"]):
-            raise PermissionDenied(f"this token is not of node {fields['persistentID']!r}")
+            raise PermissionDenied(f"this token is not valid for node {fields['persistentID']!r}")
         backend = backend_probe(
             report=ProbeReport(
                 persistent_id=fields["persistentID"],

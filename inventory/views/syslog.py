@@ -120,7 +120,9 @@ class ForwardLogViewSet(ApiViewSet):
         fields = parse_body(ForwardLogInput, request)
         host_id = self.caller.host_id
         if host_id is not None and not host_is_named(host_id, fields["host"]):
-            raise PermissionDenied(f"this token is of host {host_id!r}, not of {fields['host']!r}")
+            raise PermissionDenied(
+                f"this token is valid for host {host_id!r}, not for {fields['host']!r}"
+            )
         syslog_forward(record=Record(at=clock.now(), **fields))
         return success()
 

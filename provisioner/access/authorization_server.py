@@ -57,7 +57,7 @@ class OidcServer:
         is_open = self.jwk_set_url.lower().startswith("http:")
         if is_open and not settings.ENVIRONMENT.auth_server_http:
             raise KeysUnreadable(
-                f"the keys at {self.jwk_set_url} do not come over https: set the authorization "
+                f"the keys at {self.jwk_set_url} must be fetched over https: set the authorization "
                 "server again with POST /auth_server"
             )
         make = keys_new if fresh else keys_shared
@@ -186,5 +186,5 @@ def _readable(stored: str) -> str:
     try:
         return secrets.decrypt(stored)
     except secrets.UnreadableSecret as error:
-        log.error("client secret not readable", extra={"reason": str(error)})
+        log.error("the client secret cannot be read", extra={"reason": str(error)})
         return ""

@@ -37,7 +37,7 @@ def token_fetch(
     answer = fetch_json(token_url, form=form | ({"scope": scope} if scope else {}), ca=ca)
     token = answer.get("access_token")
     if not isinstance(token, str) or not _fits_a_header(token):
-        raise FetchFailed("its answer holds no access_token that can be used")
+        raise FetchFailed("its answer contains no usable access_token")
     return IssuedToken(token, _life(answer.get("expires_in")))
 
 

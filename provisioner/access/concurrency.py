@@ -83,7 +83,7 @@ class RequestTurn:
             lane.take(self._caller, bounds)
         except LaneFull:
             raise TooManyAtOnce(
-                "too many requests of this caller are under way: try again"
+                "too many requests of this caller are in progress: try again"
             ) from None
         self._held.append(lane)
 

@@ -38,7 +38,7 @@ def fetch_json(url: str, *, form: Mapping[str, str] | None = None, ca: str = "")
     """
     status, body = _within(CALL_SECONDS, url, form, ca)
     if status != 200:
-        raise FetchFailed(f"it answers HTTP status {status}{_oauth_error(body)}")
+        raise FetchFailed(f"it answered with HTTP status {status}{_oauth_error(body)}")
     return _object(body)
 
 

@@ -200,7 +200,10 @@ class _Shared:
 
     def _rest(self, error: redis.RedisError) -> None:
         self._rests_until = time.monotonic() + REST_SECONDS
-        log.warning("logins are counted by each process alone", extra={"reason": str(error)})
+        log.warning(
+            "Redis cannot be reached: each process counts failed logins separately",
+            extra={"reason": str(error)},
+        )
 
 
 _own = _Own()

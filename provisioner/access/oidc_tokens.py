@@ -14,8 +14,8 @@ LEEWAY_SECONDS = 5
 """Allowed difference between the clocks of the authorization server and of this machine."""
 LONGEST_NAME = 150
 NO_AUDIENCE = (
-    "the token names no resource that it has roles at, and no audience is set to tell that it is "
-    "for this API: set authorizationServerAudience with POST /auth_server"
+    "the token has no roles for a resource, and no audience is set, so the token may be for "
+    "another API: set authorizationServerAudience with POST /auth_server"
 )
 
 
@@ -112,7 +112,7 @@ def oidc_verify(token: str, server: OidcServer, keys: Keys, *, audience: str = "
     except jwt.InvalidAudienceError as error:
         raise TokenRefused(f"the token is not for audience {audience!r}") from error
     except (jwt.InvalidTokenError, ValidationError, ArithmeticError, ValueError) as error:
-        raise TokenRefused("the token is not valid here") from error
+        raise TokenRefused("the token is not valid for this API") from error
 
 
 def _decode(token: str, server: OidcServer, keys: Keys, audience: str) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def why_revoked(token_id: str, user: str) -> str:
     if token_id in known.revoked:
         return "the token was revoked"
     if user and user not in known.users and not _active_users().filter(username=user).exists():
-        return f"the token is of user {user!r}, who is not active"
+        return f"the token belongs to user {user!r}, who is not active"
     return ""
 
 

@@ -31,8 +31,8 @@ def decrypt(stored: str) -> str:
         return _cipher().decrypt(stored).decode()
     except (InvalidToken, ValueError) as error:
         raise UnreadableSecret(
-            "a stored secret cannot be read with any key of DATA_KEYS (default: SECRET_KEY); add "
-            "the key it was stored with, or set the secret again"
+            "a stored secret cannot be decrypted with any key of DATA_KEYS (default: SECRET_KEY): "
+            "add the key that encrypted it, or set the secret again"
         ) from error
 
 

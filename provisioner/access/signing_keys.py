@@ -144,7 +144,9 @@ class JwkSet:
             self._read_at = time.monotonic()
         except FetchFailed as error:
             self._failure = str(error)
-            log.warning("JWK set not read", extra={"url": self._url, "reason": str(error)})
+            log.warning(
+                "the JWK set cannot be read", extra={"url": self._url, "reason": str(error)}
+            )
         finally:
             self._tried_at = time.monotonic()
 
@@ -158,7 +160,7 @@ def _keys_in(answer: dict[str, object]) -> list[SigningKey]:
     found = [_key_in(entry) for entry in listed] if isinstance(listed, list) else []
     keys = [key for key in found if key is not None]
     if not keys:
-        raise FetchFailed("it holds no RSA or EC key for signatures")
+        raise FetchFailed("it contains no RSA or EC key for signatures")
     return keys
 
 

@@ -44,10 +44,18 @@ class TokenInput(Input):
         max_length=2 * len(Role),
         help_text="default: all roles of the caller",
     )
-    tenant = Identifier(required=False, help_text="the one tenant whose objects the token sees")
-    node = Identifier(required=False, help_text="persistentID; with role NODE, and only then")
-    host = Identifier(required=False, help_text="hostId; with role HOST, and only then")
-    name = Identifier(required=False, help_text="told apart in logs as <user>/<name>")
+    tenant = Identifier(
+        required=False,
+        help_text="the tenant whose objects the token can access; default: all tenants",
+    )
+    node = Identifier(
+        required=False,
+        help_text="persistentID of the node; required for the role NODE, and only for it",
+    )
+    host = Identifier(
+        required=False, help_text="hostId of the host; required for the role HOST, and only for it"
+    )
+    name = Identifier(required=False, help_text="name of the token; logs show <user>/<name>")
 
 
 class TokenOutput(Output):

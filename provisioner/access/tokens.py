@@ -26,15 +26,15 @@ PARTY = "provisioner"
 """Issuer and audience. A token that the same key signed for another purpose is refused."""
 
 HOST_UNBOUND = (
-    "a token of role HOST names its host: have it issued again, with "
-    "`manage.py token_create --role HOST --host ID`"
+    "a token of role HOST must name its host: issue it again with `manage.py token_create --role "
+    "HOST --host ID`"
 )
 SHORTEST = dt.timedelta(hours=1)
 LONGEST = dt.timedelta(days=30)
 
 
 TOKEN_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
-ID_RULE = "an id is the claim jti of a token: 1 to 64 letters, digits and -"
+ID_RULE = "the id of a token is its claim jti: 1 to 64 letters, digits and -"
 
 
 class TokenRefused(Exception):
@@ -76,11 +76,11 @@ def bindings_check(roles: Collection[Role], *, node_id: str | None, host_id: str
     :raises WrongBinding: names the binding and the rule.
     """
     if (Role.NODE in roles) != (node_id is not None):
-        raise WrongBinding("node", "is needed with role NODE, and only then")
+        raise WrongBinding("node", "is required for the role NODE, and allowed only for it")
     if (Role.HOST in roles) != (host_id is not None):
-        raise WrongBinding("host", "is needed with role HOST, and only then")
+        raise WrongBinding("host", "is required for the role HOST, and allowed only for it")
     if host_id is not None and set(roles) != {Role.HOST}:
-        raise WrongBinding("host", "is for tokens of role HOST alone")
+        raise WrongBinding("host", "is allowed only for tokens of the role HOST")
 
 
 def token_issue(
@@ -154,7 +154,7 @@ def token_identify(token: str) -> tuple[str, dt.datetime]:
     """
     found = _verified(token)
     if not found.token_id:
-        raise TokenRefused("the token has no id: only a change of TOKEN_KEYS takes it back")
+        raise TokenRefused("the token has no id: only a change of TOKEN_KEYS invalidates it")
     return found.token_id, dt.datetime.fromtimestamp(found.expires_at, dt.UTC)
 
 
@@ -176,7 +176,7 @@ def _verified(token: str) -> _Token:
     try:
         found = _read(token, _keys())
     except (jwt.InvalidTokenError, ValidationError, ArithmeticError, ValueError) as error:
-        raise TokenRefused("the token is not valid here") from error
+        raise TokenRefused("the token is not valid for this API") from error
     if found.expires_at <= clock.epoch_seconds():
         raise TokenRefused("the token has expired")
     return found

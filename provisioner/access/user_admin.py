@@ -44,7 +44,10 @@ class TenantInline(_Inline):
 
     model = UserTenant
     formset = _OneTenant
-    verbose_name_plural = "tenant: the user sees and changes only its objects; none: the whole pool"
+    verbose_name_plural = (
+        "tenant: the user sees and changes only its objects; without a tenant, "
+        "the user sees the whole pool"
+    )
 
 
 @admin.register(User)

@@ -25,7 +25,7 @@ HIDDEN = "..."
 
 class RevokeInput(Input):
     token = serializers.CharField(
-        max_length=8192, help_text="the token, or its id, which is its claim `jti`"
+        max_length=8192, help_text="the token, or its id (the claim `jti`)"
     )
 
 
@@ -37,7 +37,9 @@ class RevokedTokenOutput(Output):
     }
     tokenId = serializers.CharField(help_text="The claim `jti` of the token.")
     revokedAt = serializers.CharField(help_text="yyyy-MM-dd'T'HH:mm:ss.SSS, UTC")
-    expirationDate = serializers.CharField(help_text="Afterwards the token is no longer listed.")
+    expirationDate = serializers.CharField(
+        help_text="The token expires then, and is no longer listed."
+    )
 
 
 class UserOutput(Output):
@@ -50,10 +52,11 @@ class UserOutput(Output):
     name = serializers.CharField()
     roles = serializers.ListField(child=serializers.ChoiceField(list(Role)))
     tenantId = serializers.CharField(
-        required=False, help_text="The one tenant whose objects the user sees."
+        required=False,
+        help_text="The tenant whose objects the user can access; absent: all tenants.",
     )
     isActive = serializers.BooleanField(help_text="False: the user and its tokens are refused.")
-    isSuperuser = serializers.BooleanField(help_text="Such a user may do everything.")
+    isSuperuser = serializers.BooleanField(help_text="A superuser may do everything.")
 
 
 class RevokedTokensViewSet(ApiViewSet):

@@ -173,7 +173,7 @@ class ApiViewSet(ViewSet):
         """
         bound = self.caller.host_id
         if bound is not None and named not in {None, bound}:
-            raise PermissionDenied(f"this token is of host {bound!r}, not of {named!r}")
+            raise PermissionDenied(f"this token is valid for host {bound!r}, not for {named!r}")
         return bound or named
 
     @property

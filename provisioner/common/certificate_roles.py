@@ -57,12 +57,12 @@ def require_role(
     :raises WrongRole: there is no certificate, or it is for another role or node.
     """
     if not certificate:
-        raise WrongRole(f"no certificate was shown; one with role {role} is needed")
+        raise WrongRole(f"no certificate was presented; a certificate with role {role} is required")
     names = _names(certificate)
     if names.roles != {role}:
         held = f"has role {', '.join(sorted(names.roles))}" if names.roles else "has no role"
         raise WrongRole(
-            f"the certificate {names.subject!r} {held}; {role} is needed: issue it again with "
+            f"the certificate {names.subject!r} {held}; {role} is required: issue it again with "
             f"`manage.py certificates`, or with the URI {ROLE_URI}{role} as an alternative name"
         )
     if role.purpose not in names.purposes:

@@ -18,7 +18,7 @@ SKEW_SECONDS = 2.0
 
 SKEW = Gauge(
     "provisioner_clock_skew_seconds",
-    "How far the clock of a process is from the database's, either way.",
+    "Absolute difference between the clocks of a process and of the database, in seconds.",
     multiprocess_mode="livemax",
 )
 log = logging.getLogger(__name__)
@@ -66,5 +66,8 @@ def clock_compared(database_seconds: float, began: float, ended: float) -> None:
         was_off, _clock.is_off = _clock.is_off, skew >= SKEW_SECONDS
     SKEW.set(skew)
     if _clock.is_off and not was_off:
-        text = "the clock of this machine is not the database's, which counts"
+        text = (
+            "the clock of this machine differs from the database's clock; the database's time "
+            "is used"
+        )
         log.warning(text, extra={"seconds": round(skew, 3)})

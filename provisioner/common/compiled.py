@@ -19,6 +19,8 @@ from django.db.models.constants import OnConflict
 from django.db.models.expressions import DatabaseDefault
 from django.db.models.sql import InsertQuery, UpdateQuery
 
+from provisioner.common.lookups import one_parameter
+
 
 class _Argument(Expression):
     def __init__(self, name: str, output_field: "Field[Any, Any]") -> None:
@@ -32,6 +34,11 @@ class _Argument(Expression):
         return self.output_field.get_db_prep_value(arguments[self.name], connection)
 
 
+class _Keys(_Argument):
+    def bound(self, arguments: dict[str, Any]) -> Any:
+        return one_parameter(arguments[self.name], connection)
+
+
 def text(name: str) -> Expression:
     """A parameter for a text, which calls pass by this name."""
     return _Argument(name, CharField())
@@ -40,6 +47,16 @@ def text(name: str) -> Expression:
 def whole(name: str) -> Expression:
     """A parameter for a whole number, which calls pass by this name."""
     return _Argument(name, BigIntegerField())
+
+
+def _cursor() -> Any:
+    """A cursor whose statements the database plans once for each connection, where it can."""
+    return getattr(connection, "planning_cursor", connection.cursor)()
+
+
+def keys(name: str) -> Expression:
+    """Whole numbers that each call gives by this name, for the lookup ``among``."""
+    return _Keys(name, BigIntegerField())
 
 
 class Compiled:
@@ -52,8 +69,8 @@ class Compiled:
         self._build, self._written = build, written
 
     def rows(self, **arguments: Any) -> Iterable[Any]:
-        """Execute the query, and return its rows as tuples."""
-        with connection.cursor() as cursor:
+        """The rows, as tuples."""
+        with _cursor() as cursor:
             self._execute(cursor, arguments)
             found = cursor.fetchall()
         compiler = self._compiled[0]
@@ -62,7 +79,7 @@ class Compiled:
 
     def update(self, **arguments: Any) -> int:
         """Update the rows, and return their number."""
-        with connection.cursor() as cursor:
+        with _cursor() as cursor:
             self._execute(cursor, arguments)
             number: int = cursor.rowcount
         return number
@@ -75,12 +92,27 @@ class Compiled:
             query.add_update_values(self._written)
             query.clear_ordering(force=True)
         compiler = query.get_compiler(connection=connection)
-        return compiler, *compiler.as_sql()
+        return compiler, *_constants_written(*compiler.as_sql())
 
     def _execute(self, cursor: Any, arguments: dict[str, Any]) -> None:
         _, statement, parameters = self._compiled
         bound = [p.bound(arguments) if isinstance(p, _Argument) else p for p in parameters]
         cursor.execute(statement, bound)
+
+
+def _constants_written(statement: str, parameters: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+    """The statement with its constants in the text, for PostgreSQL: its one plan for all calls must
+    see them, to use an index over a part of the rows. Only arguments stay parameters.
+    """
+    if connection.vendor != "postgresql":
+        return statement, parameters
+    written: list[str] = []
+    with connection.cursor() as cursor:
+        for parameter in parameters:
+            is_argument = isinstance(parameter, _Argument)
+            text = "%s" if is_argument else cursor.mogrify("%s", [parameter])
+            written.append(text if is_argument else text.replace("%", "%%"))
+    return statement % tuple(written), tuple(p for p in parameters if isinstance(p, _Argument))
 
 
 def insert(*rows: Model) -> None:
@@ -108,7 +140,7 @@ def _execute_insert(row: Model, columns: tuple[str, ...]) -> Any:
     )
     compiler, statement = _insert_statement(type(row), fields, columns)
     values = [compiler.prepare_value(f, compiler.pre_save_val(f, row)) for f in fields]
-    with connection.cursor() as cursor:
+    with _cursor() as cursor:
         cursor.execute(statement, values)
         return cursor.fetchone()[0] if compiler.returning_fields else row.pk
 

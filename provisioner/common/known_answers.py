@@ -21,7 +21,7 @@ from prometheus_client import Counter
 
 GIVEN = Counter(
     "provisioner_known_answers",
-    "Polls that were answered from memory, because the same request had the same answer before.",
+    "Polls of hosts without tasks that were answered from memory.",
 )
 MAX_ANSWERS = 32_768
 """The number of requests that a process remembers. If there are more, the cache is cleared."""

@@ -2,6 +2,7 @@
 
 import logging
 from contextvars import ContextVar
+from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter as BaseFormatter
 
@@ -32,3 +33,38 @@ class JsonFormatter(BaseFormatter):
             rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
             datefmt="%Y-%m-%dT%H:%M:%S%z",
         )
+
+
+def configuration(*, level: str, form: str) -> dict[str, Any]:
+    """What :func:`logging.config.dictConfig` takes: records of this level and above go to stderr.
+    ``form`` is ``json`` or ``text``.
+    """
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {"context": {"()": ContextFilter}},
+        "formatters": {
+            "json": {"()": JsonFormatter},
+            "text": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"},
+        },
+        "handlers": {
+            "console": {
+                "class": "logging.StreamHandler",
+                "filters": ["context"],
+                "formatter": form,
+            }
+        },
+        "root": {"handlers": ["console"], "level": level},
+        "loggers": {
+            # the request log and the exception handler log the same, with the request id
+            "django.request": {"level": "CRITICAL"},
+            "django.server": {"level": "WARNING"},
+            # three lines for each run of each periodic job; jobs log what they did themselves
+            "celery.app.trace": {"level": "WARNING"},
+            "celery.beat": {"level": "WARNING"},
+            "celery.worker.strategy": {"level": "WARNING"},
+            # DEBUG would log the parameters of statements, including password hashes
+            "django.db.backends": {"level": "INFO"},
+            "django": {"handlers": [], "propagate": True},
+        },
+    }

@@ -23,7 +23,7 @@ class PageCommand(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.description = f"Writes {self.page} from the code."
         parser.add_argument(
-            "--check", action="store_true", help="write nothing; fail if the page is not current"
+            "--check", action="store_true", help="write nothing; fail if the page is outdated"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -33,4 +33,4 @@ class PageCommand(BaseCommand):
             path.write_text(text)
         elif not path.exists() or path.read_text() != text:
             command = type(self).__module__.rpartition(".")[2]
-            raise CommandError(f"{self.page} is not current: run manage.py {command}")
+            raise CommandError(f"{self.page} is outdated: run manage.py {command}")

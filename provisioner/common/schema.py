@@ -34,8 +34,8 @@ Schema = dict[str, Any]
 IDEMPOTENCY_KEY: Schema = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "Any text. The same request again with the same key, because no answer came, is "
-    "answered as the first one was, and changes nothing more.",
+    "description": "Any text. A repeat of the request with the same key gets the answer of the "
+    "first request and changes nothing more.",
     "x-extension": True,
     "schema": {"type": "string", "maxLength": 255},
 }

@@ -32,7 +32,7 @@ class ChunkedBody:
         try:
             body = self._stream.read(self._most + 1)
         except ParseException as error:
-            raise OSError("what follows the chunks cannot be read") from error
+            raise OSError("the data after the chunks cannot be read") from error
         if len(body) > self._most:
             raise RequestDataTooBig
         return BytesIO(body)

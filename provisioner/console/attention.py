@@ -71,14 +71,14 @@ def _worst_first(found: list[Attention]) -> list[Attention]:
 
 def _database() -> Iterator[Attention]:
     if doubt := database_doubt():
-        yield Attention("danger", "Nothing is written", doubt, _list("inventory.pool"))
+        yield Attention("danger", "Writes are barred", doubt, _list("inventory.pool"))
 
 
 def _volumes(numbers: Mapping[Health, int]) -> Iterator[Attention]:
     texts = {
         Health.FAULTED: ("danger", "no replica can be reached"),
-        Health.DEGRADED: ("warning", "redundancy is lost, the data is there"),
-        Health.UNKNOWN: ("warning", "their nodes have not been called yet"),
+        Health.DEGRADED: ("warning", "redundancy is lost, the data is available"),
+        Health.UNKNOWN: ("warning", "their silent nodes have not been called yet"),
     }
     for health, (tone, text) in texts.items():
         if number := numbers.get(health, 0):
@@ -87,13 +87,14 @@ def _volumes(numbers: Mapping[Health, int]) -> Iterator[Attention]:
 
 
 def _nodes() -> Iterator[Attention]:
+    now = clock.now()
     nodes: QuerySet[Any] = Backend.objects.annotate(
-        health=node_health(), drained_since=F("drain__started_at")
+        health=node_health(now), drained_since=F("drain__started_at")
     )
     silent = nodes.filter(health=NodeHealth.UNAVAILABLE).order_by("name")
     shown = list(silent[: NODES_SHOWN + 1])
     for node in shown[:NODES_SHOWN]:
-        reason = node_health_reason(node, NodeHealth(node.health), node.drained_since)
+        reason = node_health_reason(node, node.health, node.drained_since, now)
         link = reverse("admin:inventory_backend_change", args=[quote(node.pk)])
         yield Attention("danger", f"Node {node.name} is Unavailable", reason, link)
     if len(shown) > NODES_SHOWN:
@@ -101,7 +102,7 @@ def _nodes() -> Iterator[Attention]:
         yield Attention("danger", "More nodes are Unavailable", "see the list", link)
     wrong = Q(clock_ahead_seconds__gt=CLOCK_SECONDS) | Q(clock_ahead_seconds__lt=-CLOCK_SECONDS)
     for node in nodes.filter(wrong).exclude(pk__in=[one.pk for one in shown])[:NODES_SHOWN]:
-        reason = node_health_reason(node, NodeHealth(node.health), node.drained_since)
+        reason = node_health_reason(node, node.health, node.drained_since, now)
         link = reverse("admin:inventory_backend_change", args=[quote(node.pk)])
         yield Attention("warning", f"The clock of node {node.name} is wrong", reason, link)
 
@@ -109,7 +110,7 @@ def _nodes() -> Iterator[Attention]:
 def _hosts() -> Iterator[Attention]:
     silent = Host.objects.filter(available_until__lt=clock.now(), publications__isnull=False)
     if number := silent.distinct().count():
-        text = "they have volumes and send no probes"
+        text = "hosts with published volumes that send no probes"
         link = _list("inventory.host", state="Unavailable")
         yield Attention("warning", f"{_count(number, 'host')} Unavailable", text, link)
 
@@ -119,7 +120,7 @@ def _tasks(tenant_id: str | None) -> Iterator[Attention]:
     failed = of_tenant(Task.objects.filter(state=TaskState.FAILED, ended_at__gte=since), tenant_id)
     if number := failed.count():
         last = failed.latest("ended_at")
-        text = f"the last: {last.type}, {last.description or last.task_status}"
+        text = f"the latest: {last.type}, {last.description or last.task_status}"
         link = _list("tasks.task", state__exact="FAILED")
         yield Attention("warning", f"{_count(number, 'task')} failed since yesterday", text, link)
 
@@ -131,7 +132,7 @@ def _drains() -> Iterator[Attention]:
         title = f"Node {drain.backend.name} is being drained"
         yield Attention("info", title, text, _list("volumes.drain"))
     if number := ReplicaRelocation.objects.exclude(refusal="").count():
-        text = "they are tried again; the list says why they cannot move"
+        text = "they are tried again; the list shows the reasons"
         link = _list("volumes.replicarelocation")
         yield Attention("warning", f"{_count(number, 'replica')} cannot move", text, link)
 
@@ -156,7 +157,7 @@ def _tenants(tenant_id: str | None) -> Iterator[Attention]:
 
 def _orphans() -> Iterator[Attention]:
     if number := Orphan.objects.filter(kept=True).count():
-        text = "objects that no row knows; manage.py orphans removes them"
+        text = "objects that the database does not know; manage.py orphans adopts or discards them"
         link = _list("volumes.orphan", kept__exact="1")
         yield Attention("warning", f"{_count(number, 'orphan')} wait for a decision", text, link)
 

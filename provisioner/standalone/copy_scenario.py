@@ -15,7 +15,7 @@ class CopyScenario:
         self._made: list[str] = []
 
     def snapshot_and_clone(self, volume: str) -> None:
-        self._runner.step("A snapshot, a volume to read it by, and a clone that lives on its own")
+        self._runner.step("A snapshot, a snapshot volume, and an independent clone")
         snapshot = self._made_as(
             "snapshots", "snapshots", {"alias": "before-upgrade", "volumeID": volume}
         )

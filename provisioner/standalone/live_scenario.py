@@ -25,14 +25,16 @@ class LiveScenario:
         self.host = ""
 
     def publish(self, *volumes: str) -> None:
-        self._runner.step("A host has reported itself, and gets both volumes through one target")
+        self._runner.step(
+            "A host sends a probe, and both volumes are published to it in one target"
+        )
         self._runner.wait(SECONDS, "the host has probed", lambda: bool(self._hosts()))
         [self.host] = self._hosts()
         for volume in volumes:
             body = {"hostId": self.host, "volId": volume}
             self._runner.send("POST", f"{self._prefix}/publish", body)
         [target] = self._runner.get(f"/targets?hostId={self.host}")
-        self._runner.check(target["numNamespaces"] >= 2, "the target should hold both volumes")
+        self._runner.check(target["numNamespaces"] >= 2, "the target should contain both volumes")
 
     def migrate(self, volume: str) -> None:
         self._runner.step("A replica moves to another node while the host uses the volume")
@@ -42,25 +44,25 @@ class LiveScenario:
         task = self._runner.send("POST", f"{self._prefix}/migrate_volume", body)["taskId"]
         end = self._runner.watch(
             SECONDS,
-            "the host has moved it",
+            "the host has moved the replica",
             lambda: self._progress(task),
             lambda shown: not shown.startswith(("IDLE", "RUNNING")),
         )
         self._runner.check(end.startswith("FINISHED"), "the task should be FINISHED")
         now = set(self._states(volume))
-        self._runner.check(len(now - known) == 1, "a new replica should have taken over")
+        self._runner.check(len(now - known) == 1, "a new replica should have replaced it")
         self._runner.check(known - now == {min(known)}, "the replica should have moved")
 
     def lose_a_node(self, volume: str) -> None:
-        self._runner.step("A node fails and comes back, and the host brings its replica up to date")
+        self._runner.step("A node fails and comes back, and the host rebuilds its replica")
         node, admin = self._node_of(volume)
-        self._runner.note(f"node {node} answers no more: PUT {admin.url}/sim/faults")
+        self._runner.note(f"node {node} stops answering: PUT {admin.url}/sim/faults")
         put = admin.call("PUT", "/sim/faults", CUT_OFF)
-        self._runner.check(put.http_status == 200, "the node should take the fault")
-        self._come_to(volume, "the host misses its replica", {"Available", "Missing"})
+        self._runner.check(put.http_status == 200, "the node should accept the fault")
+        self._come_to(volume, "the host reports its replica Missing", {"Available", "Missing"})
         self._runner.note(f"node {node} is back: DELETE {admin.url}/sim/faults")
         admin.call("DELETE", "/sim/faults")
-        self._come_to(volume, "the replica is up to date", {"Available"})
+        self._come_to(volume, "the replica is Available again", {"Available"})
 
     def _node_of(self, volume: str) -> tuple[str, Client]:
         """A node of the demo that holds a replica; the pool may contain other nodes."""
@@ -70,7 +72,7 @@ class LiveScenario:
             [backend] = self._runner.read(f"/backends/{node}").body
             if admin := self._nodes.get(backend["mgmtPort"]):
                 return node, admin
-        raise StepFailed("no replica lies on one of the demo's own nodes")
+        raise StepFailed("no replica is on a node of the demo")
 
     def _hosts(self) -> list[str]:
         hosts = self._runner.read(f"/hosts?hostName={HOST_NAME}-1").body

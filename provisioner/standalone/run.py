@@ -44,7 +44,7 @@ def run(environment: Environment, *, scenario: bool, leave: bool) -> None:
     except (FolderInUse, StartFailed, StepFailed, NoAnswer) as error:
         raise SystemExit(f"provisioner: {error}.") from None
     if not finished:
-        raise SystemExit("provisioner: stopped before the scenario was over.")
+        raise SystemExit("provisioner: stopped before the end of the demonstration.")
 
 
 def _run(environment: Environment, *, scenario: bool, leave: bool) -> None:
@@ -69,7 +69,7 @@ def _run(environment: Environment, *, scenario: bool, leave: bool) -> None:
                 for address, port in system.nodes
             }
             Scenario(runner, system.nodes, admins).play()
-            say("\nThe scenario is over: each step did what it should.", "green")
+            say("\nThe demonstration has ended: each step succeeded.", "green")
         if not leave:
             _introduce(system, folder, credentials)
             while True:
@@ -91,13 +91,13 @@ def _introduce(system: System, folder: DataDir, credentials: Credentials) -> Non
         shlex.quote, map(str, (folder.path, folder.ca, folder.client_certificate))
     )
     reset = f"DATA_DIR={data} {sys.executable} {ROOT}/manage.py changepassword {NAME}"
-    password = credentials.password or "(was shown at the first start)"
-    say("\nThe system runs. Ctrl-C stops all of it.\n", "bold")
+    password = credentials.password or "(was printed at the first start)"
+    say("\nThe system is running. Press Ctrl-C to stop it.\n", "bold")
     say(f"  API        {system.url}")
     say(f"  Admin      {system.url}/admin/")
     say(f"  User       {NAME}")
     say(f"  Password   {password}")
-    say(f"             another one: {reset}")
+    say(f"             reset: {reset}")
     say(f"\n  curl --cacert {ca} --cert {certificate} {credentials.curl} {system.url}/backends\n")
 
 

@@ -68,11 +68,11 @@ class Scenario:
                 "POST", "/backends", node, codes=("Success", "AlreadyExists")
             )
             if answer["status"] == "AlreadyExists":
-                self._runner.note("it is in the pool from an earlier run")
+                self._runner.note("it was added in an earlier run")
 
     def wait_for_probes(self) -> None:
-        self._runner.step("The nodes report for themselves")
-        self._runner.wait(60, "each node has probed and is Available", self._all_available)
+        self._runner.step("The nodes send probes")
+        self._runner.wait(60, "each node has sent a probe and is Available", self._all_available)
         for node in self._runner.read("/backends").body:
             place = f"{node.get('rack', 'no rack')}  {node.get('zone', 'no zone')}"
             self._runner.note(
@@ -97,8 +97,8 @@ class Scenario:
         self._create("archive", 100, "THIN", numReplicas=3, sameRackAllowed=True)
         [volume] = self._runner.get(f"/{self._tenant}/volumes_by_alias/archive")
         nodes = {replica["backend"]["persistentID"] for replica in volume["location"]}
-        self._runner.check(len(nodes) == 3, "three replicas should lie on three nodes")
-        self._runner.note(f"it lies on {', '.join(sorted(nodes))}")
+        self._runner.check(len(nodes) == 3, "three replicas should be on three nodes")
+        self._runner.note(f"its replicas are on {', '.join(sorted(nodes))}")
 
     def expand(self) -> None:
         self._runner.step("The first volume is expanded while it is in use")
@@ -108,7 +108,7 @@ class Scenario:
         self._runner.check(volume["capacity"] == 40 * GIB, "its capacity should be 40 GiB")
 
     def be_refused(self) -> None:
-        self._runner.step("What cannot be done is refused, and says why")
+        self._runner.step("A request that cannot be fulfilled is refused with a reason")
         elsewhere = self._volume("elsewhere", 20, "THICK", zones=["zone-9"])
         for path in ("volumes?dryRun=true", "volumes"):
             answer = self._runner.send(
@@ -118,21 +118,21 @@ class Scenario:
             self._runner.note(explained)
             self._runner.check("zone" in explained, "the answer should name the filter: zone")
             self._runner.check(not answer.get("chosen"), "no node should be chosen")
-        self._runner.check(answer["status"] != "Success", "the volume should not have been made")
+        self._runner.check(answer["status"] != "Success", "the volume should not exist")
         too_large = self._volume("too-large", BUDGET_GIB, "THICK")
         self._runner.send(
             "POST", self._path("volumes"), too_large, codes=("TenantCapacityExceeded",)
         )
 
     def clean_up(self) -> None:
-        self._runner.step("Everything is taken back, and nothing is left behind")
+        self._runner.step("All objects are deleted again")
         self._copies.clean_up()
         host = {"hostId": self._online.host}
         for volume in self._volumes.values():
             self._runner.send("POST", self._path("unpublish"), {"volId": volume} | host)
             self._runner.send("DELETE", self._path(f"volumes/{volume}"))
         left = self._runner.get(self._path("volumes"))
-        self._runner.check(not left, "the tenant should have no volumes any more")
+        self._runner.check(not left, "the tenant should have no volumes")
         self._runner.send("DELETE", f"/tenants/{self._tenant}")
 
     def read_metrics(self) -> None:
@@ -140,7 +140,7 @@ class Scenario:
         text = self._runner.text("/metrics")
         families = {f.name: f for f in text_string_to_metric_families(text)}
         for name in ("ks_node_state", "ks_node_free_capacity_bytes", "ks_node_used_iops"):
-            self._runner.check(name in families, f"{name} should be among them")
+            self._runner.check(name in families, f"{name} should be one of the metrics")
         available = sum(sample.value == 1 for sample in families["ks_node_state"].samples)
         self._runner.check(available >= len(self._nodes), "each node should count as Available")
         self._runner.note(f"{len(families)} metrics; {available} nodes Available")

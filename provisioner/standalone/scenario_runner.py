@@ -9,6 +9,8 @@ from provisioner.standalone.client import Answer, Client
 from provisioner.standalone.console import paint, say, shorten
 
 SHOWN = 320
+REPEATS = 3
+REPEAT_SECONDS = 2.0
 
 
 class StepFailed(Exception):
@@ -39,9 +41,18 @@ class ScenarioRunner:
     ) -> dict[str, Any]:
         """Send a request that answers with the envelope; returns the body.
 
+        A busy machine lets calls to nodes time out, and the API answers NotAvailable after it has
+        changed nothing. Then the request is repeated, as clients do.
+
         :raises StepFailed: the result code is none of ``codes``.
         """
         answer = self._exchange(method, path, body)
+        for _ in range(REPEATS):
+            if answer.code != "NotAvailable" or answer.code in codes:
+                break
+            self.note(f"nothing was changed; the same request again in {REPEAT_SECONDS:.0f} s")
+            time.sleep(REPEAT_SECONDS)
+            answer = self._exchange(method, path, body)
         self.check(answer.code in codes, f"{method} {path} should answer {' or '.join(codes)}")
         return dict(answer.body)
 
@@ -76,9 +87,7 @@ class ScenarioRunner:
         self.note(f"waiting until {what}")
         give_up = time.monotonic() + seconds
         while not arrived():
-            self.check(
-                time.monotonic() < give_up, f"it took more than {seconds:.0f} s until {what}"
-            )
+            self.check(time.monotonic() < give_up, f"not within {seconds:.0f} s: {what}")
             time.sleep(0.2)
 
     def watch(

@@ -82,8 +82,8 @@ class System:
             except OSError as error:
                 reason = os.strerror(error.errno) if error.errno else str(error)
                 raise StartFailed(
-                    f"port {port} of {host} cannot be used ({reason}); API_PORT chooses another, "
-                    f"the {NODES} nodes take the ports after it"
+                    f"port {port} of {host} cannot be used ({reason}): choose another with "
+                    f"API_PORT; the {NODES} nodes use the next ports"
                 ) from None
 
     def _start_nodes(self) -> None:
@@ -140,7 +140,7 @@ class System:
             self.check()
             if time.monotonic() > give_up:
                 raise StartFailed(
-                    f"it was not ready within {START_SECONDS:.0f} s; see {self._folder.logs}"
+                    f"it was not ready within {START_SECONDS:.0f} s: see {self._folder.logs}"
                 )
             time.sleep(0.1)
 

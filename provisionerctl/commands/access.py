@@ -54,10 +54,10 @@ USERS = (
     type=click.Choice(ROLES, case_sensitive=False),
     help="May be repeated; without it: all roles of the user.",
 )
-@click.option("--for-tenant", type=TENANT, help="The one tenant whose objects it sees.")
-@click.option("--for-host", type=HOST, help="The host that it speaks for, with the role HOST.")
-@click.option("--for-node", type=NODE, help="The node that it speaks for, with the role NODE.")
-@click.option("--name", help="Told apart in logs as <user>/<name>.")
+@click.option("--for-tenant", type=TENANT, help="The tenant whose objects the token can access.")
+@click.option("--for-host", type=HOST, help="The host of the token, with the role HOST.")
+@click.option("--for-node", type=NODE, help="The node of the token, with the role NODE.")
+@click.option("--name", help="Name of the token; logs show <user>/<name>.")
 @click.option("--expires-in", type=Duration(), help="1h to 30d; 1h is the default.")
 @pass_session
 def create(session: Session, /, role: tuple[str, ...], **options: Any) -> None:
@@ -111,7 +111,11 @@ def show(session: Session) -> None:
     """Show the authorization server."""
 
     def draw(row: dict[str, Any]) -> Any:
-        return output.details(row, COLUMNS) if row else "None is set: tokens are local."
+        return (
+            output.details(row, COLUMNS)
+            if row
+            else ("No authorization server is set: local tokens are accepted.")
+        )
 
     session.show(lambda: session.client.get("auth_server"), draw, COLUMNS)
 

@@ -46,4 +46,4 @@ def _body(data: str | None) -> Any:
                 return json.load(file)
         return json.loads(data)
     except (OSError, ValueError) as error:
-        raise Failure(f"{data!r} is no JSON: {error}", Exit.USAGE) from None
+        raise Failure(f"{data!r} is not JSON: {error}", Exit.USAGE) from None

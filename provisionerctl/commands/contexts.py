@@ -15,7 +15,7 @@ from provisionerctl.options import Command, noun
 from provisionerctl.output import Column, Row
 from provisionerctl.session import Session, pass_session
 
-context = noun("context", "list", "Contexts: which API to call, and as whom.")
+context = noun("context", "list", "Contexts: the address of an API, with credentials.")
 HIDDEN = "(hidden)"
 FILES = ("ca", "certificate", "key")
 
@@ -86,7 +86,7 @@ def set_(session: Session, name: str, password_stdin: bool, token_stdin: bool) -
     found.contexts[name] = Context(**given).merged_over(found.contexts.get(name, Context()))
     found.current = found.current or name
     found.save()
-    session.console.print(f"Context {name} is in {found.path}.", soft_wrap=True)
+    session.console.print(f"Context {name} was saved in {found.path}.", soft_wrap=True)
 
 
 @context.command()

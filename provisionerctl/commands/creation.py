@@ -31,30 +31,34 @@ CLASS_FIELDS = {
 FIELDS = {"uuid": "uuid", "reserve": "reservedSpacePercentage", "protocol": "protocol"}
 NUMBER = click.IntRange(0)
 OPTIONS = (
-    click.option("--replicas", type=NUMBER, help="1 to 3, each on a node of its own."),
-    click.option("--thin", is_flag=True, help="Reserve only a part of the space."),
-    click.option("--reserve", type=NUMBER, metavar="PERCENT", help="That part, of a thin volume."),
+    click.option("--replicas", type=NUMBER, help="1 to 3, each on a different node."),
+    click.option("--thin", is_flag=True, help="Thin volume: reserve only a part of the space."),
+    click.option("--reserve", type=NUMBER, metavar="PERCENT", help="Reserved part of a thin "
+                                                                   "volume."),
     click.option("--rack", multiple=True, help="Only in this rack; may be repeated."),
     click.option("--zone", multiple=True, help="Only in this zone; may be repeated."),
     click.option("--region", multiple=True, help="Only in this region; may be repeated."),
-    click.option("--same-rack/--no-same-rack", default=None, help="Two replicas in one rack."),
+    click.option("--same-rack/--no-same-rack", default=None, help="Allow several replicas in one "
+                                                                  "rack."),
     click.option("--class", "class_name", metavar="NAME", help="Name of the storage class."),
     click.option(
-        "--share-ssd/--no-share-ssd", default=None, help="An SSD with a volume of the same class."
+        "--share-ssd/--no-share-ssd", default=None, help="Allow an SSD that holds a volume of the "
+                                                         "same class."
     ),
-    click.option("--span/--no-span", default=None, help="A replica over several SSDs of its node."),
+    click.option("--span/--no-span", default=None, help="Allow a replica over several SSDs of its "
+                                                        "node."),
     click.option("--on-host", type=HOST, help="Only on the node that runs inside this host."),
     click.option("--block-size", type=click.Choice(["512", "4096"]), help="Bytes."),
     click.option("--heal-after", type=NUMBER, metavar="MINUTES",
-                 help="Replace a replica that is Missing for so long; 0: never."),
-    click.option("--max-iops-per-gib", type=NUMBER, help="Limit that the node keeps; 0: none."),
+                 help="Time after which a Missing replica is replaced; 0: never."),
+    click.option("--max-iops-per-gib", type=NUMBER, help="Limit that the node enforces; 0: none."),
     click.option("--max-bandwidth-per-gib", type=NUMBER, help="The same, in bytes per second."),
-    click.option("--iops-per-gib", type=NUMBER, help="What placement reserves on the node."),
+    click.option("--iops-per-gib", type=NUMBER, help="Amount that placement reserves on the node."),
     click.option("--bandwidth-per-gib", type=NUMBER, help="The same, in bytes per second."),
-    click.option("--replicable/--no-replicable", default=None, help="May have several replicas."),
+    click.option("--replicable/--no-replicable", default=None, help="Allow several replicas."),
     click.option("--protocol", type=click.Choice(["NVMeoF", "Local"], case_sensitive=False),
-                 help="Local: for the host that the node runs inside of."),
-    click.option("--uuid", help="Uuid of the new volume; else the API makes one."),
+                 help="Local: only for the host in which the node runs."),
+    click.option("--uuid", help="Uuid of the new volume; default: the API generates one."),
 )  # fmt: skip
 PLACED = (
     Column("CHOSEN", "name"),

@@ -75,7 +75,7 @@ def maintenance(session: Session, node: str) -> None:
         if found["safe"]:
             return f"{node} can be stopped: no volume loses access or redundancy."
         heading = (
-            f"If {node} stops: volumes that lose access: {found['accessLost']}, "
+            f"If {node} stops: volumes that lose access: {found['accessLost']}, volumes that lose "
             f"redundancy: {found['redundancyLost']}."
         )
         return output.sections(

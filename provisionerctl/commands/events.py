@@ -61,21 +61,23 @@ class Moment(click.ParamType[str]):
 @click.option("--snapshot", type=SNAPSHOT, help="Only of this snapshot, by alias or uuid.")
 @click.option("--node", type=NODE, help="Only of this storage node.")
 @click.option("--host", type=HOST, help="Only of this host.")
-@click.option("--task", type=TASK, help="Only of this task, also when it is no longer listed.")
+@click.option("--task", type=TASK, help="Only of this task, even if it is no longer listed.")
 @click.option("--of-tenant", type=TENANT, help="Only of this tenant.")
-@click.option("--about", metavar="ID", help="Only of the object with this id, also a former one.")
+@click.option(
+    "--about", metavar="ID", help="Only of the object with this id, even if it is deleted."
+)
 @click.option("--kind", multiple=True, help="Only of this kind, VolumeCreated for example.")
 @click.option(
     "--severity",
     type=click.Choice(SEVERITIES, case_sensitive=False),
     help="Only of this severity or a higher one.",
 )
-@click.option("--actor", help="Only what this user, token, host or job did.")
-@click.option("--request", help="Only what the request with this id did.")
-@click.option("--since", type=Moment(), help="Only from then on: 12h, or a time.")
-@click.option("--until", type=Moment(), help="Only until then.")
+@click.option("--actor", help="Only events that this user, token, host or job caused.")
+@click.option("--request", help="Only events that the request with this id caused.")
+@click.option("--since", type=Moment(), help="Only from this time on: 12h, or a time.")
+@click.option("--until", type=Moment(), help="Only until this time.")
 @click.option(
-    "-n", "--limit", type=click.IntRange(1, 1000), default=50, help="How many; 50 is the default."
+    "-n", "--limit", type=click.IntRange(1, 1000), default=50, help="Number of events; default: 50."
 )
 @click.option("-f", "--follow", is_flag=True, help="Then show new events until Ctrl-C.")
 @with_watch
@@ -135,7 +137,9 @@ def _query(session: Session, given: dict[str, Any]) -> Body:
     chosen = [f"{kind}:{find[kind](named[kind])}" for kind in find if named[kind]]
     chosen += [given["about"]] if given["about"] else []
     if len(chosen) > 1:
-        raise click.UsageError("Name one object at most: events of several cannot be chosen.")
+        raise click.UsageError(
+            "Name one object at most: events of several objects cannot be selected."
+        )
     return query | ({"about": chosen[0]} if chosen else {})
 
 

@@ -18,7 +18,7 @@ from provisionerctl.output import Column
 from provisionerctl.session import Session, pass_session
 from provisionerctl.units import Duration, ago_text
 
-hosts = noun("hosts", "list", "Hosts that volumes are published to.")
+hosts = noun("hosts", "list", "Hosts that use volumes.")
 COLUMNS = (
     Column("NAME", "name"),
     Column("ID", "uuid"),
@@ -52,7 +52,7 @@ def list_(session: Session, name: str | None) -> None:
 @hosts.command()
 @click.argument("host")
 @click.argument("nqn")
-@click.option("--name", help="Name for people; else the id.")
+@click.option("--name", help="Display name; default: the id.")
 @click.option(
     "--type",
     "kind",
@@ -61,15 +61,15 @@ def list_(session: Session, name: str | None) -> None:
     show_default=True,
     help="What probes.",
 )
-@click.option("--version", default="1.0", show_default=True, help="Of the agent or driver.")
+@click.option("--version", default="1.0", show_default=True, help="Version of the agent or driver.")
 @click.option(
     "--every",
     type=Duration(),
     default="1h",
     show_default=True,
-    help="Until the next probe. A host that is silent three times as long is Unavailable.",
+    help="Time until the next probe. A host that is silent for three times as long is Unavailable.",
 )
-@click.option("--multipath", is_flag=True, help="It uses several paths to a target.")
+@click.option("--multipath", is_flag=True, help="The host uses several paths to a target.")
 @pass_session
 def probe(
     session: Session,
@@ -92,7 +92,9 @@ def probe(
         "duration": every,
         "multipath": multipath,
     }
-    session.done(session.client.change("POST", "host_probe", body=body), f"Host {host} is known.")
+    session.done(
+        session.client.change("POST", "host_probe", body=body), f"Host {host} is registered."
+    )
 
 
 @hosts.command()
@@ -148,9 +150,9 @@ def unpublish(session: Session, volume: str, host: str | None) -> None:
         body = _both(session, volume, host)
     else:
         body = {"volId": names.volume(session.client, volume)["uuid"]}
-        session.confirm(f"Take volume {volume} from all hosts, also from those that use it?")
+        session.confirm(f"Unpublish volume {volume} from all hosts, including hosts that use it?")
     answer = session.client.change("POST", "unpublish", body=body)
-    session.done(answer, f"Volume {volume} is not published to {host or 'any host'} any more.")
+    session.done(answer, f"Volume {volume} is no longer published to {host or 'any host'}.")
 
 
 @click.command(cls=Command)
@@ -179,4 +181,4 @@ def _asked(session: Session, verb: str, volume: str, host: str, wait: bool) -> N
         progress.follow_task(session, answer["taskId"])
         return
     task = answer.get("taskId", "")
-    session.done(answer, f"The agent of {host} was asked to {verb} {volume}: task {task}")
+    session.done(answer, f"The agent of {host} will {verb} {volume}: task {task}")

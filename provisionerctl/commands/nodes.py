@@ -84,14 +84,12 @@ def show(session: Session, node: str) -> None:
 def with_location_options(command: Any) -> Any:
     """Add the options for the location of a node to a command."""
     for name in LOCATION:
-        command = click.option(f"--{name}", help=f"{name.capitalize()} that the node stands in.")(
-            command
-        )
-    command = click.option("--host", type=HOST, help="Host that the node runs inside of.")(command)
+        command = click.option(f"--{name}", help=f"{name.capitalize()} of the node.")(command)
+    command = click.option("--host", type=HOST, help="Host in which the node runs.")(command)
     return click.option(
         "--node-token-file",
         type=click.File(),
-        help="File with the node's own token, where it goes without mutual TLS; - is stdin.",
+        help="File with the node's own token, if it does not use mutual TLS; - is stdin.",
     )(command)
 
 
@@ -132,7 +130,7 @@ def set_(
     """Change properties of a storage node. An empty text clears one."""
     changes = fields(mgmtPort=port, mgmtIPs=list(address) or None, **at)
     if not changes:
-        raise Failure("Nothing to change was given.", Exit.USAGE)
+        raise Failure("No change was given.", Exit.USAGE)
     _update(session, node, changes, "was changed")
 
 

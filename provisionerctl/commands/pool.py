@@ -80,7 +80,7 @@ def list_(session: Session) -> None:
 @click.option("--level", type=click.Choice(LEVELS, case_sensitive=False), default="INFO",
               show_default=True, help="Severity.")  # fmt: skip
 @click.option("--type", "kind", type=click.Choice(["EVENT", "COMMAND"]), default="EVENT",
-              show_default=True, help="What the record tells of.")  # fmt: skip
+              show_default=True, help="Type of the record; the MSGID of RFC 5424.")  # fmt: skip
 @click.option("--host", default="-", help="The HOSTNAME of RFC 5424.")
 @click.option("--app", default="provisionerctl", show_default=True, help="The APP-NAME.")
 @click.option("--parameter", multiple=True, metavar="NAME=VALUE", help="May be repeated.")
@@ -121,9 +121,9 @@ def samples(session: Session) -> None:
 @pass_session
 def reset(session: Session) -> None:
     """Drop all samples and read every storage node anew."""
-    session.confirm("Drop all samples of the inventory?")
+    session.confirm("Delete all samples of the inventory?")
     answer = session.client.change("DELETE", "reset_inventory")
-    session.done(answer, f"Every node is read anew: task {answer.get('taskId', '')}")
+    session.done(answer, f"Every node is read again: task {answer.get('taskId', '')}")
 
 
 @click.command(cls=Command)

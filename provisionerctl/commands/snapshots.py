@@ -92,16 +92,16 @@ def delete(session: Session, snapshot: str) -> None:
 @snapshots.command("create-volume")
 @click.argument("snapshot", type=SNAPSHOT)
 @click.argument("alias")
-@click.option("--writable", is_flag=True, help="Hosts may write to it.")
-@click.option("--reserve", type=PERCENT, metavar="PERCENT", help="Space for what changes.")
-@click.option("--max-iops-per-gib", type=int, help="Limit that the node keeps; 0: none.")
+@click.option("--writable", is_flag=True, help="Hosts may write to the volume.")
+@click.option("--reserve", type=PERCENT, metavar="PERCENT", help="Space to reserve for changes.")
+@click.option("--max-iops-per-gib", type=int, help="Limit that the node enforces; 0: none.")
 @click.option("--max-bandwidth-per-gib", type=int, help="The same, in bytes per second.")
 @click.option("--class", "class_name", metavar="NAME", help="Name of the storage class.")
-@click.option("--span", is_flag=True, help="A replica over several SSDs of its node.")
+@click.option("--span", is_flag=True, help="Allow a replica over several SSDs of its node.")
 @click.option(
     "--protocol",
     type=click.Choice(["NVMeoF", "Local"], case_sensitive=False),
-    help="Local: for the host that the node runs inside of.",
+    help="Local: only for the host in which the node runs.",
 )
 @click.option("--uuid", help="Uuid of the new volume; else the API makes one.")
 @with_idempotency_key
@@ -126,7 +126,7 @@ def create_volume(session: Session, /, snapshot: str, alias: str, **options: Any
 @clones.command("create")
 @click.argument("volume", type=VOLUME)
 @click.argument("alias")
-@click.option("--size", type=Size(), help="Size in GiB, if it is to be larger.")
+@click.option("--size", type=Size(), help="Size in GiB, if larger than the source.")
 @click.option("--reserve", type=PERCENT, metavar="PERCENT", help="Space to reserve.")
 @click.option("--uuid", help="Uuid of the new volume; else the API makes one.")
 @with_idempotency_key

@@ -9,12 +9,12 @@ from provisionerctl.options import noun, with_confirmation, with_interval, with_
 from provisionerctl.progress import COLUMNS
 from provisionerctl.session import Session, pass_session
 
-tasks = noun("tasks", "list", "Tasks that run in the background.")
+tasks = noun("tasks", "list", "Tasks in the background.")
 STATES = ("IDLE", "RUNNING", "FINISHED", "FAILED", "ABORTED")
 
 
 @tasks.command("list")
-@click.option("--host", type=HOST, help="Only tasks that this host works off.")
+@click.option("--host", type=HOST, help="Only tasks that this host carries out.")
 @click.option("--type", "kind", help="Only tasks of this type, ReplicaSync for example.")
 @click.option(
     "--state", type=click.Choice(STATES, case_sensitive=False), help="Only in this state."
@@ -69,7 +69,7 @@ def stop(session: Session, task: str) -> None:
 @click.option("--state", type=click.Choice(STATES, case_sensitive=False), help="New state.")
 @click.option("--progress", "percent", type=click.FloatRange(0, 100), help="Percent.")
 @click.option("--result", help="Result code of a task that has ended.")
-@click.option("--description", help="What happened, in words.")
+@click.option("--description", help="Description of the result.")
 @pass_session
 def report(
     session: Session,

@@ -33,11 +33,13 @@ def list_(session: Session) -> None:
 
 @tenants.command()
 @click.argument("name")
-@click.option("--id", "identifier", help="Id of the tenant; else the API makes one.")
+@click.option("--id", "identifier", help="Id of the tenant; default: the API generates one.")
 @click.option(
-    "--capacity", type=Size(), default=0, help="Budget in GiB, not exceeded; 0: no limit."
+    "--capacity", type=Size(), default=0, help="Budget in GiB, which is enforced; 0: no limit."
 )
-@click.option("--iops", type=NUMBER, default=0, help="Budget of IOPS, counted only; 0: no limit.")
+@click.option(
+    "--iops", type=NUMBER, default=0, help="Budget of IOPS, which is only counted; 0: no limit."
+)
 @click.option("--bandwidth", type=NUMBER, default=0, help="The same, in bytes per second.")
 @pass_session
 def create(

@@ -63,7 +63,9 @@ COLUMNS = (
 @click.option("--host", type=HOST, help="Only volumes that are published to this host.")
 @click.option("--node", type=NODE, help="Only volumes with a replica on this storage node.")
 @click.option(
-    "--health", type=click.Choice(HEALTH, case_sensitive=False), help="Only volumes of this health."
+    "--health",
+    type=click.Choice(HEALTH, case_sensitive=False),
+    help="Only volumes with this health.",
 )
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="The first N alone.")
 @with_watch
@@ -158,7 +160,7 @@ def expand(session: Session, volume: str, size: int) -> None:
     """Expand a volume to SIZE GiB, on all its replicas or on none."""
     uuid = names.volume(session.client, volume)["uuid"]
     answer = session.client.change("PATCH", "volumes", uuid, body={"newCapacity": size})
-    session.done(answer, f"Volume {volume} has {size} GiB.")
+    session.done(answer, f"Volume {volume} now has {size} GiB.")
 
 
 volumes.add_command(expand)
@@ -181,12 +183,14 @@ def delete(session: Session, volume: str) -> None:
 
 @volumes.command()
 @click.argument("volume", type=VOLUME)
-@click.option("--replica", help="Uuid of the replica to move; else one on a cordoned node.")
+@click.option(
+    "--replica", help="Uuid of the replica to move; default: a replica on a cordoned node."
+)
 @click.option("--to", type=NODE, help="Storage node that gets the new replica.")
 @click.option(
     "--by",
     type=click.Choice(["AGENT", "PROVISIONER"], case_sensitive=False),
-    help="Who does the work; else the host's agent, if it has one.",
+    help="Who carries out the migration; default: the host's agent, if the host has one.",
 )
 @with_wait
 @pass_session

@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
                 ('params', models.JSONField(default=list, help_text='taskConfiguration: a list of name and value')),
                 ('outputs', models.JSONField(default=dict)),
                 ('steps_done', models.PositiveIntegerField(default=0)),
-                ('progress', models.FloatField(default=0.0, help_text='percent, never falling')),
+                ('progress', models.FloatField(default=0.0, help_text='percent, never decreasing')),
                 ('task_status', models.CharField(blank=True, max_length=255)),
                 ('description', models.TextField(blank=True)),
                 ('stoppable', models.BooleanField(default=False)),

@@ -175,7 +175,7 @@ class TestBearer:
     def test_a_token_with_wrong_claims_or_another_signature_is_refused(self, get, keys, changes):
         answer = get(bearer(sign(**changes)))
         assert refused(answer, 401, "Unauthorized") == (
-            "HTTP Status 401 - the token is not valid here"
+            "HTTP Status 401 - the token is not valid for this API"
         )
         assert answer.headers["WWW-Authenticate"].startswith("Basic ")
 

@@ -112,7 +112,7 @@ def test_nodes_are_filtered_by_health(browser):
         text = browser.get(page(Backend, "changelist"), {"health": health, "q": "kumo"}).text
         assert {n for n in range(4) if f">kumo-{n}<" in text} == numbers
     text = browser.get(page(Backend, "change", quote("aa:1"))).text
-    assert "it is cordoned: nothing new is placed on it" in text
+    assert "it is cordoned: no new replica is placed on it" in text
 
 
 def test_volumes_are_filtered_by_health(browser):

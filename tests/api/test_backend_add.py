@@ -156,7 +156,7 @@ def test_a_known_node_at_another_address_is_refused(api, node):
         api.post("/backends", body(node, rack="other")),
         "AlreadyExists",
         f"the storage node at 127.0.0.1 port {node.port} has persistentID "
-        f"'{node.persistent_id}' and is in the pool already",
+        f"'{node.persistent_id}' and is already in the pool",
     )
     assert settings_of(node) == before
 
@@ -241,7 +241,7 @@ def test_a_node_that_does_not_accept_the_settings_is_refused(api, node):
     assert refused(
         api.post("/backends", body(node)),
         "NotAvailable",
-        f"storage node '{node.persistent_id}' does not take the provisioner's settings: "
+        f"storage node '{node.persistent_id}' does not accept the provisioner's settings: "
         "UNAVAILABLE: a simulated fault",
     )
     assert api.get("/backends").body == []
@@ -359,9 +359,9 @@ def test_a_node_without_persistent_id_is_refused(api, fleet, authority):
         ({"mgmtIPs": ["https://a"]}, "must be an IP address or a DNS name"),
         ({"mgmtIPs": ["a" * 64]}, "must be an IP address or a DNS name"),
         ({"mgmtIPs": 7}, "mgmtIPs"),
-        ({"mgmtIPs": ["10.0.0.1", "10.0.0.1"]}, "names an address twice"),
-        ({"mgmtIPs": ["FE80::1", "fe80:0::1"]}, "names an address twice"),
-        ({"mgmtIPs": ["Node.example", "node.example."]}, "names an address twice"),
+        ({"mgmtIPs": ["10.0.0.1", "10.0.0.1"]}, "contains an address twice"),
+        ({"mgmtIPs": ["FE80::1", "fe80:0::1"]}, "contains an address twice"),
+        ({"mgmtIPs": ["Node.example", "node.example."]}, "contains an address twice"),
         ({"mgmtIPs": ["10.0.0.1"], "mgmtPort": 0}, "mgmtPort = 0"),
         ({"mgmtIPs": ["10.0.0.1"], "mgmtPort": 65536}, "mgmtPort = 65536"),
         ({"mgmtIPs": ["10.0.0.1"], "mgmtPort": "https"}, "mgmtPort = 'https'"),

@@ -143,7 +143,7 @@ def test_a_uuid_or_alias_of_another_volume_is_refused(api: Api, pool: Pool) -> N
     answer = clone(api, source, "v")
     assert (answer.status, answer.description) == (
         "AlreadyExists",
-        "a volume with the alias 'v' exists already",
+        "a volume with the alias 'v' already exists",
     )
     assert clone(api, source, "c", volumeId=source).status == "AlreadyExists"
     assert snap(api, source, "c").status == "Success"

@@ -65,7 +65,7 @@ def test_a_wait_for_a_turn_ends_with_429(busy: Api, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(concurrency, "TURN_SECONDS", 0.05)
     answer = get(busy, "/tasks")
     description = refused(answer, 429, "TooManyRequests")
-    assert description.endswith("too many requests of this caller are under way: try again")
+    assert description.endswith("too many requests of this caller are in progress: try again")
     assert answer.headers["Retry-After"] == "1"
 
 

@@ -245,7 +245,7 @@ def test_a_drain_shows_first_what_moves_and_what_cannot(world: World, operator: 
         ("delete_volume", World.used, {}, "unpublish it first"),
         ("migrate", World.volume, {}, "was created with one replica"),
         ("snapshot", World.migratable, {"alias": "s"}, "replicas"),
-        ("create_tenant", no_row, BUDGET | {"name": "default"}, "name 'default' exists already"),
+        ("create_tenant", no_row, BUDGET | {"name": "default"}, "name 'default' already exists"),
         ("install_license", no_row, {"license": "x"}, "cannot be decoded"),
         ("issue_token", no_row, {"expiration": 1, "password": PASSWORD}, "expiration = '1'"),
         ("issue_token", no_row, {"expiration": 3600, "password": "guess"}, "wrong user name or"),

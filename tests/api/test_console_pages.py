@@ -147,7 +147,7 @@ def test_a_pool_in_order_needs_no_attention(browser, db):
     text = words(browser.get("/admin/"))
     assert "Nothing. All is well." in text
     assert "No task is active." in text
-    assert "all volumes and nodes are in order" in text
+    assert "all volumes and nodes are healthy" in text
 
 
 def test_the_overview_needs_the_same_queries_for_more_rows(browser, rows):
@@ -223,7 +223,9 @@ def test_the_topology_shows_what_the_stop_of_a_node_means(browser, rows):
     assert shown["kumo-0"].survivors == 4
     asked = urlencode({"node": "aa:1"})
     assert "4 volumes would lose access" in words(browser.get(f"/admin/topology/?{asked}"))
-    assert "No volume would lose anything." in words(browser.get("/admin/topology/?node=aa%3A2"))
+    assert "No volume would lose access or redundancy." in words(
+        browser.get("/admin/topology/?node=aa%3A2")
+    )
 
 
 @pytest.mark.parametrize("query", ["volume=nothing", "node=nothing", "volume=%00", "node=%00"])
@@ -255,7 +257,7 @@ def test_the_page_of_a_volume_shows_all_that_belongs_to_it(browser, rows):
 
 def test_the_page_of_a_node_shows_its_replicas_and_what_its_stop_means(browser, rows):
     text = words(browser.get(page(Backend, "change", quote("aa:1"))))
-    assert "see what would be lost" in text
+    assert "show on the topology" in text
     assert "Replicas 4" in text
     assert "database-3" in text
 
@@ -268,12 +270,12 @@ def test_the_page_of_a_host_shows_its_volumes_exports_and_tasks(browser, rows):
 
 def test_the_pages_of_tenant_task_and_snapshot_name_their_volumes(browser, rows):
     text = words(browser.get(page(Tenant, "change", "t1")))
-    assert "Volumes, the largest first 4" in text
+    assert "Largest volumes 4" in text
     task = Task.objects.get(volume_id="volume-1")
     assert "Volume database-1 Host compute-1" in words(browser.get(page(Task, "change", task.pk)))
     snapshot = Snapshot.objects.filter(volume__uuid="volume-1")[0]
     text = words(browser.get(page(Snapshot, "change", snapshot.pk)))
-    assert "Of the volume database-1" in text
+    assert "Volume database-1" in text
     assert "Volumes of this snapshot 0" in text
 
 
@@ -303,7 +305,7 @@ def test_the_page_of_an_object_shows_what_happened_to_it(browser, rows):
 
 def test_the_overview_shows_the_last_events(browser, rows):
     Event.objects.all().delete()
-    assert "Nothing has happened yet." in words(browser.get("/admin/overview/"))
+    assert "No events yet." in words(browser.get("/admin/overview/"))
     for number in range(9):
         happened(f"event {number}", "host:h")
     text = words(browser.get("/admin/overview/"))

@@ -45,7 +45,7 @@ class TestPublishedDuringACopy:
         assert len(volume(world.api, world.uuid)["location"]) == 3
         early = world.api.patch(f"/replica/{world.uuid}/{new.uuid}/Available")
         assert early.status == "NotExists"
-        assert early.description == f"replica '{new.uuid}' is being rebuilt: no host sees it yet"
+        assert early.description == f"replica '{new.uuid}' is being rebuilt: no host can use it yet"
         advance(task_id)
         assert world.is_reached(new)
         assert not Export.objects.filter(for_copy=True).exists()

@@ -265,7 +265,7 @@ def test_volumes_whose_hosts_are_unavailable_do_not_block_the_others(
     reasons = refusals(api, node)
     assert set(reasons) == set(of_host)
     uuid = of_host[0]
-    assert reasons[uuid] == f"volume '{uuid}' is published, but to no host that is Available"
+    assert reasons[uuid] == f"volume '{uuid}' is published only to hosts that are Unavailable"
 
 
 def test_a_drain_can_start_again_right_after_the_node_was_uncordoned(api: Api, node: str) -> None:

@@ -62,7 +62,7 @@ def test_an_event_shows_what_happened_to_which_objects_by_whom_and_why(api: Api)
     record(Kind.DATA_LOST, **LOST, backend=["n1"], gib=3)
     (event,) = api.get("/events").body
     assert (event["kind"], event["severity"]) == ("DataLost", "critical")
-    assert event["text"] == "The last copy of volume a is Missing: its node lost it"
+    assert event["text"] == "The last current replica of volume a is Missing: its node lost it"
     assert event["reason"] == "its node lost it"
     assert event["actor"]["type"] == "command"
     assert event["tenantId"] == "t1"

@@ -144,7 +144,9 @@ def test_nothing_of_another_host_is_seen_or_changed(
             answer = bound.call(method, path, filled(body, theirs))
             case = f"{line}: {request}: {answer}"
             if answer.http == 403:
-                assert "this token is of host 'our-host', not of" in answer.description, case
+                assert "this token is valid for host 'our-host', not for" in answer.description, (
+                    case
+                )
                 continue
             assert answer.http == 200, case
             if isinstance(answer.body, dict):

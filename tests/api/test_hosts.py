@@ -116,7 +116,7 @@ def test_second_host_with_the_same_nqn_is_refused(api):
     assert answer.status == "AlreadyExists"
     assert answer.description == (
         f"NQN '{NQN}' belongs to host testhostname ({PROBE['hostId']}) (Available), so host "
-        "'other' cannot have it: give one of them an NQN of its own, or remove the other host"
+        "'other' cannot have it: give one of them another NQN, or remove the other host"
     )
     assert uuids(api.get("/hosts")) == [PROBE["hostId"]]
 

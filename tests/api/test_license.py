@@ -126,7 +126,8 @@ def test_more_than_half_of_the_nodes_must_take_the_licence(
     if expected == "LicenseError":
         lost = ", ".join(sorted(node.persistent_id for node in fleet.nodes[:down]))
         assert answer.description == (
-            f"{4 - down} of 4 backends took the licence, more than half must; not: {lost}"
+            f"only {4 - down} of 4 backends accepted the licence, and more than half must "
+            f"accept it; not accepted by: {lost}"
         )
         [task] = api.get("/tasks").body
         assert (task["state"], task["taskStatus"]) == ("FAILED", "LicenseError")
@@ -194,7 +195,7 @@ def test_a_licence_is_refused_without_a_vendors_key(api, settings):
     believe(settings, "")
     answer = api.post("/license", {"license": issued()})
     assert answer.status == "InvalidLicense"
-    assert answer.description == "this system knows no vendor's key: set LICENSE_PUBLIC_KEY"
+    assert answer.description == "no key of a vendor is configured: set LICENSE_PUBLIC_KEY"
 
 
 def test_the_public_demo_key_matches_its_file():
@@ -221,7 +222,7 @@ def test_no_more_backends_are_added_than_the_licence_allows(api, pool, fleet):
     answer = api.post("/backends", body(fleet.nodes[2]))
     assert (answer.http, answer.status) == (200, "LicenseError")
     assert answer.description == (
-        "licence limit reached (2 of 2 nodes): install a licence for more, or remove a node"
+        "licence limit reached (2 of 2 nodes): install a licence for more nodes, or remove a node"
     )
     assert api.post("/backends", body(fleet.nodes[0])).status == "AlreadyExists"
     assert api.delete(f"/backends/{first}").status == "Success"

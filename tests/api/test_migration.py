@@ -287,7 +287,7 @@ def test_a_migration_that_is_not_possible_is_refused(
     few = migrate(api, uuid, outgoing)
     assert few.status == "NotEnoughReplicas"
     assert few.description == (
-        f"1 replicas of volume '{uuid}' are Available, it was created with 2"
+        f"only 1 of the replicas of volume '{uuid}' are Available, but it was created with 2"
     )
     report(api, uuid, staying, "Available")
     api.post("/publish", {"volId": uuid, "hostId": probe_host(api, OTHER_HOST)})
@@ -319,5 +319,5 @@ def test_a_volume_of_four_replicas_gets_no_further_replica(api: Api, pool: Pool)
     first, *_ = all_available(api, uuid)
     answer = migrate(api, uuid, first)
     assert answer.status == "NoBackendToMigrateReplica"
-    assert "has 4 replicas: 4 are the most" in answer.description
+    assert "has 4 replicas: the limit is 4" in answer.description
     assert api.get("/tasks").body == []

@@ -179,13 +179,13 @@ class TestWhoIsAccepted:
             ({"nbf": 10**11}, "the token is not valid yet"),
             ({"iss": "https://other"}, "the token's issuer is not 'https://issuer.test'"),
             ({"aud": "other"}, "the token is not for audience 'provisioner'"),
-            ({"aud": None}, "the token is not valid here"),
-            ({"iss": None}, "the token is not valid here"),
-            ({"exp": None}, "the token is not valid here"),
-            ({"exp": {}}, "the token is not valid here"),
-            ({"tenant": ["a", "b"]}, "the token is not valid here"),
-            ({"tenant": 5}, "the token is not valid here"),
-            ({"resource_access": []}, "the token is not valid here"),
+            ({"aud": None}, "the token is not valid for this API"),
+            ({"iss": None}, "the token is not valid for this API"),
+            ({"exp": None}, "the token is not valid for this API"),
+            ({"exp": {}}, "the token is not valid for this API"),
+            ({"tenant": ["a", "b"]}, "the token is not valid for this API"),
+            ({"tenant": 5}, "the token is not valid for this API"),
+            ({"resource_access": []}, "the token is not valid for this API"),
         ],
     )
     def test_a_token_with_wrong_claims_is_refused(self, openid, get, claims, reason):
@@ -248,7 +248,7 @@ class TestKeySet:
         assert get(openid.token()).http == 200
         monkeypatch.setattr("provisioner.access.signing_keys.USABLE_SECONDS", 0)
         description = refused(get(openid.token()), 503, "ServiceUnavailable")
-        assert f"{openid.url}/jwks: it answers HTTP status 500" in description
+        assert f"{openid.url}/jwks: it answered with HTTP status 500" in description
 
     def test_a_token_cannot_be_verified_without_keys(self, openid, get, quick_refetch):
         openid.broken["/jwks"] = Reply(500)

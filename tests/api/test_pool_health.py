@@ -23,8 +23,7 @@ from volumes import health_selectors
 from volumes.health import Health
 from volumes.health_selectors import volume_healths
 from volumes.models import Replica
-from volumes.read_models import volume_rows
-from volumes.selectors import volumes_visible
+from volumes.read_models import volume_rows, volumes_listed
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
@@ -120,11 +119,11 @@ def test_nodes_have_the_health_of_their_state(api: Api, pool: Pool) -> None:
     )
     api.put(f"/backends/{first}", {"inUse": False})
     assert backend(api, first)["health"] == "Cordoned"
-    assert backend(api, first)["healthReason"] == "it is cordoned: nothing new is placed on it"
+    assert backend(api, first)["healthReason"] == "it is cordoned: no new replica is placed on it"
     replicated(api)
     assert api.post(f"/backends/{second}/drain").status == "Success"
     assert backend(api, second)["health"] == "Draining"
-    assert backend(api, second)["healthReason"].startswith("it has been drained since 20")
+    assert backend(api, second)["healthReason"].startswith("it has been draining since 20")
     went_silent(first)
     assert backend(api, first)["health"] == "Unavailable"
     for health, nodes in {
@@ -152,8 +151,8 @@ def test_the_health_reason_of_a_node_says_why_calls_fail(
     Backend.objects.update(available_until=late, polled_at=late, last_probe_at=late)
     poll_late_backends()
     reason = backend(api, node)["healthReason"]
-    assert "calls to the node have not been answered since" in reason
-    assert "no probe of the node has come since" in reason
+    assert "the node has not answered calls since" in reason
+    assert "no probe of the node has arrived since" in reason
     assert "the last call to the node failed: port " in reason
     fleet.nodes[0].faults.clear()
     Backend.objects.update(polled_at=late, last_probe_at=timezone.now())
@@ -255,12 +254,12 @@ def test_the_health_of_a_page_needs_a_query_only_during_a_rebuild(api: Api, pool
     uuid = replicated(api)
     published(api, uuid, probe_host(api))
     [first, _] = all_available(api, uuid)
-    rows = volume_rows(volumes_visible(None))
+    rows = volume_rows(volumes_listed(None))
     with CaptureQueriesContext(connection) as queries:
         volume_healths(rows)
     assert len(queries) == 0
     report(api, uuid, first, "Synchronizing")
-    rows = volume_rows(volumes_visible(None))
+    rows = volume_rows(volumes_listed(None))
     with CaptureQueriesContext(connection) as queries:
         volume_healths(rows)
     assert len(queries) == 1

@@ -38,7 +38,7 @@ def test_progress_is_shown_to_clients(world: World) -> None:
     place = volume(world.api, world.uuid)["location"][2]
     source, new = world.rows()[0], world.new()
     assert (place["replicaState"], place["inUse"]) == ("Synchronizing", False)
-    assert place["waitsFor"] == f"its copy onto node {new.backend_id} to end"
+    assert place["waitsFor"] == f"its copy to node {new.backend_id} to end"
     task = shown(world.api, task_id)
     assert task["taskConfiguration"] == [
         {"name": "volId", "value": world.uuid},
@@ -151,7 +151,9 @@ def test_a_source_node_that_does_not_return_fails_the_task(world: World) -> None
     advance(task_id)
     task = shown(world.api, task_id)
     assert (task["state"], task["taskStatus"]) == ("FAILED", "NotAvailable")
-    assert task["statusDescription"].startswith("waited 600 s in vain for the copy from node")
+    assert task["statusDescription"].startswith(
+        "timed out after 600 s waiting for the copy from node"
+    )
     world.node(world.rows()[0]).faults.come_up()
     world.expect(2)
 
@@ -276,7 +278,7 @@ class TestOutgoingReplica:
         make_the_task_a_day_old()
         advance(task_id)
         description = shown(online.api, task_id)["statusDescription"]
-        assert description.startswith("not done after 86400 s; it waited for its host to")
+        assert description.startswith("not done after 86400 s, waiting for its host to")
         online.expect(2)
 
     def test_the_task_fails_if_the_host_makes_no_progress(self, online: World) -> None:
@@ -307,7 +309,7 @@ def test_a_replica_that_cannot_be_replaced_is_refused(world: World, api: Api) ->
     api.post("/unpublish", {"volId": only, "hostId": HOST})
     snapped(api, only, "s")
     bound = refusal(volume_uuid=only, outgoing_uuid=only)
-    assert bound == f"NotAvailable: volume '{only}' has snapshots, which must stay beside it"
+    assert bound == f"NotAvailable: volume '{only}' has snapshots, and must stay on their node"
     holders = [row.backend_id for row in world.rows()]
     Backend.objects.filter(pk__in=holders).update(
         available_until=timezone.now() - dt.timedelta(seconds=1)

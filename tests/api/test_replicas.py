@@ -71,7 +71,7 @@ def test_adding_is_refused_with_the_reason(api: Api, pool: Pool) -> None:
     work_off_all()
     full = api.post(f"/replica/{uuid}", {})
     assert full.status == "InvalidReplicas"
-    assert full.description == f"volume '{uuid}' has 4 replicas: 4 are the most"
+    assert full.description == f"volume '{uuid}' has 4 replicas: the limit is 4"
 
 
 def test_adding_is_refused_while_a_replica_is_terminating(api: Api, pool: Pool) -> None:
@@ -100,7 +100,7 @@ def test_no_node_for_another_replica_says_why(api: Api, pool: Pool) -> None:
     api.put(f"/backends/{free}", {"rack": taken})
     rack = api.post(f"/replica/{uuid}", {})
     assert rack.status == "SameRackNotAllowed"
-    assert "1 node in a rack with a replica already" in rack.description
+    assert "1 node in a rack that already have a replica" in rack.description
     api.put(f"/backends/{free}", {"rack": "r9", "inUse": False})
     assert api.post(f"/replica/{uuid}", {}).status == "NotInUse"
     api.put(f"/backends/{free}", {"inUse": True})

@@ -140,8 +140,8 @@ class TestClientCertificates:
         assert answer.status == 403
         assert json.loads(answer.data) == {
             "status": "Forbidden",
-            "description": "HTTP Status 403 - a client certificate is required, "
-            "and none was verified",
+            "description": "HTTP Status 403 - a client certificate is required, and none was "
+            "verified",
         }
 
     def test_a_certificate_of_another_ca_is_refused(self, strict_server, tmp_path):
@@ -163,7 +163,9 @@ class TestClientCertificates:
         assert answer.status == (200 if role is CertificateRole.CLIENT else 403)
         if answer.status == 403:
             held = f"has role {role}" if role else "has no role"
-            assert f"'CN=caller' {held}; client is needed" in json.loads(answer.data)["description"]
+            assert (
+                f"'CN=caller' {held}; client is required" in json.loads(answer.data)["description"]
+            )
 
     @pytest.mark.parametrize("role", [*CertificateRole, None])
     def test_a_certificate_reported_by_the_proxy_needs_the_client_role(

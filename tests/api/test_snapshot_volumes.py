@@ -136,7 +136,7 @@ def test_a_second_snapshot_volume_and_a_taken_name_are_refused(api: Api, pool: P
     again = create_snapshot_volume(api, made, "sv2")
     assert (again.status, again.description) == (
         "AlreadyExists",
-        f"the volume '{uuid}' is assigned to snapshot '{made}' already",
+        f"snapshot '{made}' already has the volume '{uuid}'",
     )
     assert (
         create_snapshot_volume(api, other, "sv").description
@@ -193,7 +193,10 @@ def test_wrong_fields_are_refused(api: Api, pool: Pool) -> None:
         ({"reservedSpacePercentage": 101}, "reservedSpacePercentage = 101: "),
         ({"maxIOPSPerGB": 2**62}, "maxIOPSPerGB = 4611686018427387904: times capacity is too"),
         ({"maxBWPerGB": -1}, "maxBWPerGB = -1: "),
-        ({"protocol": "Local"}, "protocol = 'Local': the snapshot's node runs inside no host"),
+        (
+            {"protocol": "Local"},
+            "protocol = 'Local': the snapshot's node does not run inside a host",
+        ),
     ):
         answer = create_snapshot_volume(api, made, "sv", **fields)
         assert (answer.http, answer.status) == (400, "InvalidInput"), fields

@@ -116,9 +116,9 @@ def test_uuid_and_alias_are_taken_once(api: Api, pool: Pool) -> None:
     again = snap(api, uuid, "other", snapshotID=uuid)
     assert (again.status, again.description) == (
         "AlreadyExists",
-        f"a snapshot with the uuid '{uuid}' exists already",
+        f"a snapshot with the uuid '{uuid}' already exists",
     )
-    assert snap(api, uuid, "same").description == "a snapshot with the alias 'same' exists already"
+    assert snap(api, uuid, "same").description == "a snapshot with the alias 'same' already exists"
     assert created(api, "third") != uuid
     assert audit() == []
 
@@ -178,7 +178,7 @@ def test_a_snapshot_beyond_the_budget_is_refused(api: Api, pool: Pool) -> None:
     assert answer.status == "TenantCapacityExceeded"
     assert answer.description == (
         "tenant 't1' has a budget of 25 GiB, of which 20 GiB are used; "
-        "this needs 10 GiB more, all replicas together"
+        "the request needs 10 GiB more for all replicas"
     )
     assert consumed(api, "t1") == 20
     assert audit() == []

@@ -126,7 +126,7 @@ def test_a_task_changes_its_state_only_by_the_table_of_transitions(api, start, e
     answer = put(api, task_id, state=end.value)
     if start in ENDED:
         assert answer.status == "TaskEnded"
-        assert answer.description == f"task '{task_id}' ended already: it is {start.value}"
+        assert answer.description == f"task '{task_id}' has already ended: it is {start.value}"
     elif end is start or end in TRANSITIONS[start]:
         assert answer.status == "Success"
     else:
@@ -269,7 +269,7 @@ def test_an_active_task_cannot_be_deleted(api, state):
     answer = api.delete("/tasks", taskId=task_id)
     assert (answer.http, answer.status) == (200, "OngoingTask")
     assert answer.description == (
-        f"task '{task_id}' is {state.value}: it can be removed when it has ended"
+        f"task '{task_id}' is {state.value}: a task can be removed when it has ended"
     )
     assert listed(api.get("/tasks")) == {task_id}
 
@@ -285,7 +285,7 @@ def test_the_task_of_another_host_cannot_be_deleted(api, state):
     task_id = make(state)
     answer = api.delete("/tasks", taskId=task_id, hostId="h2")
     assert (answer.http, answer.status) == (200, "TaskBelongsToOtherHost")
-    assert answer.description == f"task '{task_id}' belongs to another host than 'h2'"
+    assert answer.description == f"task '{task_id}' belongs to a host other than 'h2'"
     assert listed(api.get("/tasks")) == {task_id}
 
 

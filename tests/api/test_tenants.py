@@ -83,7 +83,7 @@ def test_modifying_a_budget_is_refused_below_what_is_used(api: Api, pool: Pool) 
     assert api.put("/tenants/t1", new | {"tenantId": "t1"}).status == "Success"
     less = api.put("/tenants/t1", new | {"capacity": 29})
     assert (less.http, less.status) == (400, "InvalidInput")
-    assert less.description == "capacity = 29: 30 GiB are used already"
+    assert less.description == "capacity = 29: 30 GiB are already used"
     assert api.put("/tenants/t1", new | {"capacity": 0}).status == "Success"
     assert api.put("/tenants/none", new).status == "TenantNotFound"
     other = api.put("/tenants/t1", new | {"tenantId": "t2"})

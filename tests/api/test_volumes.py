@@ -147,9 +147,9 @@ def test_uuid_and_alias_are_taken_once(api: Api, pool: Pool) -> None:
     again = create(api, "b", uuid=uuid)
     assert (again.status, again.description) == (
         "AlreadyExists",
-        f"a volume with the uuid '{uuid}' exists already",
+        f"a volume with the uuid '{uuid}' already exists",
     )
-    assert create(api, "a").description == "a volume with the alias 'a' exists already"
+    assert create(api, "a").description == "a volume with the alias 'a' already exists"
 
 
 def test_alias_is_free_for_another_tenant(api: Api, pool: Pool) -> None:
@@ -213,7 +213,7 @@ def test_a_create_that_fits_too_few_nodes_says_why(api: Api, pool: Pool) -> None
     answer = create(api, "v", storageClass={"numReplicas": 3})
     assert answer.status == "NotEnoughMatchingBackends"
     assert "2 of 3 replicas" in answer.description
-    assert "2 nodes with a replica already" in answer.description
+    assert "2 nodes that already have a replica" in answer.description
     assert audit() == []
 
 
@@ -233,7 +233,7 @@ def test_local_volume_needs_a_node_inside_a_host(api: Api, pool: Pool) -> None:
     pool(2)
     answer = create(api, "v", protocol="Local")
     assert answer.status == "NoMatchingBackend"
-    assert "2 nodes with no hostId, as a Local volume needs" in answer.description
+    assert "2 nodes without a hostId, which a Local volume needs" in answer.description
 
 
 def test_a_volume_spans_ssds_only_if_that_is_allowed(
@@ -264,7 +264,9 @@ def test_volumes_of_an_exclusive_class_have_an_ssd_each(api: Api, pool: Pool) ->
     assert len(used) == ssds
     answer = create(api, "one-more", storageClass=alone)
     assert answer.status == "NoMatchingBackend"
-    assert "1 node where the storage class is on every SSD with room" in answer.description
+    assert (
+        "1 node where every SSD with room has a volume of the storage class" in answer.description
+    )
 
 
 def test_desired_performance_is_claimed_and_released(api: Api, pool: Pool) -> None:
@@ -304,7 +306,7 @@ def test_a_volume_beyond_the_budget_is_refused(api: Api, pool: Pool) -> None:
     assert answer.status == "TenantCapacityExceeded"
     assert answer.description == (
         "tenant 't1' has a budget of 30 GiB, of which 20 GiB are used; "
-        "this needs 11 GiB more, all replicas together"
+        "the request needs 11 GiB more for all replicas"
     )
     grow = api.patch(f"/t1/volumes/{uuid}", {"newCapacity": 16})
     assert grow.status == "TenantCapacityExceeded"

@@ -25,6 +25,7 @@ RECOVERED_SECONDS = 90.0
 found by a beat that may have to take over first (15 s); and faults overlap."""
 FINISHED_SECONDS = 150.0
 """Of tasks that other faults hit, too."""
+CANNOT_START = "provisioner: cannot start: the database cannot be used"
 LOOK_SECONDS = 0.3
 LATE_SECONDS = 5.0
 SLOW_MS = 1500
@@ -120,10 +121,15 @@ class Faults:
         self._watching.append(self._begin(self._watch, fault))
 
     def supervise(self) -> None:
-        """Start processes again that have ended by themselves, as systemd would."""
+        """Start processes again that have ended by themselves, as systemd would. A beat may end: it
+        does so when its lock in Redis is lost. Others may only refuse to start, without a database.
+        """
         for service in self._system.services:
             if id(service) not in self._down and service.running.poll() is not None:
                 self.restarts += 1
+                refused = CANNOT_START in service.log.read_text(errors="replace")[-1000:]
+                if service not in self._stack.beats and not refused:
+                    self.findings.append(f"{service.log.stem} ended by itself")
                 service.start()
 
     def wait(self) -> None:

@@ -111,7 +111,7 @@ class Sampler(threading.Thread):
             on_ssd.update(pieces)
             tenant, backend = owners.get((kind, generation), (None, None))
             if tenant is None or backend != node:
-                self._find(f"node {node} holds {kind} {uuid} ({generation}), which no row knows")
+                self._find(f"node {node} holds {kind} {uuid} ({generation}), which has no row")
             else:
                 of_tenant[tenant] += sum(pieces.values())
         self._budgets("SSD", ssds, on_ssd)

@@ -48,7 +48,7 @@ def test_nodes_volumes_and_hosts_are_managed_from_first_to_last_step(
     assert HOST in ok("targets", "--volume", "first")
     ok("expand", "first", "20")
     assert json.loads(ok("volumes", "show", "u1", "-o", "json"))["capacity"] == 20 * 2**30
-    assert ok("unpublish", "first", "h1") == "Volume first is not published to h1 any more.\n"
+    assert ok("unpublish", "first", "h1") == "Volume first is no longer published to h1.\n"
     ok("volumes", "delete", "first", "--yes")
     assert ok("volumes") == "None found.\n"
 
@@ -94,7 +94,8 @@ def test_an_alias_of_several_tenants_needs_the_tenant(
     ran = run("volumes", "show", "same")
     assert (ran.code, ran.err) == (
         2,
-        "Error: 2 of the name 'same': name its tenant with --tenant, or give one of u1, u2.\n",
+        "Error: 2 objects have the name 'same': name its tenant with --tenant, or give one of u1, "
+        "u2.\n",
     )
     assert (
         json.loads(ok("volumes", "show", "same", "--tenant", "acme", "-o", "json"))["uuid"] == "u2"
@@ -124,7 +125,7 @@ def test_a_drain_is_followed_to_its_end(
     name = fleet.nodes[0].name
     assert "can be stopped" in ok("nodes", "maintenance", name)
     placed_on([node], lambda: created(api, "first", uuid="u1"))
-    assert "lose access: 1, redundancy: 0" in ok("nodes", "maintenance", name)
+    assert "lose access: 1, volumes that lose redundancy: 0" in ok("nodes", "maintenance", name)
     ok("nodes", "drain", name)
     assert "0 of 1 replicas moved" in ok("nodes", "drain-status", name)
     settle()

@@ -81,7 +81,7 @@ def test_fields_that_an_older_server_does_not_know_are_named(
     body = '{"hostId": "h", "hostNqn": "nqn.2014-08.org.nvmexpress:uuid:h", "name": "h", '
     body += '"clientType": "Agent", "version": "1", "duration": 30, "newer": 1}'
     ran = run("api", "POST", "/host_probe", "-d", body)
-    assert (ran.code, ran.err) == (0, "The API does not know and ignored: newer\n")
+    assert (ran.code, ran.err) == (0, "The API ignored unknown fields: newer\n")
 
 
 @live
@@ -106,7 +106,7 @@ def test_a_server_that_is_no_provisioner_causes_no_traceback(environment: dict[s
         done = process(environment, "nodes", "--url", other.url)
     assert done.returncode == 1
     assert done.stderr.startswith("Error: ")
-    assert "PROVISIONERCTL_DEBUG=1 shows where" in done.stderr
+    assert "PROVISIONERCTL_DEBUG=1 shows the traceback" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -179,7 +179,7 @@ def test_a_lost_answer_of_an_unrepeatable_call_is_reported(
     lossy.lose = 1
     ran = run("tenants", "create", "Acme")
     assert ran.code == 6
-    assert "may have been done: look before you repeat it" in ran.err
+    assert "may have been carried out: check the state before you repeat it" in ran.err
     assert len(lossy.seen) == 1
     assert [row["name"] for row in api.get("/tenants").body].count("Acme") == 1
 

@@ -74,7 +74,7 @@ def test_a_deletion_is_confirmed(
     asked.expect(r"Delete volume first \(u1, 10 GiB\) and all its data\? \[y/N\]")
     asked.sendline("n")
     code, shown = ended(asked)
-    assert (code, "Nothing was done." in shown) == (9, True)
+    assert (code, "Nothing was changed." in shown) == (9, True)
     assert len(api.get("/volumes").body) == 1
     asked = terminal("volumes", "delete", "first")
     asked.expect(r"\[y/N\]")
@@ -128,7 +128,7 @@ def test_a_failed_task_is_shown_with_its_reason_and_exit_code(terminal: Terminal
     made = task_create(type=TaskType.FETCH_INVENTORY)
     task = terminal("tasks", "wait", made.pk, "--interval", "0.1")
     task.expect("FetchInventory")
-    said = "a node does not answer"
+    said = "a the node does not answer"
     Task.objects.update(state="FAILED", description=said, ended_at=timezone.now())
     code, shown = ended(task)
     assert code == 8

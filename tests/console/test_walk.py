@@ -99,7 +99,7 @@ def walk(tmp_path: Path) -> Iterator[Walk]:
     port = free_port()
     demo = Standalone(tmp_path / "data", port, **QUICK)
     try:
-        demo.wait_for("another one:")
+        demo.wait_for("reset:")
         with sync_playwright() as playwright:
             flags = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
             browser = playwright.chromium.launch(executable_path=tool("chromium"), args=flags)
@@ -122,7 +122,7 @@ def test_a_newcomer_operates_the_pool_by_clicks_alone(walk: Walk) -> None:
     with walk.cut_off(3):
         a_dead_node_is_noticed_with_what_it_means(walk)
     walk.go("Overview")
-    walk.sees("all volumes and nodes are in order")
+    walk.sees("all volumes and nodes are healthy")
     a_node_is_drained_to_its_end(walk)
 
 
@@ -173,7 +173,7 @@ def a_dead_node_is_noticed_with_what_it_means(walk: Walk) -> None:
     walk.sees("1 volume Degraded")
     walk.picture("dead-node")
     walk.follow("Node node-3 is Unavailable")
-    walk.sees("calls to the node have not been answered since")
+    walk.sees("the node has not answered calls since")
     walk.go("Overview")
     walk.follow("1 volume Degraded")
     walk.follow("database")
@@ -188,15 +188,15 @@ def a_node_is_drained_to_its_end(walk: Walk) -> None:
     link = walk.main.get_by_role("link", name=re.compile("^node-[12]$")).first
     node = link.inner_text()
     link.click()
-    walk.follow("see what would be lost")
+    walk.follow("show on the topology")
     walk.sees("0 volumes would lose access, 1 would lose redundancy.")
     walk.page.go_back()
     walk.choose("Drain")
-    walk.sees("Volumes that lose something if the node stops now")
+    walk.sees("Volumes that lose access or redundancy if the node stops now")
     walk.picture("drain")
     walk.press("Drain")
     walk.sees(f"Node {node} is being drained.")
-    walk.comes_to("holds no replica any more: 1 left it")
+    walk.comes_to("is done: 1 replica(s) were moved away")
     walk.go("Drains")
     walk.sees(node)
     walk.go("Nodes")
@@ -206,4 +206,4 @@ def a_node_is_drained_to_its_end(walk: Walk) -> None:
     walk.press("Remove")
     walk.sees("is removed")
     walk.go("Events")
-    walk.sees("was removed with 0 replica(s) on it")
+    walk.sees("was removed; it held 0 replica(s)")

@@ -90,7 +90,9 @@ def test_refused_placements_are_bounded_events_with_the_reason(api: Api, pool: P
         assert create(api, "v", capacity=10**6).status == "NoMatchingBackend"
     refused, *others = told(api, Kind.PLACEMENT_REFUSED)
     assert len(others) == 19
-    assert refused["text"].startswith("No place for volume v of 1000000 GiB: 0 of 1 replicas can")
+    assert refused["text"].startswith(
+        "Volume v of 1000000 GiB could not be placed: 0 of 1 replicas can"
+    )
     assert refused["tenantId"] == "0"
 
 
@@ -132,7 +134,7 @@ def test_unavailable_nodes_and_hosts_and_their_return_are_one_event_each(
     assert kinds(api, about=f"backend:{node}")[1:] == ["BackendUnavailable"]
     assert kinds(api, about=f"host:{HOST}") == ["HostAdded", "HostUnavailable"]
     [gone] = told(api, Kind.BACKEND_UNAVAILABLE)
-    assert "calls to the node have not been answered since" in gone["reason"]
+    assert "the node has not answered calls since" in gone["reason"]
     fleet.nodes[0].faults.come_up()
     Backend.objects.update(polled_at=long_ago)
     probe_host(api)

@@ -51,7 +51,7 @@ def test_forwarding_begins_with_events_after_it_was_switched_on(
     assert 'kind="DataLost"' in first
     assert 'objects="volume:v1 tenant:t1"' in first
     assert first.startswith("<130>1 "), "local0, critical"
-    assert first.endswith("The last copy of volume a is Missing.")
+    assert first.endswith("The last current replica of volume a is Missing.")
     lost("b")
     assert [text.rpartition("volume ")[2] for text in forward()] == [
         "a is Missing.",

@@ -98,7 +98,7 @@ def test_a_certificate_that_ends_soon_is_in_the_health_of_its_node(
     certificates_check()
     assert days_left(ends(api)["node-1"]) < CERTIFICATE_NOTICE.days
     reason = api.get(f"/backends/{first}").body[0]["healthReason"]
-    assert reason.startswith("its certificate ends at ")
+    assert reason.startswith("its certificate expires at ")
     assert reason.endswith(": renew it")
 
 

@@ -75,7 +75,7 @@ def test_license_issue_refuses_a_file_without_an_ed25519_key(tmp_path):
             generate_private_key(SECP256R1()).private_bytes(
                 Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
             ),
-            "holds no Ed25519 key",
+            "contains no Ed25519 key",
         ),
     ]:
         file.write_bytes(content)

@@ -99,7 +99,7 @@ def test_a_node_is_available_only_if_its_probes_and_our_calls_arrive(
     poll_late_backends()
     [backend] = api.get("/backends").body
     assert backend["state"] == "Unavailable", "its probes come, but our calls do not reach it"
-    assert backend["healthReason"].startswith("calls to the node have not been answered since 20")
+    assert backend["healthReason"].startswith("the node has not answered calls since 20")
     fleet.nodes[0].faults.clear()
     Backend.objects.update(polled_at=timezone.now() - dt.timedelta(hours=1))
     poll_late_backends()
@@ -113,4 +113,4 @@ def test_missing_probes_are_in_the_health_of_their_node(api: Api, pool: Pool) ->
     Backend.objects.update(last_probe_at=timezone.now() - dt.timedelta(seconds=200))
     [backend] = api.get("/backends").body
     assert backend["state"] == "Available", "the poll reached it"
-    assert backend["healthReason"].startswith("no probe of the node has come since 20")
+    assert backend["healthReason"].startswith("no probe of the node has arrived since 20")

@@ -139,7 +139,7 @@ def test_an_impossible_migration_fails_with_the_reason(api: Api, pool: Pool, hos
     be_silent(places(api, uuid)[new]["backend"]["persistentID"], minutes=1)
     failed = ended(api, task_id)
     assert (failed["state"], failed["taskStatus"]) == ("FAILED", "NotAvailable")
-    assert failed["statusDescription"] == "a replica of the migration is gone"
+    assert failed["statusDescription"] == "a replica of the migration no longer exists"
     assert set(places(api, uuid)) == {outgoing, staying}
     for node in nodes:
         be_silent(node, minutes=-1)

@@ -64,7 +64,7 @@ class FakeKernel:
         except Refused as error:
             return Output(error.code, "", error.text)
         except TimeoutError:  # an OSError, too
-            raise Stuck(f"{' '.join(command[:2])} did not end in {seconds:.0f} s") from None
+            raise Stuck(f"{' '.join(command[:2])} did not end within {seconds:.0f} s") from None
         except (OSError, KeyError) as error:
             return Output(1, "", str(error))
 

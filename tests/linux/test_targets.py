@@ -138,7 +138,7 @@ def test_names_that_are_no_file_names_are_refused(tmp_path: Path) -> None:
             add = machine.agent.targets.ensure(nqn, "v", namespace(host_nqn=host))
             await refused(RefusalCode.INVALID, add, "cannot be an NQN")
         add = machine.agent.targets.ensure(TARGET, "v", namespace(1025))
-        await refused(RefusalCode.INVALID, add, "1024 is the highest id")
+        await refused(RefusalCode.INVALID, add, "the highest id is 1024")
 
     on_machine(tmp_path, steps)
 

@@ -72,7 +72,7 @@ def test_the_agent_refuses_every_other_role(
     with caplog.at_level(logging.WARNING), pytest.raises(NodeRefused) as refused:
         call_as(pair)
     assert refused.value.code is RefusalCode.UNAUTHORIZED
-    sentence = f"has role {role}; provisioner is needed: issue it again"
+    sentence = f"has role {role}; provisioner is required: issue it again"
     assert sentence in refused.value.message
     assert sentence in caplog.text
 
@@ -88,7 +88,7 @@ def test_the_agent_refuses_certificates_issued_for_every_other_role(
 def test_the_agent_refuses_a_certificate_without_a_role(
     ca: TestCa, call_as: Callable[[KeyPair], str]
 ) -> None:
-    with pytest.raises(NodeRefused, match="'CN=old' has no role; provisioner is needed"):
+    with pytest.raises(NodeRefused, match="'CN=old' has no role; provisioner is required"):
         call_as(ca.issue("old"))
 
 
@@ -109,14 +109,14 @@ def test_nothing_is_sent_to_a_server_that_is_not_a_node(role: CertificateRole, c
     pair = ca.issue(f"server-{role}", role, purposes=BOTH_PURPOSES)
     with serving(pair) as (port, heard), pytest.raises(NodeUnreachable) as failed:
         NodeClient(NodeTransport(ca_file=ca.file, token="t"), ["127.0.0.1"], port).read_node()
-    assert f"has role {role}; node is needed" in str(failed.value)
+    assert f"has role {role}; node is required" in str(failed.value)
     assert b"".join(heard) == b""
 
 
 def test_nothing_is_sent_to_a_server_without_a_role(ca: TestCa) -> None:
     with serving(ca.issue("old-node")) as (port, heard):
         client = NodeClient(NodeTransport(ca_file=ca.file, token="t"), ["127.0.0.1"], port)
-        with pytest.raises(NodeUnreachable, match="'CN=old-node' has no role; node is needed"):
+        with pytest.raises(NodeUnreachable, match="'CN=old-node' has no role; node is required"):
             client.read_node()
     assert b"".join(heard) == b""
 

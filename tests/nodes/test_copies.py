@@ -102,7 +102,7 @@ ENDS: dict[str, tuple[End, str]] = {
     ),
     "source down": (
         lambda fleet, peer: fleet.nodes[0].faults.go_down(0.001),
-        "this node is cut off",
+        "this node is partitioned",
     ),
     "destination restarted": (
         lambda fleet, peer: fleet.nodes[1].restart(),

@@ -55,6 +55,16 @@ def test_a_job_is_not_sent_after_a_rollback():
     assert waiting() == []
 
 
+@pytest.mark.parametrize("answer", ["ack", "reject", "requeue"])
+def test_a_message_of_a_lost_connection_can_be_answered(answer):
+    """Redis restarts while a worker runs the job. An error here would end the worker."""
+    enqueue_on_commit("inventory.jobs.refresh_backend", "b1")
+    connection = app.connection_for_read()
+    message = connection.SimpleQueue("celery").get_nowait()
+    connection.close()
+    getattr(message, answer)()
+
+
 DEAD_BROKER = """
 import time
 import django

@@ -94,7 +94,7 @@ def test_a_drive_that_holds_data_is_checked_only_on_request(path: Path, at: int)
     with path.open("r+b") as file:
         file.seek(at)
         file.write(b"data")
-    with pytest.raises(CommandError, match="it holds data at byte"):
+    with pytest.raises(CommandError, match="it contains data at or after byte"):
         call_command("check_drive", str(path))
     with path.open("rb") as file:
         file.seek(at)

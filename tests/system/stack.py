@@ -4,6 +4,7 @@ Each process can be killed, stopped and started again. All of them end with the 
 them, so start them in the main thread.
 """
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,6 +32,7 @@ from tests.waiting import eventually
 
 __all__ = ["DEPLOY", "ROOT"]
 START_SECONDS = 180.0
+SECRET_KEY = "only-for-tests-only-for-tests-only-for-tests"
 S = TypeVar("S", bound="Service")
 
 
@@ -87,20 +90,24 @@ class Service:
 
 
 class Postgres(Service):
-    """A server with its own data folder, which survives a crash like a real one. ``options``:
-    settings that differ from the usual ones.
+    """A server with a data directory of its own, as safe against a crash as a real one.
+
+    ``copied`` is the data directory of a server that was stopped; without it, the database
+    ``provisioner`` is empty. ``options`` differ from the usual ones.
     """
 
-    def __init__(self, folder: Path, **options: object) -> None:
+    def __init__(self, folder: Path, *, copied: Path | None = None, **options: object) -> None:
         folder.mkdir()
+        self.data = folder / "data"
+        if copied:
+            shutil.copytree(copied, self.data)
         programs = servers.postgresql_programs(folder)
         user = servers.unprivileged(folder)
         self.programs = programs
         self.port = servers.free_port()
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/provisioner"
-        data = str(folder / "data")
-        initdb = [str(programs / "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-N"]
-        servers.run([*initdb, "--encoding=UTF8", "--locale=C"], user)
+        if not copied:
+            servers.initialize(programs, self.data, user)
         usual = {
             "listen_addresses": "127.0.0.1",
             "port": self.port,
@@ -108,14 +115,14 @@ class Postgres(Service):
             "max_connections": 200,
             "fsync": "off",  # only the server crashes, not the machine
         }
-        command = [str(programs / "postgres"), "-D", data]
+        command = [str(programs / "postgres"), "-D", str(self.data)]
         for name, value in (usual | options).items():
             command += ["-c", f"{name}={value}"]
         log = folder.with_suffix(".log")
         super().__init__(command, os.environ, log, user=user, request=signal.SIGINT)
         self.ready()
-        with psycopg.connect(self._admin, autocommit=True) as connection:
-            connection.execute("CREATE DATABASE provisioner")
+        if not copied:
+            self.execute("CREATE DATABASE provisioner")
 
     @property
     def _admin(self) -> str:
@@ -171,6 +178,21 @@ class Redis(Service):
         self.client.flushall()
 
 
+@cache
+def migrated() -> Path:
+    """The data directory of a stopped server whose database is migrated. It is made once in a test
+    process, because making it costs more than copying it.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="provisioner-migrated-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder.chmod(0o755)
+    server = Postgres(folder / "postgres")
+    environment = os.environ | {"SECRET_KEY": SECRET_KEY, "DATABASE_URL": server.url}
+    manage(environment | {"DATA_DIR": str(folder)}, "migrate", "-v0")
+    server.terminate()
+    return server.data
+
+
 class Stack:
     """The whole production form. ``url`` is that of HAProxy, ``ca`` verifies it, and ``client`` is
     a certificate and key.
@@ -207,10 +229,10 @@ class Stack:
         self.certificates = shipped.Certificates(self.folder)
         self.authority = self.certificates.authority
         self.ca, self.client = self.certificates.ca, self.certificates.client
-        self.postgres = self._add(Postgres(self.folder / "postgres"))
+        self.postgres = self._add(Postgres(self.folder / "postgres", copied=migrated()))
         self.redis = self._add(Redis(self.folder))
         places = {
-            "SECRET_KEY": "only-for-tests-only-for-tests-only-for-tests",
+            "SECRET_KEY": SECRET_KEY,
             "DATABASE_URL": self.postgres.url,
             "REDIS_URL": self.redis.url,
             "NODE_CA": str(self.ca),
@@ -219,7 +241,6 @@ class Stack:
         self.server = shipped.Server(self.folder, places, changed)
         self.environment = self.server.environment | self._planted
         self.url, self.port = self.server.url, self.server.port
-        self.manage("migrate", "-v0")
         apis = [self.server.api(n) for n in numbers]
         self.apis = [self._unit(unit, f"api-{n}") for n, unit in zip(numbers, apis, strict=True)]
         self.api_urls = [f"http://127.0.0.1:{unit.environment['API_PORT']}" for unit in apis]

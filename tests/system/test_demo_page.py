@@ -116,7 +116,7 @@ def further_nodes(script: str, log: Path) -> Iterator[None]:
 def running(demo: Standalone) -> Iterator[Standalone]:
     """Start the demo, and return when it serves. With ``--scenario``, return after the scenario."""
     try:
-        demo.wait_for("another one:", SECONDS)
+        demo.wait_for("reset:", SECONDS)
         yield demo
     finally:
         demo.process.terminate()
@@ -157,7 +157,7 @@ def test_the_commands_of_the_readme_work(demo: Demo) -> None:
         "Volume first was created: ",
         "Volume first is published to my-host.",
         '"alias":"first"',
-        "Volume first is not published to my-host any more.",
+        "Volume first is no longer published to my-host.",
         "Volume first was deleted.",
     ):
         assert said in done.stdout, done.stdout
@@ -185,11 +185,11 @@ def test_the_commands_of_the_operators_tutorial_work(demo: Demo) -> None:
     assert "Error: NotEnoughMatchingBackends: 2 of 3 replicas can be placed" in done.stderr
     assert "one replica per rack" in trial, trial
     assert "Volume database was created" in created, created
-    assert "No place for volume database" in event, event
+    assert "Volume database of 10 GiB could not be placed" in event, event
     assert re.search(r"node green-1 +Unavailable: .*volumes on it: 1", dead), dead
     assert re.search(r"volume database +Degraded: 1 of 2 replicas can be used", dead), dead
-    assert "volumes that lose access: 1, redundancy: 0" in means, means
+    assert "volumes that lose access: 1, volumes that lose redundancy: 0" in means, means
     assert "green-1" in means, means
     assert "is drained." in drained, drained
-    assert "holds no replica any more: 1 left it" in after, after
+    assert "is done: 1 replica(s) were moved away" in after, after
     assert re.search("HEALTH +Healthy", after), after

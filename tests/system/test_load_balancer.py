@@ -1,7 +1,8 @@
-"""HAProxy in front of two API processes: the answers that callers get while these are killed and
-restarted.
+"""HAProxy before two API processes: what callers see while processes are killed and restarted, and
+certificates are renewed.
 """
 
+import socket
 import ssl
 import time
 import uuid as uuids
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import urllib3
+from cryptography import x509
 
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tests.programs import tool
@@ -30,8 +32,9 @@ from tests.system.stack import Stack
 
 pytestmark = pytest.mark.timeout(900)
 KEEP_ALIVE_SECONDS = 2
-KILLS = 2
-"""Of each process."""
+RENEWALS = 3
+WORK_SECONDS = 2.0
+"""In which clients work on with what was renewed."""
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +60,7 @@ def token(stack: Stack) -> str:
 @pytest.fixture(scope="module")
 def fleet(stack: Stack, token: str) -> Iterator[SimulatedFleet]:
     """Three nodes in the pool."""
-    certificate, key = stack.authority.node("nodes", ["127.0.0.1"])
+    certificate, key = stack.certificates.node
     with SimulatedFleet(
         3, certificate=certificate, key=key, ca=stack.ca, require_client_certificate=True
     ) as fleet:
@@ -72,7 +75,7 @@ def test_no_call_of_cinder_fails_when_a_process_is_killed(
 ) -> None:
     """Cinder itself does not retry POST and PATCH."""
     load = Load(stack, token, CinderClient)
-    for api in stack.apis * KILLS:
+    for api in stack.apis:
         time.sleep(1)  # the load continues
         api.kill()
         time.sleep(1)
@@ -83,14 +86,42 @@ def test_no_call_of_cinder_fails_when_a_process_is_killed(
     nothing_is_left(stack, fleet)
 
 
-def test_no_call_fails_during_a_rolling_restart(
+def shown(stack: Stack, port: int) -> int:
+    """Serial number of the certificate that a server shows to a new connection."""
+    context = ssl.create_default_context(cafile=str(stack.ca))
+    context.load_cert_chain(stack.certificates.provisioner)
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=30) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
+    ):
+        certificate = secure.getpeercert(binary_form=True)
+    assert certificate
+    return x509.load_der_x509_certificate(certificate).serial_number
+
+
+def test_renewed_certificates_and_a_rolling_restart_fail_no_call(
     stack: Stack, token: str, fleet: SimulatedFleet
 ) -> None:
-    """/readyz refuses, HAProxy uses the other process, and running requests are finished."""
+    """As docs/how-to/tls.md says: HAProxy and the nodes' agents reload, workers and APIs are
+    restarted one after the other. Clients that repeat no call work meanwhile, and new connections
+    arrive while one process of HAProxy replaces the other.
+    """
     load = Load(stack, token, Client)
-    for api in stack.apis:
-        assert api.terminate() == 0
-        api.start()
+    ports = (stack.port, *(node.port for node in fleet.nodes))
+    seen = {port: [shown(stack, port)] for port in ports}
+    for _ in range(RENEWALS):
+        stack.renew_certificates()
+        fleet.renew_certificates()
+        end = time.monotonic() + WORK_SECONDS
+        while time.monotonic() < end:
+            for port, serials in seen.items():
+                serials.append(shown(stack, port))
+                time.sleep(0.01)
+    for serials in seen.values():
+        assert len(set(serials)) == 1 + RENEWALS
+    for service in (*stack.workers, *stack.periodic, *stack.apis):
+        assert service.terminate() == 0
+        service.start()
         stack.ready()
         both_are_up(stack)
     assert load.end() > 100

@@ -32,8 +32,8 @@ def free_ports() -> int:
 def test_the_demo_survives_a_killed_worker_and_restarts_on_the_same_data(data: Path) -> None:
     port = free_ports()
     system = Standalone(data, port, "--scenario")
-    system.wait_for("The system runs.", seconds=400)
-    assert "each step did what it should" in system.output
+    system.wait_for("The system is running.", seconds=400)
+    assert "each step succeeded" in system.output
     [password] = re.findall(r"Password +(\S{12,})\n", system.output)
     [curl] = re.findall(r"(curl .*)\n", system.output)
     assert f"-u 'admin:{password}'" in curl
@@ -54,7 +54,7 @@ def test_the_demo_survives_a_killed_worker_and_restarts_on_the_same_data(data: P
 
     again = Standalone(data, port, "--scenario", "--exit")
     assert again.process.wait(180) == 0, again.output
-    assert "it is in the pool from an earlier run" in again.output
+    assert "it was added in an earlier run" in again.output
     assert password not in again.output
     assert processes_of(data) == []
 
@@ -62,15 +62,15 @@ def test_the_demo_survives_a_killed_worker_and_restarts_on_the_same_data(data: P
 def test_children_end_with_their_supervisor_and_a_second_one_is_refused(data: Path) -> None:
     port = free_ports()
     system = Standalone(data, port)
-    system.wait_for("The system runs.")
+    system.wait_for("The system is running.")
     second = Standalone(data, port)
     assert second.process.wait(30) == 1
     assert second.output == (f"provisioner: {data} is in use by process {system.process.pid}.\n")
     elsewhere = Standalone(data.with_name("other"), port)
     assert elsewhere.process.wait(30) == 1
     assert elsewhere.output.splitlines()[-1] == (
-        f"provisioner: port {port} of 127.0.0.1 cannot be used (Address already in use); "
-        "API_PORT chooses another, the 4 nodes take the ports after it."
+        f"provisioner: port {port} of 127.0.0.1 cannot be used (Address already in use): "
+        "choose another with API_PORT; the 4 nodes use the next ports."
     )
     system.end(signal.SIGKILL)
     eventually(

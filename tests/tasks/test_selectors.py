@@ -29,7 +29,7 @@ def test_a_second_active_task_of_a_volume_is_refused():
     with pytest.raises(VolumeHasTask) as refused:
         task_create(type=TaskType.REPLICA_SYNC, volume_id="v")
     assert refused.value.code is ResultCode.TaskAlreadyRunning
-    assert refused.value.description == "volume 'v' has a task that has not ended"
+    assert refused.value.description == "volume 'v' has an active task"
     task_update(task_id=first.pk, host_id="h", state=TaskState.FAILED)
     task_create(type=TaskType.REPLICA_SYNC, volume_id="v")
 

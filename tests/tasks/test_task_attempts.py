@@ -60,7 +60,7 @@ def test_a_task_fails_after_its_workers_died_task_attempts_times():
         run_again(task_id)
     task = row(task_id)
     assert (task.state, task.task_status, undone) == (TaskState.FAILED, "InternalError", [1])
-    assert task.description == ("failed after 3 attempts: the worker died each time in step 2")
+    assert task.description == ("failed after 3 attempts: each time the worker died in step 2")
 
 
 @pytest.mark.parametrize("result", [None, Reschedule(seconds=60)], ids=["done", "waits"])

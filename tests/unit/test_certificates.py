@@ -146,7 +146,7 @@ def test_each_certificate_has_one_role(tmp_path: Path, role: CertificateRole) ->
         if wanted is role:
             require_role(certificate, wanted)
         else:
-            with pytest.raises(WrongRole, match=f"has role {role}; {wanted} is needed"):
+            with pytest.raises(WrongRole, match=f"has role {role}; {wanted} is required"):
                 require_role(certificate, wanted)
 
 

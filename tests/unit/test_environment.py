@@ -72,19 +72,19 @@ def variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyP
         (
             "REQUIRE_CLIENT_CERTIFICATE",
             "true",
-            "REQUIRE_CLIENT_CERTIFICATE needs TLS_CLIENT_CA, or TRUSTED_PROXIES that check "
+            "REQUIRE_CLIENT_CERTIFICATE needs TLS_CLIENT_CA, or TRUSTED_PROXIES that verify "
             "certificates.",
         ),
-        ("TLS_KEY", "server.key", "TLS_CERTIFICATE and TLS_KEY go together."),
+        ("TLS_KEY", "server.key", "TLS_CERTIFICATE and TLS_KEY must be set together."),
         (
             "TLS_CLIENT_CA",
             "ca.pem",
-            "TLS_CLIENT_CA needs TLS_CERTIFICATE: it is TLS that verifies clients.",
+            "TLS_CLIENT_CA needs TLS_CERTIFICATE: client certificates are verified only over TLS.",
         ),
         (
             "API_WORKERS",
             "2",
-            "API_WORKERS above 1 needs a REDIS_URL: memory:// is of one process.",
+            "API_WORKERS above 1 needs a REDIS_URL: memory:// works only within one process.",
         ),
     ],
 )

@@ -118,7 +118,7 @@ def test_the_reason_names_each_replica_that_cannot_be_used() -> None:
 
 def test_the_reason_says_that_replicas_do_not_exist() -> None:
     found = volume_health(a_volume(2, published=False), [a_replica()], NOW)
-    assert found.reason == "1 of 2 replicas can be used; replicas that exist: 1"
+    assert found.reason == "1 of 2 replicas can be used; number of replicas: 1"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,11 @@ FILE = re.compile(
     r"(?<![\w/])[\w*][\w*/-]*(?:\{[\w,]+\})?[\w*/-]*\.(?:py|md|yaml|yml|cfg|toml|txt)"
 )
 """The name of a file, also with folders and alternatives: ``models/{volume,replica}.py``."""
+ARCHITECTURE = (
+    "docs/architecture.md",
+    "docs/explanation/reconciliation.md",
+    "docs/explanation/node-agent.md",
+)
 FORBIDDEN = {"helpers.py", "signals.py", "utils.py"}
 """Names that no file may have; the page says so."""
 
@@ -91,7 +96,7 @@ def exists(name: str) -> bool:
 
 
 def test_architecture_names_files_that_exist() -> None:
-    text = (ROOT / "docs/architecture.md").read_text()
+    text = LINK.sub("", "".join((ROOT / page).read_text() for page in ARCHITECTURE))
     named = {name for found in FILE.findall(text) for name in alternatives(found)}
     assert len(named) > 40
     assert {name for name in named if not exists(name)} == FORBIDDEN

@@ -22,10 +22,10 @@ RUN = {
 }
 HARDWARE = "needs SPDK, drives, or a host's kernel"
 NOT_RUN = {
-    "README.md: make demo    # the whole system with four simulated nodes and a host; plays the "
-    "main job, then serves": "CI runs both commands",
-    "CONTRIBUTING.md: make test-tools    # .venv with all packages; Debian packages that some "
-    "tests need: it lists them, and asks": "CI runs both commands",
+    "README.md: make demo    # the whole system with four simulated nodes and a host; shows a "
+    "demonstration, then keeps running": "CI runs both commands",
+    "CONTRIBUTING.md: make test-tools    # creates .venv; lists missing Debian packages, and asks "
+    "before it installs them": "CI runs both commands",
     "CONTRIBUTING.md: make test                                                           # all, "
     "in parallel": "CI runs all tests",
     "CONTRIBUTING.md: apt-get install --no-install-recommends mmdebstrap genext2fs "

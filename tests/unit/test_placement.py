@@ -72,37 +72,37 @@ REFUSALS = {
 WHY = {
     "in use": "the node is cordoned: inUse is false",
     "Available": "the node is Unavailable",
-    "answering": "the node just failed to make the volume",
-    "former volume removed": ("a deleted volume of this uuid is still to be removed from the node"),
+    "answering": "the node just failed to create the volume",
+    "former volume removed": ("the node still holds a deleted volume of this uuid"),
     "hostId": "the node's hostId is other, not h",
     "destinationBackendId": "the node is not m",
     "region": "the node's region is r1, not r2",
     "zone": "the node has no zone, not z",
     "rack": "the node's rack is a, not b or c",
-    "protocol": "the node runs inside no host, as a Local volume needs",
+    "protocol": "the node does not run inside a host, which a Local volume needs",
     "limits": "the node cannot limit a volume's IOPS or bandwidth",
-    "block size": "none of the node's SSDs takes volumes in blocks of 4096 bytes",
-    "space": "9 GiB are free, 10 GiB are needed",
-    "shareSSDBetweenVolumes": "no SSD with room is without a volume of the storage class",
-    "desired IOPS": "1 IOPS are free, 2 are desired",
-    "desired bandwidth": "1 B/s are free, 2 are desired",
+    "block size": "no SSD of the node can hold volumes with blocks of 4096 bytes",
+    "space": "9 GiB are free, 10 GiB are required",
+    "shareSSDBetweenVolumes": "each SSD with room has a volume of the storage class",
+    "desired IOPS": "1 IOPS are unreserved, 2 are requested",
+    "desired bandwidth": "1 B/s are unreserved, 2 are requested",
 }
 
 TEXTS = {
     "in use": "1 node cordoned",
     "Available": "1 node unavailable",
-    "answering": "1 node that just failed to make the volume",
-    "former volume removed": "1 node still to be cleared of a deleted volume of this uuid",
+    "answering": "1 node that just failed to create the volume",
+    "former volume removed": "1 node that still hold a deleted volume of this uuid",
     "hostId": "hostId h: 0 of 1 node",
     "destinationBackendId": "destinationBackendId m: 0 of 1 node",
     "region": "region r2: 0 of 1 node",
     "zone": "zone z: 0 of 1 node",
     "rack": "rack b or c: 0 of 1 node",
-    "protocol": "1 node with no hostId, as a Local volume needs",
+    "protocol": "1 node without a hostId, which a Local volume needs",
     "limits": "1 node that cannot limit a volume's IOPS or bandwidth",
     "block size": "1 node with no SSD for blocks of 4096 bytes",
     "space": "1 node with less than 10 GiB free on one SSD",
-    "shareSSDBetweenVolumes": "1 node where the storage class is on every SSD with room",
+    "shareSSDBetweenVolumes": "1 node where every SSD with room has a volume of the storage class",
     "desired IOPS": "1 node with less than 2 unreserved IOPS",
     "desired bandwidth": "1 node with less than 2 B/s unreserved",
 }
@@ -137,9 +137,8 @@ def test_a_refusal_names_what_was_wanted_and_counts_nodes() -> None:
     )
     some = plan(a_request(zones=("z1", "z2"), replicas=3), nodes)
     assert some.explain() == (
-        "2 of 3 replicas can be placed on 4 nodes: "
-        "zone z1 or z2: 3 of 4 nodes; 1 node cordoned; 1 node unavailable; "
-        "2 nodes with a replica already"
+        "2 of 3 replicas can be placed on 4 nodes: zone z1 or z2: 3 of 4 nodes; 1 node cordoned; "
+        "1 node unavailable; 2 nodes that already have a replica"
     )
     assert plan(a_request(), nodes[:1]).explain() == "1 of 1 replicas can be placed on 1 node"
     assert "None" not in nowhere.explain() + "".join(why for _, why in nowhere.refused.values())
@@ -158,7 +157,7 @@ def test_a_refusal_for_space_names_the_needed_space() -> None:
     assert texts == {
         "10 GiB free on all SSDs together",
         "10737418241 bytes free on one SSD",
-        "10 GiB free on 2 SSDs, like the replica it is copied from",
+        "10 GiB free on 2 SSDs, like the source replica",
     }
 
 
@@ -171,8 +170,8 @@ def test_a_node_and_a_rack_get_one_replica() -> None:
         "rack 1",
         "rack 2",
     ]
-    assert [refusal.why for refusal in outcome.refused.values()] == ["rack 1 has a replica already"]
-    assert "4 nodes with a replica already; 1 node in a rack with a replica already" in (
+    assert [refusal.why for refusal in outcome.refused.values()] == ["rack 1 already has a replica"]
+    assert "4 nodes that already have a replica; 1 node in a rack that already has a replica" in (
         outcome.explain()
     )
 

@@ -55,5 +55,5 @@ def test_a_client_that_sends_nothing_loses_its_connection(
     ours, client = ends
     client.sendall(b"half of a head")
     assert ours.recv(100) == b"half of a head"
-    with pytest.raises(ConnectionResetError, match="came too slowly"):
+    with pytest.raises(ConnectionResetError, match="arrived too slowly"):
         ours.recv(100)

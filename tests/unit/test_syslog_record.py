@@ -129,7 +129,7 @@ def test_headers_that_could_be_forged_are_refused(host, app_name, name):
     ],
 )
 def test_headers_are_printable_ascii_of_bounded_length(fields):
-    with pytest.raises(ValueError, match="breaks the rule"):
+    with pytest.raises(ValueError, match="does not match"):
         record(**fields)
 
 

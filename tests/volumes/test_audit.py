@@ -32,7 +32,7 @@ def test_the_audit_reports_drift(api: Api, engine: SimulatedEngine, fleet: Simul
     node = f"node {fleet.nodes[0].agent.identity.persistent_id}"
     assert audit() == [
         Difference(node, "has lost ssd-1/v-x, which its agent recorded"),
-        Difference(node, "has the RAID v-y, which its agent never made"),
+        Difference(node, "has the RAID v-y, which its agent did not create"),
     ]
     engine.strange = ()
     assert audit() == []

@@ -129,7 +129,7 @@ def test_a_volume_and_its_replicas_say_what_they_wait_for(
             {"replica_state": "Missing"},
             "its host to synchronize it, or a new replica",
         ),
-        ({"rebuilding": True}, "its copy onto node {} to end"),
+        ({"rebuilding": True}, "its copy to node {} to end"),
         ({"state": "CREATING"}, "node {} to make it"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
@@ -149,7 +149,7 @@ def test_a_lost_only_replica_and_its_snapshot_say_what_they_wait_for(api: Api, p
     uuid = created(api, "v")
     taken = snapped(api, uuid, "s")
     Replica.objects.update(replica_state="Missing")
-    assert texts(api, uuid) == {node: f"node {node}, which lost its data, to have it again"}
+    assert texts(api, uuid) == {node: f"node {node}, which lost its data, to find the data again"}
     remove(api, node)
     assert texts(api, uuid) == {"": "its node, which was removed by force"}
     assert snapshot(api, taken)["waitsFor"] == "its node, which was removed by force"
@@ -167,12 +167,11 @@ def test_pending_reasons_cost_no_query(api: Api, pool: Pool, fleet: SimulatedFle
 
 
 def list_queries(api: Api) -> int:
-    from volumes.read_models import volume_rows
-    from volumes.selectors import volumes_visible
+    from volumes.read_models import volume_rows, volumes_listed
     from volumes.views.presentation import volumes_json
 
     with CaptureQueriesContext(connection) as queries:
-        rows = volumes_json(volume_rows(volumes_visible(None)))
+        rows = volumes_json(volume_rows(volumes_listed(None)))
     assert rows
     return len(queries)
 

@@ -36,7 +36,7 @@ class NodeAdmin(BackendAdmin):
             ("Place", self.place(node)),
             ("Capacity used", self.capacity_used(node)),
         ]
-        return shown if tenant_id else [*shown, ("If it stops", _if_it_stops(node))]
+        return shown if tenant_id else [*shown, ("Effects of a stop", _if_it_stops(node))]
 
     def tables(self, node: Backend, tenant_id: str | None) -> list[Table]:
         every = list_url(Replica, backend__persistent_id__exact=node.pk)
@@ -92,4 +92,4 @@ def _if_it_stops(node: Backend) -> str:
     replica of the node.
     """
     page = f"{reverse('admin:topology')}?{urlencode({'node': node.pk})}"
-    return format_html('<a href="{}">see what would be lost</a>', page)
+    return format_html('<a href="{}">show on the topology</a>', page)

@@ -50,7 +50,7 @@ class SnapshotAdmin(ReadOnlyAdmin):
         node = snapshot.replica.backend
         return [
             ("State", badge(snapshot.state)),
-            ("Of the volume", link(snapshot.volume, snapshot.volume.alias)),
+            ("Volume", link(snapshot.volume, snapshot.volume.alias)),
             ("Tenant", link(snapshot.tenant, snapshot.tenant.name)),
             ("Node", link(node, node.name) if node else NONE),
             ("Capacity", size(snapshot.capacity_bytes)),

@@ -48,7 +48,7 @@ class TenantAdmin(ReadOnlyAdmin):
         tasks = Task.objects.filter(tenant_id=tenant.pk)
         every = list_url(Volume, tenant__tenant_id__exact=tenant.pk)
         return [
-            volume_table("Volumes, the largest first", tenant.volumes.all(), every),
+            volume_table("Largest volumes", tenant.volumes.all(), every),
             task_table(tasks, list_url(Task, tenant_id=tenant.pk)),
             event_table(f"tenant:{tenant.pk}", tenant_id),
         ]

@@ -12,7 +12,8 @@ from events.kinds import Severity
 from events.selectors import urgent_counts
 from inventory.health import NodeHealth
 from inventory.models import Pool
-from inventory.selectors import BackendSummary, backend_list
+from inventory.read_models import BackendSummary
+from inventory.selectors import backend_list
 from inventory.services.node.certificate_ends import file_certificate_ends
 from inventory.services.pool.identity import database_doubt
 from provisioner.common import clock
@@ -79,7 +80,7 @@ def health_metrics(backends: Iterable[BackendSummary]) -> Iterator[Metric]:
 
 
 def _by_health(kind: str, numbers: Mapping[Any, int]) -> Metric:
-    name, text = f"provisioner_{kind}_health", f"How many {kind}s have each health"
+    name, text = f"provisioner_{kind}_health", f"Number of {kind}s with each health"
     family = GaugeMetricFamily(name, text, labels=["health"])
     for health, number in numbers.items():
         family.add_metric([str(health)], number)
@@ -90,7 +91,7 @@ def check_metrics() -> Iterator[Metric]:
     """Yield the numbers of orphans, which node checks found, and of Missing replicas."""
     orphans = GaugeMetricFamily(
         "provisioner_orphans",
-        "Objects on nodes that the database does not know",
+        "Number of objects on nodes that the database does not know",
         labels=["node", "kind"],
     )
     rows = Orphan.objects.order_by("backend_id", "kind").values_list("backend_id", "kind")
@@ -98,7 +99,7 @@ def check_metrics() -> Iterator[Metric]:
         orphans.add_metric([node, kind], number)
     missing = GaugeMetricFamily(
         "provisioner_missing_replicas",
-        "Missing replicas; only: whether the volume has no other replica",
+        "Number of Missing replicas; only: whether the volume has no other replica",
         labels=["node", "only"],
     )
     lost = Replica.objects.filter(replica_state=ReplicaState.MISSING, state=LifeState.READY)
@@ -114,7 +115,8 @@ def drain_metrics() -> Iterator[Metric]:
     """Yield the progress of drains."""
     family = GaugeMetricFamily(
         "provisioner_drain_replicas",
-        "Replicas on a drained node: left on it; of those, moving, and refused by the last attempt",
+        "Number of replicas on a drained node: all that are left; of these, moving now, and "
+        "refused at the last attempt",
         labels=["node", "state"],
     )
     moves = ReplicaRelocation.objects.exclude(refusal="")
@@ -137,7 +139,7 @@ def unfinished_metric() -> Metric:
     """Return the number of rows in a transitional state."""
     family = GaugeMetricFamily(
         "provisioner_unfinished",
-        "Rows in a transitional state: requests under way, and the collector's backlog",
+        "Number of rows in a transitional state: requests in progress, and the collector's backlog",
         labels=["kind", "state"],
     )
     for model in TRANSITIONAL:
@@ -152,7 +154,8 @@ def barred_metric() -> Metric:
     """Return whether writes are barred."""
     return GaugeMetricFamily(
         "provisioner_writes_barred",
-        "1: writes are barred, because the database may be older than its nodes; 0: they are not",
+        "1: writes are barred because the database may be older than its nodes; 0: writes are "
+        "allowed",
         value=bool(database_doubt()),
     )
 
@@ -179,11 +182,14 @@ def certificate_metric(backends: Iterable[BackendSummary]) -> Metric:
     """
     family = GaugeMetricFamily(
         "provisioner_certificate_end_timestamp_seconds",
-        "When a certificate ends; certificate: node, or the setting that names it",
+        "Expiry of a certificate in seconds since 1970; certificate: node, or the setting that "
+        "names the file",
         labels=["certificate", *NODE],
     )
     nodes = [summary.backend for summary in backends]
-    presented = [("node", node.pk, node.name, node.certificate_ends_at) for node in nodes]
+    presented = [
+        ("node", node.persistent_id, node.name, node.certificate_ends_at) for node in nodes
+    ]
     url_ends_at = Pool.objects.values_list("certificate_ends_at", flat=True).first()
     presented.append(("PUBLIC_URL", "", "", url_ends_at))
     presented += [(name, "", "", ends_at) for name, ends_at in file_certificate_ends()]
@@ -197,7 +203,7 @@ def event_metric() -> Metric:
     """Return the number of events of severity ``warning`` or higher in the last hour."""
     family = GaugeMetricFamily(
         "provisioner_recent_events",
-        "Events of the last hour of severity warning or higher",
+        "Number of events of the last hour with severity warning or higher",
         labels=["kind", "severity"],
     )
     for kind, severity, number in urgent_counts(clock.now() - RECENT):
@@ -217,7 +223,7 @@ def node_metrics(backends: Iterable[BackendSummary]) -> Iterator[Metric]:
         node = summary.backend
         labels = [node.persistent_id, node.name]
         location = [place or "null" for place in (node.rack, node.zone, node.region)]
-        state.add_metric([*labels, *location], AVAILABLE if node.is_available else UNAVAILABLE)
+        state.add_metric([*labels, *location], AVAILABLE if summary.is_available else UNAVAILABLE)
         used = (
             summary.free_bytes,
             summary.capacity_bytes - summary.free_bytes,

@@ -33,12 +33,12 @@ def scale_metrics() -> Iterator[Metric]:
     """Yield the number of objects of each kind, and the tested number, in six queries."""
     objects = GaugeMetricFamily(
         "provisioner_objects",
-        "Stored objects; snapshot_of_volume: of the volume that has most",
+        "Number of stored objects; snapshot_of_volume: of the volume that has most snapshots",
         labels=["kind"],
     )
     limit = GaugeMetricFamily(
         "provisioner_tested_objects",
-        "How many objects of a kind the provisioner was tested with",
+        "Number of objects of a kind with which the provisioner was tested",
         labels=["kind"],
     )
     numbers = {kind: model._default_manager.count() for kind, model in COUNTED.items()}

@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
             "volume",
             "replicable",
             models.BooleanField(
-                default=False, help_text="as asked for at creation: hosts build an array over it"
+                default=False, help_text="as requested at creation: hosts may build a RAID over its replicas"
             ),
         ),
         migrations.RunPython(as_before, migrations.RunPython.noop, elidable=True),

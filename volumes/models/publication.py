@@ -119,7 +119,7 @@ class Export(models.Model):
     )
     target_nqn = models.CharField(max_length=223)
     nsid = models.PositiveIntegerField()
-    host_nqn = models.CharField(max_length=223, help_text="who may connect")
+    host_nqn = models.CharField(max_length=223, help_text="NQN that may connect")
     replica = models.ForeignKey(Replica, on_delete=models.PROTECT, related_name="exports")
     for_copy = models.BooleanField(default=False)
     by_piece = models.BooleanField(default=False, db_default=False)

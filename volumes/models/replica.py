@@ -51,7 +51,7 @@ class Replica(models.Model):
         max_length=16, choices=ReplicaState.choices, default=ReplicaState.UNKNOWN
     )
     replica_state_since = models.DateTimeField(default=clock.now)
-    claimed_bytes = models.BigIntegerField(help_text="of the tenant's budget")
+    claimed_bytes = models.BigIntegerField(help_text="bytes claimed in the tenant's budget")
     source = models.JSONField(null=True, blank=True)
     desired_iops = models.BigIntegerField(default=0, help_text="claimed on the backend")
     desired_bw = models.BigIntegerField(default=0, help_text="claimed on the backend")

@@ -49,9 +49,10 @@ class Volume(IdempotentMixin):
     provisioning_type = models.CharField(max_length=8, choices=ProvisioningType.choices)
     reserved_space_percentage = models.PositiveSmallIntegerField(default=0)
     claimed_bytes = models.BigIntegerField()
-    num_replicas = models.PositiveSmallIntegerField(help_text="as asked for at creation")
+    num_replicas = models.PositiveSmallIntegerField(help_text="as requested at creation")
     replicable = models.BooleanField(
-        default=False, help_text="as asked for at creation: hosts build an array over it"
+        default=False,
+        help_text="as requested at creation: hosts may build a RAID over its replicas",
     )
     protocol = models.CharField(max_length=8, choices=Protocol.choices)
     block_size = models.PositiveIntegerField()

@@ -20,17 +20,19 @@ REQUESTED: Mapping[str, Words] = {
 EXCLUDED: Mapping[str, Words] = {
     "in use": lambda r: "cordoned",
     "Available": lambda r: "unavailable",
-    "answering": lambda r: "that just failed to make the volume",
-    "former volume removed": lambda r: "still to be cleared of a deleted volume of this uuid",
-    "protocol": lambda r: "with no hostId, as a Local volume needs",
+    "answering": lambda r: "that just failed to create the volume",
+    "former volume removed": lambda r: "that still hold a deleted volume of this uuid",
+    "protocol": lambda r: "without a hostId, which a Local volume needs",
     "limits": lambda r: "that cannot limit a volume's IOPS or bandwidth",
     "block size": lambda r: f"with no SSD for blocks of {r.block_size} bytes",
     "space": lambda r: f"with less than {size(r.claimed_bytes)} free{_where(r)}",
-    "shareSSDBetweenVolumes": lambda r: "where the storage class is on every SSD with room",
+    "shareSSDBetweenVolumes": lambda r: (
+        "where every SSD with room has a volume of the storage class"
+    ),
     "desired IOPS": lambda r: f"with less than {r.desired_iops} unreserved IOPS",
     "desired bandwidth": lambda r: f"with less than {r.desired_bw} B/s unreserved",
-    ONE_PER_NODE: lambda r: "with a replica already",
-    ONE_PER_RACK: lambda r: "in a rack with a replica already",
+    ONE_PER_NODE: lambda r: "that already have a replica",
+    ONE_PER_RACK: lambda r: "in a rack that already has a replica",
 }
 """The other filters. The text counts the nodes that they excluded."""
 
@@ -72,5 +74,5 @@ def _nodes(number: int) -> str:
 
 def _where(request: PlacementRequest) -> str:
     if request.sub_volumes:
-        return f" on {len(request.sub_volumes)} SSDs, like the replica it is copied from"
+        return f" on {len(request.sub_volumes)} SSDs, like the source replica"
     return " on all SSDs together" if request.allow_span else " on one SSD"

@@ -65,7 +65,7 @@ def size(number: int) -> str:
 
 
 def _on(request: PlacementRequest) -> str:
-    like = "SSDs, like the replica it is copied from"
+    like = "SSDs, like the source replica"
     return f", on {len(request.sub_volumes)} {like}" if request.sub_volumes else ""
 
 
@@ -84,12 +84,12 @@ FILTERS: tuple[Filter, ...] = (
     Filter(
         "answering",
         lambda n, r: n.persistent_id not in r.avoid,
-        lambda n, r: "the node just failed to make the volume",
+        lambda n, r: "the node just failed to create the volume",
     ),
     Filter(
         "former volume removed",
         lambda n, r: n.persistent_id not in r.removing,
-        lambda n, r: "a deleted volume of this uuid is still to be removed from the node",
+        lambda n, r: "the node still holds a deleted volume of this uuid",
     ),
     Filter(
         "hostId",
@@ -119,7 +119,7 @@ FILTERS: tuple[Filter, ...] = (
     Filter(
         "protocol",
         lambda n, r: not r.local or n.host_id is not None,
-        lambda n, r: "the node runs inside no host, as a Local volume needs",
+        lambda n, r: "the node does not run inside a host, which a Local volume needs",
     ),
     Filter(
         "limits",
@@ -129,27 +129,29 @@ FILTERS: tuple[Filter, ...] = (
     Filter(
         "block size",
         lambda n, r: not n.drives or bool(_of_block_size(n, r)),
-        lambda n, r: f"none of the node's SSDs takes volumes in blocks of {r.block_size} bytes",
+        lambda n, r: f"no SSD of the node can hold volumes with blocks of {r.block_size} bytes",
     ),
     Filter(
         "space",
         lambda n, r: _layout(r, _of_block_size(n, r)) is not None,
-        lambda n, r: f"{size(_free(n, r))} are free, {size(r.claimed_bytes)} are needed{_on(r)}",
+        lambda n, r: f"{size(_free(n, r))} are free, {size(r.claimed_bytes)} are required{_on(r)}",
     ),
     Filter(
         "shareSSDBetweenVolumes",
         lambda n, r: r.share_ssd or layout_on(n, r) is not None,
-        lambda n, r: "no SSD with room is without a volume of the storage class",
+        lambda n, r: "each SSD with room has a volume of the storage class",
     ),
     Filter(
         "desired IOPS",
         lambda n, r: n.total_iops - n.used_iops >= r.desired_iops,
-        lambda n, r: f"{n.total_iops - n.used_iops} IOPS are free, {r.desired_iops} are desired",
+        lambda n, r: (
+            f"{n.total_iops - n.used_iops} IOPS are unreserved, {r.desired_iops} are requested"
+        ),
     ),
     Filter(
         "desired bandwidth",
         lambda n, r: n.total_bw - n.used_bw >= r.desired_bw,
-        lambda n, r: f"{n.total_bw - n.used_bw} B/s are free, {r.desired_bw} are desired",
+        lambda n, r: f"{n.total_bw - n.used_bw} B/s are unreserved, {r.desired_bw} are requested",
     ),
 )
 

@@ -71,9 +71,9 @@ def plan(request: PlacementRequest, candidates: Iterable[Candidate]) -> Plan:
     racks = set(request.taken_racks)
     for node in passed:
         if node.persistent_id in request.taken_nodes:
-            refused[node.persistent_id] = Refusal(ONE_PER_NODE, "the node has a replica already")
+            refused[node.persistent_id] = Refusal(ONE_PER_NODE, "the node already has a replica")
         elif not request.same_rack_allowed and node.rack_key in racks:
-            taken = f"{node.rack_key} has a replica already"
+            taken = f"{node.rack_key} already has a replica"
             refused[node.persistent_id] = Refusal(ONE_PER_RACK, taken)
         elif len(chosen) < request.replicas and (sub_volumes := layout_on(node, request)):
             chosen.append(PlannedReplica(node, sub_volumes))

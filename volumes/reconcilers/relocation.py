@@ -10,6 +10,7 @@ import logging
 from typing import Any
 
 from django.conf import settings
+from django.db import IntegrityError
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from provisioner.common import clock
@@ -121,13 +122,17 @@ def _start(replica: Replica, drain: Drain | None) -> None:
 def _begin_attempt(replica: Replica) -> None:
     """Store the time of the next attempt before this attempt starts, so that the pause holds even
     if the worker dies.
+
+    :raises CannotMove: the replica was removed meanwhile.
     """
     before = ReplicaRelocation.objects.filter(pk=replica.pk).first()
     attempts = before.attempts + 1 if before else 1
-    changes = {"attempts": attempts, "task_id": "", "refusal": ""}
-    ReplicaRelocation.objects.update_or_create(
-        replica=replica, defaults=changes | {"again_at": clock.now() + _pause(attempts)}
-    )
+    changes: dict[str, Any] = {"attempts": attempts, "task_id": "", "refusal": ""}
+    changes |= {"again_at": clock.now() + _pause(attempts)}
+    try:
+        ReplicaRelocation.objects.update_or_create(replica=replica, defaults=changes)
+    except IntegrityError:
+        raise CannotMove("the replica was removed meanwhile") from None
 
 
 def _pause(attempts: int) -> dt.timedelta:
@@ -149,7 +154,7 @@ def _submit(replica: Replica, outputs: dict[str, str]) -> Task:
     if volume.num_replicas > 1 and users.exists():
         if not users.filter(host__available_until__gte=clock.now()).exists():
             raise CannotMove(
-                f"volume {volume.uuid!r} is published, but to no host that is Available"
+                f"volume {volume.uuid!r} is published only to hosts that are Unavailable"
             )
         if users.filter(host__agent_until__gte=clock.now()).exists():
             return volume_migrate(

@@ -20,7 +20,7 @@ def supervise(context: Context) -> Reschedule:
     silence = dt.timedelta(seconds=settings.ENVIRONMENT.migration_silence_seconds)
     left = context.task.created_at + silence - clock.now()
     if left <= dt.timedelta(0):
-        raise Stalled(f"its host did not end it within {silence.total_seconds():.0f} s")
+        raise Stalled(f"its host did not finish it within {silence.total_seconds():.0f} s")
     return Reschedule(seconds=left.total_seconds(), pending_reason="the host")
 
 

@@ -122,8 +122,8 @@ def _claim_budget(tenant_id: str, size: int) -> None:
         raise TenantNotFound.of(tenant_id)
     raise TenantCapacityExceeded(
         f"tenant {tenant_id!r} has a budget of {budget[0] / GIB:g} GiB, of which "
-        f"{budget[1] / GIB:g} GiB are used; this needs {size / GIB:g} GiB more, "
-        "all replicas together"
+        f"{budget[1] / GIB:g} GiB are used; the request needs {size / GIB:g} GiB more for all "
+        "replicas"
     )
 
 

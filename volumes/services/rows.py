@@ -19,7 +19,7 @@ def process_batch(rows: list[M], work: Callable[[list[M], float], object]) -> No
         work(rows, call_deadline())
     except Exception as error:
         _raise_outage(error)
-        log.exception("collector: work on all rows failed, trying each row alone")
+        log.exception("collector: a batch of rows failed, trying each row separately")
         until = call_deadline()
         process_each(rows, lambda row: work([row], until))
 
@@ -32,7 +32,7 @@ def process_each(rows: list[M], work: Callable[[M], object]) -> None:
         except Exception as error:
             _raise_outage(error)
             about = {"kind": type(row).__name__, "row": row.pk}
-            log.exception("collector: work on a row failed", extra=about)
+            log.exception("collector: a row failed", extra=about)
 
 
 def _raise_outage(error: Exception) -> None:

@@ -145,7 +145,7 @@ class ClaimAttempt:
         self.is_lost = isinstance(error, ClaimLost | IntegrityError)
         if self.is_lost and self._is_last:
             raise NoCandidate(
-                f"others took the space first, {CLAIM_ATTEMPTS} times: try again",
+                f"other requests took the space first, {CLAIM_ATTEMPTS} times: try again",
                 internal=repr(error),
             ) from error
         return self.is_lost

@@ -57,7 +57,7 @@ def tenant_create(
             record(Kind.TENANT_CREATED, tenant=tenant.pk, capacityGiB=capacity_gib, name=name)
     except IntegrityError as error:
         taken = f"name {name!r}" if tenant_id is None else f"name {name!r} or id {tenant_id!r}"
-        raise TenantAlreadyExists(f"a tenant with {taken} exists already") from error
+        raise TenantAlreadyExists(f"a tenant with {taken} already exists") from error
     return tenant
 
 
@@ -87,7 +87,7 @@ def tenant_update(*, tenant_id: str, capacity_gib: int, total_iops: int, total_b
     used = tenant.values_list("used_bytes", flat=True).first()
     if used is None:
         raise TenantNotFound.of(tenant_id)
-    raise InvalidInput.of("capacity", capacity_gib, f"{used / GIB:g} GiB are used already")
+    raise InvalidInput.of("capacity", capacity_gib, f"{used / GIB:g} GiB are already used")
 
 
 def require_same_tenant(in_path: str, in_body: str) -> None:

@@ -42,14 +42,20 @@ class DrainOutput(Output):
     persistentID = serializers.CharField()
     startDate = serializers.CharField(help_text="yyyy-MM-dd'T'HH:mm:ss.SSS, UTC")
     done = serializers.BooleanField(help_text="no replica is left on the node")
-    replicas = serializers.IntegerField(help_text="on the node when the drain began")
-    moved = serializers.IntegerField(help_text="gone since: moved, or deleted by clients")
+    replicas = serializers.IntegerField(help_text="replicas on the node when the drain began")
+    moved = serializers.IntegerField(
+        help_text="replicas that were moved, or deleted by clients, since then"
+    )
     moving = serializers.IntegerField()
-    left = serializers.IntegerField(help_text="on the node, including those that are moving")
-    refused = serializers.IntegerField(help_text="those that cannot be moved now")
+    left = serializers.IntegerField(
+        help_text="replicas on the node, including those that are moving"
+    )
+    refused = serializers.IntegerField(help_text="replicas that cannot be moved now")
     tasks = DrainTaskOutput(many=True)
     refusals = DrainRefusalOutput(
-        many=True, help_text="a page of those refused, by the uuid of the volume; retried later"
+        many=True,
+        help_text="a page of the refused replicas, by the uuid of the volume; they are "
+        "retried later",
     )
     waitsFor = serializers.CharField(required=False)
     example: ClassVar = {
@@ -71,17 +77,19 @@ class LossOutput(Output):
     volumeID = serializers.CharField()
     alias = serializers.CharField()
     tenantId = serializers.CharField()
-    replicaID = serializers.CharField(help_text="the one on this node")
+    replicaID = serializers.CharField(help_text="the replica on this node")
     loses = serializers.ChoiceField([ACCESS, REDUNDANCY])
     reason = serializers.CharField()
 
 
 class MaintenanceOutput(Output):
     persistentID = serializers.CharField()
-    safe = serializers.BooleanField(help_text="no volume would lose anything")
-    accessLost = serializers.IntegerField(help_text="volumes that could not be used")
-    redundancyLost = serializers.IntegerField(help_text="volumes with one good replica less")
-    volumes = LossOutput(many=True, help_text="a page of them, by the uuid of the volume")
+    safe = serializers.BooleanField(help_text="true: no volume would lose access or redundancy")
+    accessLost = serializers.IntegerField(help_text="volumes that would lose access")
+    redundancyLost = serializers.IntegerField(
+        help_text="volumes that would lose one current replica"
+    )
+    volumes = LossOutput(many=True, help_text="a page of these volumes, by the uuid of the volume")
     example: ClassVar = {
         "persistentID": NODE,
         "safe": False,

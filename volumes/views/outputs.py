@@ -35,7 +35,9 @@ class LocationOutput(Output):
     replicaState = serializers.ChoiceField(ReplicaState.choices)
     currentStateTime = serializers.IntegerField(help_text="milliseconds")
     inUse = serializers.BooleanField()
-    waitsFor = serializers.CharField(required=False, help_text="for what, in words")
+    waitsFor = serializers.CharField(
+        required=False, help_text="reason why the object is not finished"
+    )
 
 
 class LocationExtendedOutput(LocationOutput):
@@ -74,16 +76,18 @@ class VolumeOutput(Output):
     reservedSpace = serializers.IntegerField(required=False, help_text="bytes")
     snapshotID = serializers.CharField(required=False)
     writable = serializers.BooleanField(required=False)
-    waitsFor = serializers.CharField(required=False, help_text="for what, in words")
+    waitsFor = serializers.CharField(
+        required=False, help_text="reason why the object is not finished"
+    )
     health = serializers.ChoiceField(Health.choices)
     healthReason = serializers.CharField(
-        required=False, help_text="how many replicas can be used, and the state of the others"
+        required=False, help_text="number of current replicas, and the condition of the others"
     )
     rebuildProgress = serializers.FloatField(
-        required=False, help_text="percent, of the task that rebuilds a replica"
+        required=False, help_text="progress of the task that rebuilds a replica, in percent"
     )
     rebuildSecondsLeft = serializers.IntegerField(
-        required=False, help_text="at the current rate, if that is known"
+        required=False, help_text="remaining time at the present rate, if the rate is known"
     )
     example: ClassVar = {
         "alias": "vol1",
@@ -170,7 +174,9 @@ class SnapshotOutput(Output):
     capacity = serializers.IntegerField(help_text="bytes")
     timestamp = serializers.IntegerField(help_text="ms since the epoch")
     tenantId = serializers.CharField()
-    waitsFor = serializers.CharField(required=False, help_text="for what, in words")
+    waitsFor = serializers.CharField(
+        required=False, help_text="reason why the object is not finished"
+    )
     example: ClassVar = {
         "alias": "snap1",
         "volumeID": VOLUME,

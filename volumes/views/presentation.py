@@ -30,20 +30,22 @@ def volumes_json(rows: Sequence[VolumeAndReplicas]) -> list[dict[str, Any]]:
     """
     now = clock.now()
     healths = volume_healths(rows)
-    return [
-        _volume(volume, replicas, now) | _health(healths[volume.id]) for volume, replicas in rows
-    ]
+    found = []
+    for volume, replicas in rows:
+        data = _volume(volume, replicas, now)
+        _add_health(data, healths[volume.id])
+        found.append(data)
+    return found
 
 
-def _health(of: VolumeHealth) -> dict[str, Any]:
-    data: dict[str, Any] = {"health": of.health.value}
+def _add_health(data: dict[str, Any], of: VolumeHealth) -> None:
+    data["health"] = of.health.value
     if of.reason:
         data["healthReason"] = of.reason
     if of.rebuild:
         data["rebuildProgress"] = round(of.rebuild.percent, 1)
         if of.rebuild.seconds_left is not None:
             data["rebuildSecondsLeft"] = of.rebuild.seconds_left
-    return data
 
 
 def _volume(volume: VolumeRow, replicas: Sequence[ReplicaRow], now: dt.datetime) -> dict[str, Any]:
@@ -69,7 +71,8 @@ def _volume(volume: VolumeRow, replicas: Sequence[ReplicaRow], now: dt.datetime)
         "shareSSDBetweenVolumes": volume.share_ssd,
         "inUse": volume.published,
     }
-    data |= _pending_reason(volume_pending_reason(volume))
+    if reason := volume_pending_reason(volume):
+        data["waitsFor"] = reason
     if volume.storage_class_name:
         data["storageClassName"] = volume.storage_class_name
     if volume.provisioning_type == ProvisioningType.THIN:
@@ -103,13 +106,16 @@ def snapshot_json(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _location(replica: ReplicaRow, now: dt.datetime, *, alone: bool) -> dict[str, Any]:
-    return {
+    data = {
         "uuid": replica.uuid,
         "backend": {"persistentID": replica.backend_id or ""},
         "replicaState": replica.replica_state,
         "currentStateTime": _milliseconds(now - replica.replica_state_since),
         "inUse": replica.exported,
-    } | _pending_reason(replica_pending_reason(replica, exporting=replica.exporting, alone=alone))
+    }
+    if reason := replica_pending_reason(replica, exporting=replica.exporting, alone=alone):
+        data["waitsFor"] = reason
+    return data
 
 
 def _pending_reason(text: str) -> dict[str, str]:

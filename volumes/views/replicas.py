@@ -50,8 +50,8 @@ class MigrateInput(Input):
         Handler,
         required=False,
         source="handler",
-        help_text="who does the work; if absent, the host's agent, or the provisioner if the host "
-        "has no agent",
+        help_text="who carries out the migration; absent: the host's agent, or the provisioner if "
+        "the host has no agent",
     )
 
 

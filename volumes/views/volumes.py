@@ -79,7 +79,7 @@ class VolumesViewSet(TenantViewSet):
         backend, host = fields.get("backend_id"), self.own_host(fields.get("host_id"))
         health = fields.get("health")
 
-        def rows() -> QuerySet[Volume]:
+        def rows() -> QuerySet[Volume, Any]:
             found = volumes_filter(self.volumes, backend_id=backend, host_id=host)
             return volumes_of_health(found, health) if health else found
 
@@ -94,7 +94,7 @@ class VolumesViewSet(TenantViewSet):
         rows = self.volumes.filter(alias=alias)
         return self._volumes(rows.order_by("uuid"))
 
-    def _volumes(self, rows: QuerySet[Volume]) -> Response:
+    def _volumes(self, rows: QuerySet[Volume, Any]) -> Response:
         return Response(_shown(rows))
 
     def extended(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
@@ -137,5 +137,5 @@ class VolumesViewSet(TenantViewSet):
         return success()
 
 
-def _shown(rows: QuerySet[Volume]) -> list[dict[str, Any]]:
+def _shown(rows: QuerySet[Volume, Any]) -> list[dict[str, Any]]:
     return volumes_json(volume_rows(rows))

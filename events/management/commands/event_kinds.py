@@ -7,8 +7,8 @@ from provisioner.common.pages import PageCommand
 
 HEAD = """# Events
 
-The event log says what happened in the pool, to which objects, when, by whom and why. Each event is
-written in the transaction of the change that it reports, and is never changed afterwards.
+The event log records the changes in the pool: the objects, the time, the actor and the reason. Each
+event is written in the transaction of the change that it reports, and is never changed afterwards.
 `manage.py event_kinds` writes this page, and `make check` fails when it is outdated.
 
 ```sh
@@ -32,11 +32,11 @@ cannot read events, because events name objects that those roles may not see.
 | `number` | identifies the event; greater than the numbers of earlier events; has gaps |
 | `time` | the database's time, UTC |
 | `severity` | `info`, `warning`, `error` or `critical` |
-| `kind` | one of those below |
-| `text` | one sentence for people; its wording may change |
+| `kind` | one of the kinds below |
+| `text` | one sentence; its wording may change |
 | `reason` | the reason, if it is known |
-| `actor` | who did it: `type` and `name`, see below |
-| `requestId` | the `X-Request-ID` of the request that did it |
+| `actor` | the actor: `type` and `name`, see below |
+| `requestId` | the `X-Request-ID` of the request that caused the event |
 | `tenantId` | the tenant whose callers see the event |
 | `objects` | `type` and `id` of the objects of the event. Types: {objects} |
 | `details` | further facts of this kind |
@@ -52,9 +52,9 @@ by descending number. `marker` continues after the last number. Filters: `about`
 
 With `follow=true`, new events are streamed as server-sent events, each with its number as `id`. A
 stream ends after {follow:g} s; the client continues with the header `Last-Event-ID`, which browsers
-send by themselves. An idle stream gets a comment every {alive:g} s. A process accepts followers for
-a quarter of its requests (four times `API_THREADS`), and one caller may have half of these; others
-get 429. A waiting follower does not occupy a connection to the database.
+send automatically. An idle stream gets a comment every {alive:g} s. A process accepts followers for
+a quarter of its requests (four times `API_THREADS`), and one caller may have half of these; further
+followers get 429. A waiting follower does not occupy a connection to the database.
 
 The numbers of events are not in the order of commits. A reader that continues after the last number
 could therefore miss events. So an event is shown only when no older transaction that records events

@@ -28,11 +28,11 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("drive", type=Path, help="a block device, or a file that stands for it")
+        parser.add_argument("drive", type=Path, help="a block device, or a file")
         parser.add_argument(
             "--destroy-data",
             action="store_true",
-            help="check the drive even if it holds data; some of it is overwritten",
+            help="check the drive even if it contains data; the check overwrites some of the data",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -55,5 +55,5 @@ def _key(file: Path) -> Ed25519PrivateKey:
     except (OSError, ValueError, TypeError) as error:
         raise CommandError(f"{file} cannot be read as a PEM key: {error}.") from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise CommandError(f"{file} holds no Ed25519 key.")
+        raise CommandError(f"{file} contains no Ed25519 key.")
     return key

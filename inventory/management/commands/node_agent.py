@@ -37,7 +37,7 @@ class Command(BaseCommand):
             action="append",
             default=[],
             metavar="SSD",
-            help="id of an SSD to overwrite, whatever it holds; may be repeated",
+            help="id of an SSD to overwrite, even if it contains data; may be repeated",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -61,7 +61,7 @@ def _state_folder(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise WrongConfig(f"state_folder: {folder} is used by another agent") from None
+            raise WrongConfig(f"state_folder: another agent uses {folder}") from None
         yield
 
 

@@ -53,7 +53,7 @@ class Command(BaseCommand):
             "--released-agent",
             action="store_true",
             help="send exactly the calls of KIOXIA's agent of release 3.22; --client-type, "
-            "--agent-version, --only-report and --look-seconds are then ignored",
+            "--agent-version, then --only-report and --look-seconds are ignored",
         )
         parser.add_argument("--agent-version", default="3.22", help="version that the hosts report")
         parser.add_argument("--probe-seconds", type=float, default=30)
@@ -130,7 +130,8 @@ def _tokens(options: dict[str, Any]) -> list[str]:
     tokens = _secret(options["token_file"], TOKEN_VARIABLE).split()
     if len(tokens) > 1 and len(tokens) != options["count"]:
         raise CommandError(
-            f"there are {len(tokens)} tokens for {options['count']} hosts: give one, or one each"
+            f"there are {len(tokens)} tokens for {options['count']} hosts: give one token, or one "
+            "for each host"
         )
     return tokens
 

@@ -26,21 +26,21 @@ class Command(BaseCommand):
 
     help = (
         "Serve simulated storage nodes over HTTPS until SIGTERM or SIGINT. SIGHUP reads renewed "
-        "certificates. Prints one line per node: persistentID address:port. Callers must show "
-        "the token of --token-file, if given. With --add-to, set "
-        f"{CREDENTIALS_VARIABLE} to NAME:PASSWORD of an ADMIN."
+        "certificates. Prints one line per node: persistentID address:port. If --token-file is "
+        f"given, callers must send its token. With --add-to, set {CREDENTIALS_VARIABLE} to "
+        "NAME:PASSWORD of an ADMIN."
     )
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--count", type=int, default=4, help="how many nodes")
         parser.add_argument(
-            "--address", default="127.0.0.1", help="address of all nodes, or of the first"
+            "--address", default="127.0.0.1", help="address of all nodes, or of the first node"
         )
         parser.add_argument(
             "--own-addresses",
             action="store_true",
-            help="one address per node, counted up from --address",
+            help="one address for each node, counted up from --address",
         )
         parser.add_argument("--base-port", type=int, default=0, help="0: any free ports")
         parser.add_argument("--ssds", type=int, default=4, help="per node")
@@ -58,14 +58,15 @@ class Command(BaseCommand):
         parser.add_argument(
             "--id-prefix",
             default="02:00:00",
-            help="prefix of persistentIDs; use another one for further nodes of a pool",
+            help="prefix of persistentIDs; use a different prefix for further nodes of a pool",
         )
-        parser.add_argument("--name", default="node", help="of the nodes: NAME-1, NAME-2, ...")
+        parser.add_argument("--name", default="node", help="name of the nodes: NAME-1, NAME-2, ...")
         parser.add_argument("--add-to", metavar="URL", help="add the nodes to the API at this URL")
         parser.add_argument(
             "--client-certificate",
             type=Path,
-            help="PEM file with key, shown to the API of --add-to; --ca verifies that API",
+            help="PEM file with certificate and key for the API of --add-to; --ca verifies that "
+            "API",
         )
         parser.add_argument("--require-client-certificate", action="store_true")
         parser.add_argument(

@@ -86,8 +86,8 @@ class Fences:
         if generation <= floor:
             raise NodeRefused(
                 RefusalCode.STALE,
-                f"{name.uuid}: generation {generation} was handed out before {floor}, when this"
-                " node joined its pool; it remembers nothing older",
+                f"{name.uuid}: generation {generation} was issued before {floor}, when this node "
+                "joined its pool: the node has no records of older generations",
             )
 
     def begin(self, floor: int) -> None:
@@ -130,7 +130,9 @@ class Fences:
         )
         if surplus and surplus[0][0] > oldest:
             oldest = surplus[0][0]
-            log.warning("node %s forgets generations early: too many removals", self._node)
+            log.warning(
+                "node %s discards records of generations early: too many removals", self._node
+            )
         self._put_setting(NEWEST, self.newest())
         self._database.execute(
             f"DELETE FROM fence WHERE at <= ? AND {GONE}",  # noqa: S608

@@ -80,7 +80,7 @@ class Presence:
         what = _text(name, None)
         absent = {piece.ssd_id for piece in pieces} & self._engine.absent_ssds
         if absent:
-            text = f"{what} lies on {', '.join(sorted(absent))}, which is missing"
+            text = f"{what} is on {', '.join(sorted(absent))}, which is missing"
             return NodeRefused(RefusalCode.UNAVAILABLE, text)
         return NodeRefused(
             RefusalCode.NOT_FOUND, f"{what} is recorded, but this node lost its data"

@@ -79,9 +79,9 @@ class Prober:
             self._agent.answered(settings, await self._sender.send(settings, probe))
         except (ProbeFailed, NodeRefused, HTTPError, OSError) as error:
             level = logging.DEBUG if self._failures else logging.WARNING
-            log.log(level, "node %s cannot probe %s: %s", node, settings.url, error)
+            log.log(level, "node %s cannot send its probe to %s: %s", node, settings.url, error)
         except Exception:
-            log.exception("node %s cannot probe %s", node, settings.url)
+            log.exception("node %s cannot send its probe to %s", node, settings.url)
         else:
             self._failures = 0
             return

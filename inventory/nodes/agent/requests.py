@@ -45,7 +45,7 @@ def check_token(request: Request) -> None:
     token = request.app.state.token
     given = request.headers.get("authorization", "")
     if token and not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
-        raise NodeRefused(RefusalCode.UNAUTHORIZED, "wrong bearer token or none")
+        raise NodeRefused(RefusalCode.UNAUTHORIZED, "the bearer token is wrong or missing")
 
 
 async def read_body(request: Request, kind: type[W]) -> W:

@@ -35,7 +35,7 @@ class Syncs:
         """
         sync = await self._engine.copy(uuid)
         if sync is None:
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"no copy of volume {uuid} is known")
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"there is no copy of volume {uuid}")
         return sync
 
     async def ensure(self, uuid: str, spec: SyncSpec) -> bool:

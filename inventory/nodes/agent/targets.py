@@ -235,7 +235,7 @@ class Targets:
         if told is not None and told.overlaps(wanted):
             raise NodeRefused(
                 RefusalCode.CONFLICT,
-                f"the controllers of this node have the ids {told}, which overlap {wanted}",
+                f"the controller ids {told} of this node overlap {wanted}",
             )
         self._records.put_setting(CONTROLLERS, wanted)
 
@@ -268,8 +268,8 @@ class Targets:
         if former not in (None, uuid):
             raise NodeRefused(
                 RefusalCode.ID_IN_USE,
-                f"namespace {nsid} of {nqn} was volume {former} less than"
-                f" {REUSE_SECONDS // 60} minutes ago",
+                f"namespace id {nsid} of {nqn} belonged to volume {former} less than "
+                f"{REUSE_SECONDS // 60} minutes ago",
             )
 
     async def _take_out(self, nqn: str, uuid: str) -> None:
@@ -331,13 +331,13 @@ def _check_members(others: Iterable[NamespaceRecord], spec: NamespaceSpec) -> No
         if spec.by_piece or other.spec.by_piece:
             raise NodeRefused(
                 RefusalCode.CONFLICT,
-                f"volume {other.uuid} is in {other.nqn} already: a volume that is exported by"
-                " piece must be alone in its target",
+                f"volume {other.uuid} is already in {other.nqn}: a volume that is exported by "
+                "sub-volume must be alone in its target",
             )
         if other.spec.nsid == spec.nsid:
             raise NodeRefused(
                 RefusalCode.ID_IN_USE,
-                f"namespace {spec.nsid} of {other.nqn} is volume {other.uuid} already",
+                f"namespace {spec.nsid} of {other.nqn} is already volume {other.uuid}",
             )
 
 

@@ -222,8 +222,8 @@ class Volumes:
         if old != spec.model_copy(update={"owner": old.owner}):
             raise NodeRefused(
                 RefusalCode.CONFLICT,
-                f"volume {uuid} is here with {old.capacity} bytes and {old.qos}, not"
-                f" {spec.capacity} and {spec.qos}: only a PATCH changes it",
+                f"volume {uuid} exists with {old.capacity} bytes and {old.qos}, not "
+                f"{spec.capacity} and {spec.qos}: use PATCH to change it",
             )
         await self._presence.require_volume(uuid, old)
         return True
@@ -287,7 +287,7 @@ def _check_same_volume(uuid: str, old: VolumeSpec, spec: VolumeSpec) -> None:
     if old.generation != spec.generation:
         raise NodeRefused(
             RefusalCode.CONFLICT,
-            f"a volume {uuid} of generation {old.generation} is still here, not {spec.generation}",
+            f"volume {uuid} still exists with generation {old.generation}, not {spec.generation}",
         )
 
 

@@ -90,7 +90,7 @@ class NodeTable(Table):
         :raises ValueError: a rule is broken.
         """
         if self.client_ca is None and self.token_file is None:
-            raise ValueError("needs client_ca or token_file to restrict who may call")
+            raise ValueError("needs client_ca or token_file to restrict callers")
         portals = [f"{portal.ip} port {portal.port}" for portal in self.portals]
         for what, listed in {**unique, "portals": portals}.items():
             values = [str(one) for one in listed]

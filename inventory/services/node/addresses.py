@@ -48,12 +48,13 @@ def addresses_follow(*, persistent_id: str, mgmt_ips: Sequence[str], mgmt_port: 
         node = node_client_at(backend, mgmt_ips, mgmt_port).read_node(timeout=READ_SECONDS)
     except (NodeRefused, NodeUnreachable) as error:
         log.info(
-            "node does not answer at the addresses it reports", extra=about | {"reason": str(error)}
+            "the node does not answer at the addresses that it reports",
+            extra=about | {"reason": str(error)},
         )
         return
     if node.persistent_id != persistent_id:
         log.warning(
-            "another node answers at the addresses a node reports",
+            "another node answers at the addresses that a node reports",
             extra=about | {"found": node.persistent_id},
         )
         return
@@ -65,4 +66,4 @@ def addresses_follow(*, persistent_id: str, mgmt_ips: Sequence[str], mgmt_port: 
     except IntegrityError:
         log.warning("a node reports the address of another backend", extra=about)
     else:
-        log.warning("a node moved to the addresses it reports", extra=about)
+        log.warning("a node now uses the addresses that it reports", extra=about)

@@ -83,13 +83,13 @@ def refuse_known(
     if persistent_id and Backend.objects.filter(pk=persistent_id).exists():
         raise BackendKnown(
             f"the storage node at {mgmt_ips[0]} port {mgmt_port} has persistentID "
-            f"{persistent_id!r} and is in the pool already"
+            f"{persistent_id!r} and is already in the pool"
         )
     if token_digest:
         other = Backend.objects.filter(token_digest=token_digest).exclude(pk=besides).first()
         if other is not None:
             raise BackendKnown(
-                f"backend {other.pk!r} has this nodeToken: each node needs one of its own"
+                f"backend {other.pk!r} already has this nodeToken: each node needs its own token"
             )
     if host_id:
         other = Backend.objects.filter(host_id=host_id).exclude(pk=besides).first()
@@ -128,8 +128,9 @@ def check_reaches_us(mgmt_ips: Sequence[str]) -> None:
     """
     if is_out_of_reach(mgmt_ips):
         raise NodeNotAvailable(
-            f"the storage node at {', '.join(mgmt_ips)} cannot report to "
-            f"{settings.ENVIRONMENT.url_for_nodes}: set PUBLIC_URL to where nodes reach the API"
+            f"the storage node at {', '.join(mgmt_ips)} cannot reach "
+            f"{settings.ENVIRONMENT.url_for_nodes}: set PUBLIC_URL to the address at which nodes "
+            "reach the API"
         )
 
 
@@ -142,7 +143,7 @@ def check_usable(node: Node) -> None:
     if not is_compatible(node.version):
         raise NodeNotAvailable(
             f"storage node {node.persistent_id!r} has version {node.version!r}, which is "
-            f"incompatible; version {COMPATIBLE_MAJOR_VERSION} is needed"
+            f"incompatible; version {COMPATIBLE_MAJOR_VERSION} is required"
         )
     if not node.ssds:
         raise NodeHasNoSsd(f"storage node {node.persistent_id!r} has no SSD")

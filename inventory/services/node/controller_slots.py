@@ -61,7 +61,7 @@ def slot_take(persistent_id: str) -> int:
     if owner is None:
         raise NodeNotAvailable(
             f"storage node {persistent_id!r} cannot be added: the pool has {SLOTS} nodes, and no "
-            "NVMe controller ids are left for another; remove a node first"
+            "NVMe controller ids are left for another node: remove a node first"
         )
     ReleasedSlot.objects.filter(pk=owner).delete()
     return released[owner]

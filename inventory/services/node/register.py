@@ -144,7 +144,7 @@ def _hand_over(backend: Backend, client: NodeClient, *, take_over: bool) -> None
             client.put_license(License(license=text), timeout=CALL_SECONDS)
     except (NodeRefused, NodeUnreachable) as error:
         raise NodeNotAvailable(
-            f"storage node {backend.persistent_id!r} does not take the provisioner's settings: "
+            f"storage node {backend.persistent_id!r} does not accept the provisioner's settings: "
             f"{error}"
         ) from error
 
@@ -191,7 +191,7 @@ def _insert_rows(backend: Backend, mgmt_ips: Sequence[str], node: Node) -> None:
 
 def _changed_meanwhile(persistent_id: str) -> BackendKnown:
     return BackendKnown(
-        f"backend {persistent_id!r} was changed by another request at the same moment; try again"
+        f"another request changed backend {persistent_id!r} at the same moment: try again"
     )
 
 

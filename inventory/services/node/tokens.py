@@ -36,5 +36,5 @@ def node_token(backend: Backend) -> str:
     try:
         return decrypt(backend.encrypted_token)
     except UnreadableSecret as error:
-        log.error("node token not readable", extra={"reason": str(error)})
+        log.error("the token of a node cannot be decrypted", extra={"reason": str(error)})
         return ""

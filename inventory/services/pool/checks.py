@@ -36,9 +36,9 @@ def require_pool(client: NodeClient, node: Node, *, take_over: bool) -> None:
     if others and not take_over:
         raise OtherPool(
             f"storage node {node.persistent_id!r} belongs to, or holds volumes of, "
-            f"{', '.join(others)}; this pool is {mine}. Remove it there, or add it with "
-            f"takeOver = true: then it serves this pool alone, and what it holds of others stays "
-            f"on it as orphans until an operator discards it"
+            f"{', '.join(others)}; this pool is {mine}. Remove the node from the other pool, or "
+            "add it with takeOver = true: then it serves only this pool, and objects of other "
+            "pools stay on it as orphans until an operator discards them"
         )
     generations_raise(above=node.newest_generation)
 
@@ -93,7 +93,7 @@ def _other_pools(client: NodeClient, node: Node, mine: PoolIdentity) -> list[str
         ]
     except (NodeRefused, NodeUnreachable) as error:
         raise NodeNotAvailable(
-            f"storage node {node.persistent_id!r} does not say what it holds: {error}"
+            f"storage node {node.persistent_id!r} does not list its contents: {error}"
         ) from error
     named = {node.pool.uuid: str(node.pool)} if node.pool else {}
     return [

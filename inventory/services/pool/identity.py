@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 COMMAND = "manage.py database_restored"
 ANOTHER = "this database was restored or copied, and may be older than its storage nodes"
 TOOK_OVER = (
-    "a standby took over, or this database was recovered to a point in time, and may lack commits "
-    "that its storage nodes know"
+    "a standby took over, or this database is a point-in-time recovery: it may lack commits that "
+    "its storage nodes know"
 )
 
 
@@ -46,8 +46,8 @@ def writes_barred_reason() -> str:
     allowed.
     """
     doubt = database_doubt()
-    until = "they have been asked, within seconds, or " if doubt == TOOK_OVER else ""
-    return f"{doubt}; nothing is written until {until}an operator runs {COMMAND!r}" if doubt else ""
+    until = "all nodes are compared, within seconds, or " if doubt == TOOK_OVER else ""
+    return f"{doubt}; writes are barred until {until}an operator runs {COMMAND!r}" if doubt else ""
 
 
 def database_doubt_set(reason: str) -> None:

@@ -52,7 +52,7 @@ def syslog_forward(*, record: Record) -> None:
         enterprise_number=environment.syslog_enterprise_number,
     )
     if len(content) > LARGEST_RECORD:
-        rule = f"the record has {len(content)} bytes, syslog carries {LARGEST_RECORD}"
+        rule = f"the record has {len(content)} bytes, the limit is {LARGEST_RECORD}"
         raise InvalidInput.of("message", record.message, rule)
     with transaction.atomic(durable=True):
         servers = _with_room(_usable_servers(), len(content))
@@ -79,7 +79,7 @@ def _usable_servers() -> list[SyslogServer]:
         else:
             usable.append(server)
     if not usable:
-        reason = "; ".join(problems) or "no syslog server is known to be connected"
+        reason = "; ".join(problems) or "no syslog server is connected"
         raise SyslogNotAvailable(f"there is no syslog server to forward to: {reason}")
     return usable
 
@@ -102,7 +102,9 @@ def _with_room(servers: Sequence[SyslogServer], size: int) -> list[SyslogServer]
         DROPPED.inc(len(full))
     room = [server for server in servers if server.pk not in full]
     if not room:
-        raise SyslogNotAvailable("too many records wait for the syslog servers already: try later")
+        raise SyslogNotAvailable(
+            "too many records already wait for the syslog servers: try again later"
+        )
     return room
 
 
@@ -164,6 +166,6 @@ def _send(server: SyslogServer, waiting: Sequence[SyslogRecord]) -> bool:
         send(destination(server), [bytes(record.content) for record in waiting])
     except (OSError, ValueError) as error:
         extra = {"server": server.url, "records": len(waiting), "reason": str(error)}
-        log.warning("syslog server not reached", extra=extra)
+        log.warning("the syslog server cannot be reached", extra=extra)
         return False
     return True

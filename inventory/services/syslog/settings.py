@@ -91,7 +91,7 @@ def _read(backends: list[Backend]) -> int:
     for persistent_id, outcome in call_all(calls, timeout_seconds=READ_TOGETHER_SECONDS).items():
         if isinstance(outcome, NodeRefused | NodeUnreachable):
             extra = {"backend": persistent_id, "reason": str(outcome)}
-            log.warning("syslog settings not read", extra=extra)
+            log.warning("the syslog settings of a node cannot be read", extra=extra)
             continue
         answered += 1
         _store(persistent_id, outcome.servers, read_at)

@@ -34,7 +34,7 @@ def _content_text(node: Backend) -> str:
 
 
 def _uncordons(node: Backend) -> Facts:
-    return Facts(["It is being drained: the drain ends."] if _is_drained(node) else [])
+    return Facts(["The node is being drained: the drain ends."] if _is_drained(node) else [])
 
 
 def _affected_volumes(node: Backend) -> Table:
@@ -43,13 +43,16 @@ def _affected_volumes(node: Backend) -> Table:
     losing: Iterable[Any] = found.replicas[:MOST_SHOWN]
     rows: list[tuple[object, ...]] = [(row.volume.alias, row.loses) for row in losing]
     note = (
-        "No volume would lose anything."
+        "No volume would lose access or redundancy."
         if found.safe
         else f"{found.access} would lose access, {found.redundancy} redundancy."
         + _truncation_note(found.access + found.redundancy)
     )
     return Table(
-        "Volumes that lose something if the node stops now", ("volume", "loses"), rows, note
+        "Volumes that lose access or redundancy if the node stops now",
+        ("volume", "loses"),
+        rows,
+        note,
     )
 
 
@@ -105,8 +108,8 @@ ADD = Action(
     "add",
     "POST",
     "/backends",
-    says="Connects to the node, reads its drives and portals, and takes it into the pool. New "
-    "volumes may be placed on it at once. It uses one node of the licence.",
+    says="Connects to the node, reads its drives and portals, and adds it to the pool. New "
+    "volumes may be placed on it at once. It counts as one node of the licence.",
     done="Node {persistentID} is in the pool.",
     facts=_license,
     fields=(
@@ -115,14 +118,17 @@ ADD = Action(
         Field("region", "Region"),
         Field("zone", "Zone"),
         Field("rack", "Rack", "replicas of a volume are placed in different racks"),
-        Field("hostId", "Host id", "of a node that is also a host of Local volumes"),
+        Field("hostId", "Host id", "host in which the node runs, for Local volumes"),
         Field(
-            "nodeToken", "Token", "of this node only, if it does without mutual TLS", secret=True
+            "nodeToken",
+            "Token",
+            "token of this node only, if it does not use mutual TLS",
+            secret=True,
         ),
         Field(
             "takeOver",
             "Take over",
-            "adds the node even if it belongs to another pool, or holds volumes of one",
+            "adds the node even if it belongs to another pool, or holds volumes of another pool",
         ),
     ),
     of_list=True,
@@ -136,7 +142,7 @@ CORDON = Action(
     "block",
     "PUT",
     "/backends/{pk}",
-    says="Nothing new is placed on the node. Volumes that are on it go on as before.",
+    says="No new replica is placed on the node. Volumes on it stay usable.",
     done="Node {row.name} is cordoned.",
     body=lambda _: {"inUse": False},
     applies=lambda node: bool(node.in_use),
@@ -164,8 +170,8 @@ DRAIN = Action(
     "POST",
     "/backends/{pk}/drain",
     says="Cordons the node and moves its replicas to other nodes, a few at a time. Each move "
-    "copies the whole replica, which uses throughput of two nodes. What cannot move stays, and is "
-    "tried again. The drain goes on until it is stopped.",
+    "copies the whole replica, which uses throughput of two nodes. Replicas that cannot move "
+    "stay, and are tried again. The drain continues until it is stopped.",
     done="Node {row.name} is being drained.",
     facts=_drain_facts,
     applies=lambda node: not _is_drained(node),
@@ -178,8 +184,9 @@ STOP_DRAIN = Action(
     "stop_circle",
     "DELETE",
     "/backends/{pk}/drain",
-    says="Starts no more moves, and undoes those that can still be stopped. What has moved stays "
-    "where it is. The node is cordoned afterwards only if it was before the drain.",
+    says="Starts no more relocations, and undoes relocations that can still be stopped. Replicas "
+    "that have moved stay on their new nodes. Afterwards the node is cordoned only if it was "
+    "cordoned before the drain.",
     done="The drain of node {row.name} is stopped.",
     applies=_is_drained,
 )
@@ -197,9 +204,9 @@ REMOVE = Action(
     fields=(
         Field(
             "force",
-            "Remove although it holds replicas",
-            "only of a node that is Unavailable: its replicas become Missing, and volumes without "
-            "another replica cannot be used",
+            "Remove even if it holds replicas",
+            "only for an Unavailable node: its replicas become Missing, and volumes without "
+            "another replica become unusable",
         ),
     ),
     destroys=True,
@@ -212,8 +219,8 @@ REMOVE_HOST = Action(
     "delete",
     "DELETE",
     "/hosts/{pk}",
-    says="Forgets a host that no longer reports, and takes its volumes from it. If it reports "
-    "again, it is back, without its volumes.",
+    says="Removes a host that no longer reports, and unpublishes its volumes. If the host reports "
+    "again, it is added again, without volumes.",
     done="Host {row.name} is removed.",
     destroys=True,
 )

@@ -30,7 +30,7 @@ BUDGET = (
 def _used(tenant: Tenant) -> Facts:
     number = Volume.objects.filter(tenant=tenant).count()
     used = f"It has {number} volume{'' if number == 1 else 's'} and uses {size(tenant.used_bytes)}."
-    follows = ["Its budget follows the size of the pool, until it is changed here."]
+    follows = ["Its budget follows the size of the pool until you change it here."]
     return Facts([used, *(follows if tenant.follows_pool else [])])
 
 
@@ -52,7 +52,7 @@ CREATE = Action(
     "POST",
     "/tenants",
     says="Creates a tenant: a set of volumes with a budget. A budget reserves nothing; it limits "
-    "what the volumes of the tenant may take.",
+    "the space that the volumes of the tenant may use.",
     done="Tenant {name} is created.",
     fields=(
         Field("name", "Name"),
@@ -70,8 +70,8 @@ CHANGE_BUDGET = Action(
     "edit",
     "PUT",
     "/tenants/{pk}",
-    says="Sets the budget of the tenant. It cannot be less than what is used. Volumes that exist "
-    "stay as they are.",
+    says="Sets the budget of the tenant. It cannot be less than the used part. Existing volumes "
+    "do not change.",
     done="Tenant {row.name} has a new budget.",
     facts=_used,
     fields=BUDGET,
@@ -102,14 +102,18 @@ ISSUE_TOKEN = Action(
     "shown once. It is valid until it expires, is revoked here, or you become inactive.",
     done="The token expires at {expirationDate}. Copy it now: it is not shown again.",
     fields=(
-        Field("name", "Name", "told apart in logs as USER/NAME"),
+        Field("name", "Name", "name of the token; logs show USER/NAME"),
         Field("expiration", "Valid for", "seconds, at most 30 days", lambda _: 86_400),
-        Field("roles", "Roles", "none: all that you have"),
+        Field("roles", "Roles", "none: all roles that you have"),
         Field(
-            "tenant", "Tenant", "the only one that it sees", choices=tenant_choices, suggests=True
+            "tenant",
+            "Tenant",
+            "the tenant whose objects the token can access",
+            choices=tenant_choices,
+            suggests=True,
         ),
-        Field("node", "Node", "id; with role NODE, and only then"),
-        Field("host", "Host", "id; with role HOST, and only then"),
+        Field("node", "Node", "id of the node; required for the role NODE, and only for it"),
+        Field("host", "Host", "id of the host; required for the role HOST, and only for it"),
     ),
     of_list=True,
     reveals="token",
@@ -123,8 +127,8 @@ INSTALL_LICENSE = Action(
     "upload",
     "POST",
     "/license",
-    says="Puts a licence on all nodes and into force. It replaces the present one. Volumes go on "
-    "even if it allows fewer nodes than there are.",
+    says="Installs a licence on all nodes. It replaces the present licence. Existing volumes stay "
+    "usable even if the licence allows fewer nodes than the pool has.",
     done="The licence is being installed by task {taskId}.",
     facts=_license_now,
     fields=(Field("license", "Licence", "the text that the vendor sent", long=True),),
@@ -138,7 +142,7 @@ STOP_TASK = Action(
     "stop_circle",
     "PUT",
     "/tasks",
-    says="Aborts the task. What it began is undone; what it has copied so far is lost.",
+    says="Aborts the task and undoes its steps. Data that it has copied so far is lost.",
     done="Task {row.type} is being stopped.",
     facts=_task,
     body=lambda task: {

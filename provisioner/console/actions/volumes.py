@@ -107,9 +107,9 @@ CREATE = Action(
     "add",
     "POST",
     "/volumes",
-    says="Creates an empty volume on the nodes that fit best. Each replica takes its capacity, or "
-    "for Thin volumes its reserved space, from drives and from the budget of the tenant. The dry "
-    "run shows the nodes and creates nothing.",
+    says="Creates an empty volume on the most suitable nodes. Each replica claims its capacity, "
+    "or for Thin volumes its reserved space, on drives and in the budget of the tenant. The "
+    "dry run shows the nodes and creates nothing.",
     done="Volume {alias} is created.",
     fields=(
         Field("alias", "Alias", ALIAS_RULE),
@@ -149,8 +149,8 @@ EXPAND = Action(
     "expand",
     "PATCH",
     "/volumes/{uuid}",
-    says="Expands all replicas. Each takes the additional capacity from its drives and from the "
-    "budget of the tenant. A volume cannot be made smaller again.",
+    says="Expands all replicas. Each replica claims the additional capacity on its drives and in "
+    "the budget of the tenant. A volume cannot be made smaller again.",
     done="Volume {row.alias} has {newCapacity} GiB.",
     facts=_capacity,
     fields=(Field("newCapacity", "New capacity", "GiB"),),
@@ -163,9 +163,9 @@ SNAPSHOT = Action(
     "photo_camera",
     "POST",
     "/snapshots",
-    says="Keeps the present content of the volume, which must have one replica. The snapshot takes "
-    "the reserved space at once, on the same drives, and the volume cannot be moved or deleted "
-    "while it has snapshots.",
+    says="Creates a snapshot with the present content of the volume, which must have one replica. "
+    "The snapshot claims its reserved space at once, on the same drives, and the volume "
+    "cannot be moved or deleted while it has snapshots.",
     done="Snapshot {alias} is created.",
     facts=_capacity,
     body=lambda volume: {"volumeID": volume.uuid},
@@ -183,14 +183,15 @@ CLONE = Action(
     "content_copy",
     "POST",
     "/clone_volume",
-    says="Creates a Thin volume with the present content of this one, which must have one replica, "
-    "on the same drives. The clone takes its reserved space at once, and more as it is written to.",
+    says="Creates a Thin volume with the present content of this one, which must have one "
+    "replica, on the same drives. The clone claims its reserved space at once, and uses more "
+    "space when hosts write to it.",
     done="Clone {alias} is created.",
     facts=_capacity,
     body=lambda volume: {"sourceVolumeId": volume.uuid},
     fields=(
         Field("alias", "Alias of the clone", ALIAS_RULE),
-        Field("capacity", "Capacity", "GiB; empty: that of the volume"),
+        Field("capacity", "Capacity", "GiB; empty: the capacity of the volume"),
         Field("reservedSpacePercentage", "Reserved space", "percent of the capacity"),
     ),
     opens=(Volume, "persistentId", "uuid"),
@@ -217,8 +218,8 @@ UNPUBLISH = Action(
     "link_off",
     "POST",
     "/unpublish",
-    says="Takes the volume from the host at once, even while it is mounted there: writes that the "
-    "host has not finished are lost. Detach it on the host first.",
+    says="Unpublishes the volume at once, even if it is mounted on the host: writes that the host "
+    "has not finished are lost. Detach it on the host first.",
     done="Volume {row.alias} is unpublished.",
     facts=_published,
     body=lambda volume: {"volId": volume.uuid},
@@ -233,16 +234,19 @@ MIGRATE = Action(
     "move_up",
     "POST",
     "/migrate_volume",
-    says="Moves one replica of a published volume with several replicas to another node. The whole "
-    "replica is copied: by the agent of the host if it has one, or by the nodes. Until that is "
-    "done, space is taken on both nodes.",
+    says="Moves one replica of a published volume with several replicas to another node. The "
+    "whole replica is copied: by the agent of the host if it has one, or by the nodes. Until "
+    "the migration ends, the replica uses space on both nodes.",
     done="Volume {row.alias} is being migrated by this task.",
     body=lambda volume: {"volId": volume.uuid},
     fields=(
         Field(
-            "repId", "Replica", "empty: one on a cordoned node, or the oldest", choices=_replicas
+            "repId",
+            "Replica",
+            "empty: a replica on a cordoned node, otherwise the oldest",
+            choices=_replicas,
         ),
-        Field("destinationBackendId", "To node", "empty: the best one", choices=_nodes),
+        Field("destinationBackendId", "To node", "empty: placement chooses", choices=_nodes),
         Field("migrationHandler", "Done by", "empty: the agent of the host if it has one"),
     ),
     opens=(Task, "taskId", "task_id"),
@@ -269,7 +273,7 @@ SNAPSHOT_VOLUME = Action(
     "POST",
     "/snapshot_volumes",
     says="Creates the volume through which hosts use this snapshot, on its node and drives. A "
-    "snapshot has one. If it is not writable, it reserves no space.",
+    "snapshot has at most one such volume. A volume that is not writable reserves no space.",
     done="Volume {alias} is created.",
     facts=lambda snapshot: Facts([f"The snapshot has {size(snapshot.capacity_bytes)}."]),
     body=lambda snapshot: {"snapshotID": snapshot.uuid},
@@ -288,8 +292,8 @@ DELETE_SNAPSHOT = Action(
     "delete",
     "DELETE",
     "/snapshots/{uuid}",
-    says="Deletes the snapshot and what only it keeps. This cannot be undone. It is refused while "
-    "the snapshot has a volume.",
+    says="Deletes the snapshot and the data that only the snapshot contains. This cannot be "
+    "undone. It is refused while the snapshot has a volume.",
     done="Snapshot {row.alias} is deleted.",
     destroys=True,
 )

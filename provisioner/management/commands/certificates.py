@@ -17,10 +17,10 @@ class Command(BaseCommand):
     help = (
         "Creates the pool's CA, a server certificate (for the API, with haproxy.pem, or with "
         "--storage-node for a storage node), ssdtoolbox.pem for clients of the API, and "
-        "provisioner.pem, which the provisioner presents to nodes. Each is valid for one role. The "
-        "folder contains the CA's key: no server needs the whole folder, and none needs ca.key. "
-        "You can run the command again at any time: keys stay, and certificates that expire soon "
-        "or have no role are renewed."
+        "provisioner.pem, which the provisioner presents to nodes. Each is valid for one role. "
+        "The folder contains the CA's key: no server needs the whole folder, and no server needs "
+        "ca.key. You can run the command again at any time: keys stay the same, and certificates "
+        "that expire soon or have no role are renewed."
     )
     requires_system_checks = ()
 
@@ -45,12 +45,13 @@ class Command(BaseCommand):
             "--persistent-id",
             action="append",
             default=[],
-            help="of the storage node: the certificate is valid only for it; may be repeated",
+            help="persistentID of the storage node: the certificate is valid only for this node; "
+            "may be repeated",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["persistent_id"] and not options["storage_node"]:
-            raise CommandError("--persistent-id is for a storage node: give --storage-node, too.")
+            raise CommandError("--persistent-id is for a storage node: also give --storage-node.")
         authority = Authority.of(options["dir"])
         hosts = options["host"] or ["localhost", "127.0.0.1", "::1"]
         if options["storage_node"]:

@@ -11,25 +11,26 @@ from provisioner.common.results import ResultCode
 
 HEAD = """# Result codes
 
-Each answer of the API that is not a list or an object has two fields: `status`, a result code, and
-`description`, a sentence for people. Programs should use the code, because the sentence may change.
+Each answer of the API that is not a list or an object of the pool has two fields: `status`, a
+result code, and `description`, a sentence for people. Programs should use the code, because the
+sentence may change.
 Codes are never changed and never reused. `manage.py result_codes` writes this page.
 
-Operations answer with HTTP 200, also if they are refused: check the result code. `InvalidInput` has
-HTTP 400. The codes of the last table have the HTTP status that the table names.
+Operations answer with HTTP 200 even if they are refused: check the result code. `InvalidInput` has
+HTTP 400. The codes of the last table have the HTTP status that it lists.
 
 Exit codes of the command line: [provisionerctl](cli.md#exit-codes). The test that produces each
 code of each operation: [API coverage](api-coverage.md).
 
 ## Results of operations
 
-| code | meaning | what to do | operations |
+| code | meaning | remedy | operations |
 | --- | --- | --- | --- |
 """
 TRANSPORT_HEAD = """
 ## Results of any request
 
-| code | HTTP | meaning | what to do |
+| code | HTTP | meaning | remedy |
 | --- | --- | --- | --- |
 """
 MANY = 12
@@ -45,8 +46,8 @@ MEANINGS = {
         "Correct the field that the description names.",
     ),
     ResultCode.AlreadyExists: (
-        "A uuid, alias, NQN or address that has to be unique is taken.",
-        "Read the object that has it, or choose another one.",
+        "A uuid, alias, NQN or address that must be unique is already used.",
+        "Read the object that uses it, or choose another value.",
     ),
     ResultCode.NotExists: (
         "The object does not exist, or the caller's tenant does not own it.",
@@ -65,7 +66,7 @@ MEANINGS = {
         "Read the description; try again when `GET /backends` shows the node as Available.",
     ),
     ResultCode.BackendWithHostIdAlreadyExists: (
-        "The host runs a backend already, and may run one only.",
+        "A backend already runs in the host, and a host may have only one.",
         "Remove the other backend, or correct the node's hostId.",
     ),
     ResultCode.BackendHasVolumes: (
@@ -77,15 +78,15 @@ MEANINGS = {
         "Check the network and the certificates between API and nodes.",
     ),
     ResultCode.LicenseError: (
-        "The licence allows no more nodes, or half of the nodes or more did not take it.",
-        "Install another licence, or read in the description which nodes failed.",
+        "The licence allows no more nodes, or at least half of the nodes did not accept it.",
+        "Install another licence, or read the names of the failed nodes in the description.",
     ),
     ResultCode.InvalidLicense: (
         "The licence cannot be decoded, is not signed by the vendor, or has expired.",
-        "Ask its issuer for a new one.",
+        "Request a new licence from its issuer.",
     ),
     ResultCode.SyslogNotAvailable: (
-        "No syslog server takes the record.",
+        "No syslog server accepts the record.",
         "Check the syslog servers of the pool.",
     ),
     ResultCode.HostAvailable: (
@@ -93,8 +94,8 @@ MEANINGS = {
         "Stop the agent, then wait until the host is Unavailable.",
     ),
     ResultCode.TenantAlreadyExists: (
-        "The name or the id of the tenant is taken.",
-        "Choose another one.",
+        "The name or the id of the tenant is already used.",
+        "Choose another name or id.",
     ),
     ResultCode.TenantNotFound: (
         "The tenant does not exist, or the caller may not use it.",
@@ -106,7 +107,7 @@ MEANINGS = {
     ),
     ResultCode.TenantCapacityExceeded: (
         "The tenant's budget has no room for the change.",
-        "Raise the budget, or delete what is not needed.",
+        "Raise the budget, or delete volumes or snapshots.",
     ),
     ResultCode.NoBackends: (
         "The pool has no node, so there is no capacity for tenants.",
@@ -114,7 +115,7 @@ MEANINGS = {
     ),
     ResultCode.InvalidReplicas: (
         "The number of replicas is out of range.",
-        "Ask for 1 to 3. A replica can be added to a volume that has fewer than 4.",
+        "Request 1 to 3 replicas. A replica can be added to a volume that has fewer than 4.",
     ),
     ResultCode.NoMatchingBackend: (
         "No node fits any of the replicas.",
@@ -130,22 +131,23 @@ MEANINGS = {
     ),
     ResultCode.VolumeIsInUse: (
         "Hosts use the volume, or snapshots or clones depend on it.",
-        "Unpublish the volume; delete what depends on it.",
+        "Unpublish the volume; delete its snapshots and clones.",
     ),
     ResultCode.InvalidSize: (
-        "The capacity is not above the present one, or is too large.",
-        "Ask for a greater capacity.",
+        "The capacity is not greater than the present one, or is too large.",
+        "Request a greater capacity within the limits.",
     ),
     ResultCode.NoFreeSpace: (
         "An SSD or node has too little free capacity, IOPS or bandwidth.",
-        "Free some, or choose another node.",
+        "Free some of it, or choose another node.",
     ),
     ResultCode.NotReplicated: (
         "The operation needs a volume that was created with several replicas.",
         "Drain the node to move a single replica.",
     ),
     ResultCode.Replicated: (
-        "The volume has several replicas, so no single node can take its snapshot or clone it.",
+        "The volume has several replicas. Only a volume of one replica can be snapshotted or "
+        "cloned.",
         "Use a volume of one replica.",
     ),
     ResultCode.ReplicaTerminating: (
@@ -153,7 +155,7 @@ MEANINGS = {
         "Wait until the host has confirmed the removal.",
     ),
     ResultCode.TopologyConstraints: (
-        "Nodes have room, but lie in another region, zone or rack than the volume asks for.",
+        "Nodes have room, but are in another region, zone or rack than requested.",
         "Add nodes there.",
     ),
     ResultCode.NotInUse: (
@@ -166,7 +168,7 @@ MEANINGS = {
     ),
     ResultCode.AllReplicasDown: (
         "No other replica of the volume is Available.",
-        "Bring another replica back first.",
+        "Make another replica Available first.",
     ),
     ResultCode.NoTerminating: (
         "The replica is not marked for removal, so its removal cannot be confirmed.",
@@ -193,11 +195,11 @@ MEANINGS = {
         "The description counts the nodes by the rule that refused them.",
     ),
     ResultCode.VolumePublishedToMultipleHosts: (
-        "The volume is published to several hosts, and one host would copy it.",
-        "Unpublish it from all hosts but one.",
+        "The volume is published to several hosts. A migration needs a single host.",
+        "Unpublish it from all hosts except one.",
     ),
     ResultCode.HostNotFound: (
-        "The host is not known, or serves another tenant.",
+        "The host is not known, or belongs to another tenant.",
         "Start its agent, or correct the id.",
     ),
     ResultCode.VolumeNotFound: (
@@ -205,11 +207,12 @@ MEANINGS = {
         "Check the id and the tenant in the path.",
     ),
     ResultCode.PublishFailed: (
-        "No replica could be exported. Nothing of the request stays.",
-        "Read in the description what each node said; try again.",
+        "No replica could be exported. The request changed nothing.",
+        "Read the answer of each node in the description; try again.",
     ),
     ResultCode.UnpublishFailed: (
-        "A node did not confirm that it removed the export. It is tried again in the background.",
+        "A node did not confirm the removal of an export. The provisioner tries again in the "
+        "background.",
         "Try again.",
     ),
     ResultCode.AlreadyPublished: (
@@ -226,11 +229,11 @@ MEANINGS = {
     ),
     ResultCode.TaskNotFound: (
         "There is no such task, or the caller may not see it.",
-        "Check the id; ended tasks leave the list after a while.",
+        "Check the id. Ended tasks are listed only for a while.",
     ),
     ResultCode.UpdateTaskFailed: (
         "The task does not allow this change.",
-        "The description names the states that it allows.",
+        "The description names the allowed states.",
     ),
     ResultCode.TaskEnded: (
         "The task has ended, so it cannot be changed.",
@@ -266,14 +269,14 @@ MEANINGS = {
     ),
     ResultCode.ProvisionerClientUnauthorized: (
         "The provisioner's client lacks the role ADMIN.",
-        "Grant it in the authorization server.",
+        "Grant the role in the authorization server.",
     ),
     ResultCode.BackendsClientUnauthorized: (
         "The nodes' client lacks the role ADMIN.",
-        "Grant it in the authorization server.",
+        "Grant the role in the authorization server.",
     ),
     ResultCode.NoChange: (
-        "This authorization server is set already.",
+        "The same authorization server is already set.",
         "Nothing.",
     ),
     ResultCode.InvalidAuthMode: (
@@ -301,8 +304,8 @@ MEANINGS = {
         "Check the method against the API reference.",
     ),
     ResultCode.Conflict: (
-        "Kept for a conflict with another request. This version repeats such requests "
-        "itself, and does not answer it.",
+        "Reserved for a conflict with another request. This version repeats such requests itself, "
+        "and never answers with this code.",
         "Try again.",
     ),
     ResultCode.PayloadTooLarge: (
@@ -318,7 +321,7 @@ MEANINGS = {
         "Wait for the seconds in `Retry-After`.",
     ),
     ResultCode.InternalError: (
-        "A fault of the program; the log has the details under the `X-Request-ID`.",
+        "A bug; the log has the details under the `X-Request-ID`.",
         "Report it with that id.",
     ),
     ResultCode.ServiceUnavailable: (

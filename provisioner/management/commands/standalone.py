@@ -11,17 +11,21 @@ from provisioner.standalone.run import run
 
 class Command(BaseCommand):
     help = (
-        "Serves the whole system from one command: API, Celery, beat, SQLite and four simulated "
+        "Runs the whole system with one command: API, Celery, beat, SQLite and four simulated "
         "storage nodes, all in the folder DATA_DIR. The API listens on API_PORT, the nodes on the "
-        "four ports after it. Ctrl-C stops all of it."
+        "next four ports. Ctrl-C stops the system."
     )
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--scenario", action="store_true", help="first play the scenario, and show each request"
+            "--scenario",
+            action="store_true",
+            help="first run the demonstration, and show each request",
         )
-        parser.add_argument("--exit", action="store_true", help="stop after the scenario")
+        parser.add_argument(
+            "--exit", action="store_true", help="stop at the end of the demonstration"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         leave = options["exit"] and options["scenario"]

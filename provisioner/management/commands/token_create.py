@@ -26,13 +26,20 @@ class Command(BaseCommand):
     help = "Issue a token and print it. `token_revoke` revokes it."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--name", required=True, help="who it is for; shown in logs")
+        parser.add_argument(
+            "--name", required=True, help="name of the user of the token; shown in logs"
+        )
         parser.add_argument(
             "--role", required=True, action="append", choices=list(Role), dest="roles"
         )
-        parser.add_argument("--tenant", help="the one tenant whose objects the token sees")
-        parser.add_argument("--node", help="persistentID, with role NODE")
-        parser.add_argument("--host", help="hostId, with role HOST: the token is valid only for it")
+        parser.add_argument(
+            "--tenant", help="the tenant whose objects the token can access; default: all tenants"
+        )
+        parser.add_argument("--node", help="persistentID of the node, for the role NODE")
+        parser.add_argument(
+            "--host",
+            help="hostId of the host, for the role HOST: the token is valid only for this host",
+        )
         parser.add_argument(
             "--expiration", type=int, required=True, help="seconds: 1 hour to 30 days"
         )

@@ -38,7 +38,9 @@ class Command(BaseCommand):
             "--role", required=True, action="append", choices=list(Role), dest="roles"
         )
 
-        parser.add_argument("--tenant", help="the one tenant whose objects the user sees")
+        parser.add_argument(
+            "--tenant", help="the tenant whose objects the user can access; default: all tenants"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         password = os.environ.get(VARIABLE) or sys.stdin.readline().rstrip("\r\n")
@@ -59,5 +61,5 @@ class Command(BaseCommand):
                     UserTenant.objects.create(user=user, tenant_id=options["tenant"])
                 record(Kind.USER_CREATED, user=options["name"], roles=sorted(options["roles"]))
         except IntegrityError as error:
-            raise CommandError(f"There is a user {options['name']} already.") from error
-        self.stderr.write(f"Made user {options['name']}.")
+            raise CommandError(f"A user {options['name']} already exists.") from error
+        self.stderr.write(f"Created user {options['name']}.")

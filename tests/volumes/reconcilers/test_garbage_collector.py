@@ -61,7 +61,7 @@ def test_a_create_that_no_node_accepts_leaves_nothing(
         node.faults.refuse(RefusalCode.NO_SPACE, method="PUT", path="/v1/volumes", times=0)
     answer = create(api, "v", uuid="u1", storageClass={"numReplicas": 2})
     assert answer.status == "NoMatchingBackend"
-    assert "2 nodes that just failed to make the volume" in answer.description
+    assert "2 nodes that just failed to create the volume" in answer.description
     assert nodes[0] in answer.description
     for node in fleet.nodes[:2]:
         node.faults.clear()
@@ -269,8 +269,8 @@ def test_the_audit_reports_each_kind_of_difference(
     assert found == sorted(
         [
             f"node {nodes[index]}: does not hold replica renamed",
-            f"node {nodes[index]}: holds volume {uuid}, which no row knows",
-            f"node {nodes[1 - index]}: IOPS and bandwidth claimed (5, 0), "
+            f"node {nodes[index]}: holds volume {uuid}, which has no row",
+            f"node {nodes[1 - index]}: the claimed IOPS and bandwidth are (5, 0), "
             "its replicas claim (0, 0)",
             next(t for t in found if "cannot be read" in t),
         ]

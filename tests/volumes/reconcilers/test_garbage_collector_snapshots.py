@@ -252,7 +252,7 @@ def test_the_audit_reports_differences_of_snapshots(
     found = [f"{d.subject}: {d.text}" for d in audit()]
     assert found == [
         f"node {node}: does not hold snapshot renamed",
-        f"node {node}: holds snapshot {made}, which no row knows",
+        f"node {node}: holds snapshot {made}, which has no row",
     ]
     Snapshot.objects.update(uuid=made, claimed_bytes=1)
     assert [d.subject for d in audit()] == [f"snapshot {made}", "tenant 0"]

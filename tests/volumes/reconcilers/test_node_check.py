@@ -138,7 +138,7 @@ def test_a_lost_replica_is_missing_and_not_created_again(
     assert states.pop(lost["uuid"]) == "Missing"
     assert list(states.values()) == ["Unknown"]
     assert fleet.nodes[index].volumes() == {}
-    assert caplog.text.count("node lost a replica") == 1
+    assert caplog.text.count("a node lost a replica") == 1
 
 
 def test_the_only_replica_is_missing_until_its_node_has_it_again(
@@ -165,7 +165,7 @@ def test_a_lost_snapshot_is_reported(
     snapshot = snapped(api, created(api, "v"), "s")
     fleet.nodes[0].lose(snapshot)
     check()
-    assert "node lost a snapshot" in caplog.text
+    assert "a node lost a snapshot" in caplog.text
     assert fleet.nodes[0].snapshots() == {}
 
 

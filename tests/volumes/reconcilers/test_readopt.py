@@ -127,7 +127,7 @@ def test_a_replica_whose_space_is_taken_is_not_readopted(
         "Missing",
         0,
     )
-    assert "replica cannot be readopted" in caplog.text
+    assert "a replica cannot be readopted" in caplog.text
     assert uuid in fleet.nodes[0].volumes()
     assert noted() == set()
     Ssd.objects.update(used_bytes=0)

@@ -3,6 +3,7 @@
 import datetime as dt
 
 import pytest
+from django.db.models.signals import pre_save
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
@@ -273,3 +274,22 @@ def test_a_lost_replica_does_not_wait_for_a_drain(
     missing(uuid, 60)
     relocate_replicas()
     assert {task.volume_id for task in active()} > {uuid}
+
+
+def test_a_replica_that_is_removed_while_its_replacement_starts_is_no_error(
+    api: Api, fleet: SimulatedFleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    uuid = a_volume(api, fleet)
+    watched(MINUTES + 1)
+    missing(uuid, MINUTES + 1)
+
+    def remove(instance: ReplicaRelocation, **_: object) -> None:
+        Replica.objects.filter(pk=instance.pk)._raw_delete("default")
+
+    pre_save.connect(remove, ReplicaRelocation)
+    try:
+        relocate_replicas()
+    finally:
+        pre_save.disconnect(remove, ReplicaRelocation)
+    assert active() == []
+    assert "ERROR" not in {record.levelname for record in caplog.records}

@@ -14,8 +14,8 @@ class Command(BaseCommand):
     """Run the recovery. If nodes are silent, the exit code is 1 and nothing is changed."""
 
     help = (
-        "After the database was restored from a backup, or a standby took over: compare it with "
-        "all storage nodes, make its rows agree with them, and allow writes again. Processes may "
+        "After the database was restored from a backup, or a standby took over: compare the "
+        "database with all storage nodes, correct the rows, and allow writes again. Processes may "
         "run meanwhile, and the command may be repeated."
     )
 
@@ -25,7 +25,7 @@ class Command(BaseCommand):
             action="append",
             default=[],
             metavar="NODE",
-            help="a node that need not answer, and is compared when it is back; may be repeated",
+            help="a node that does not answer; it is compared when it is back; may be repeated",
         )
         parser.add_argument(
             "--since",

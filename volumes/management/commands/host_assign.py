@@ -15,8 +15,8 @@ class Command(BaseCommand):
     """
 
     help = (
-        "Allow a host to use the volumes of one tenant only, or of all tenants again. Volumes that "
-        "are published to it stay published."
+        "Allow a host to use only the volumes of one tenant, or those of all tenants again. "
+        "Volumes that are published to it stay published."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

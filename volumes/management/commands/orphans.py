@@ -17,8 +17,9 @@ class Command(BaseCommand):
     """
 
     help = (
-        "Orphans are objects that nodes hold and the database does not know. List them, adopt them "
-        "as the volumes or snapshots that their owner records name, or discard them for good."
+        "Orphans are objects that nodes hold and the database does not know. List them, adopt "
+        "them as the volumes or snapshots that their owner records name, or discard them "
+        "permanently."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

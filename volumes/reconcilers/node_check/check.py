@@ -100,7 +100,7 @@ def _check(
     lost: list[int] = []
     if is_of_other_pool(contents.node):
         about = {"backend": backend.pk, "pool": str(contents.node.pool)}
-        log.error("another pool took this node over", extra=about)
+        log.error("this node was added to another pool", extra=about)
         return lost
     try:
         if contents.node.pool is None:

@@ -54,7 +54,7 @@ def orphans_store(backend: Backend, contents: NodeContents) -> None:
         for orphan in new:
             orphan_record(Kind.ORPHAN_FOUND, orphan)
     for orphan in new:
-        log.warning("node holds an orphan", extra={"orphan": str(orphan)})
+        log.warning("a node holds an orphan", extra={"orphan": str(orphan)})
 
 
 def orphan_record(kind: Kind, orphan: Orphan) -> None:

@@ -57,7 +57,7 @@ def replicas_readopt(backend: Backend, contents: NodeContents) -> None:
             _delete_on_node(backend, replica.uuid, former)
             _take_back(replica, backend, found, contents, withdrawn=former)
         except (ClaimLost, IntegrityError, OtherLayout, NodeRefused, NodeUnreachable) as error:
-            log.error("replica cannot be readopted", extra=about | {"reason": repr(error)})
+            log.error("a replica cannot be readopted", extra=about | {"reason": repr(error)})
         else:
             log.warning("replica readopted", extra=about)
 
@@ -78,7 +78,7 @@ def _take_back(
         if replica is None or volume.expanding_to_bytes is not None:
             raise OtherLayout("it is being removed, or its volume is being expanded")
         if _former_exports(replica, contents) - withdrawn:
-            raise OtherLayout("its volume was unpublished just now")
+            raise OtherLayout("its volume was just unpublished")
         pieces = _expanded(found.pieces, volume.capacity_bytes, replica.claimed_bytes)
         if pieces != found.pieces:
             Volume.objects.filter(pk=volume.pk).update(
@@ -148,7 +148,7 @@ def _expanded(
     capacity = capacity_bytes - sum(piece.capacity for piece in others)
     claimed = claimed_bytes - sum(piece.allocated for piece in others)
     if capacity < last.capacity or claimed < last.allocated:
-        raise OtherLayout(f"{pieces} hold more than {capacity_bytes} or {claimed_bytes} bytes")
+        raise OtherLayout(f"{pieces} are larger than {capacity_bytes} or {claimed_bytes} bytes")
     return (*others, last.model_copy(update={"capacity": capacity, "allocated": claimed}))
 
 
@@ -182,7 +182,7 @@ def _take_snapshots(
         if found is None:
             continue
         if sum(piece.allocated for piece in found.pieces) != snapshot.claimed_bytes:
-            raise OtherLayout(f"snapshot {snapshot.uuid} does not take what it claims")
+            raise OtherLayout(f"the sub-volumes of snapshot {snapshot.uuid} differ from its claim")
         keys = _ssd_keys(backend, found.pieces)
         SubVolume.objects.bulk_create(
             SubVolume(
@@ -205,5 +205,5 @@ def _ssd_keys(backend: Backend, pieces: tuple[wire.Piece, ...]) -> dict[str, int
     rows = Ssd.objects.filter(backend=backend, ssd_id__in=names)
     keys = dict(rows.values_list("ssd_id", "pk"))
     if missing := set(names) - set(keys):
-        raise OtherLayout(f"there is no SSD {sorted(missing)}")
+        raise OtherLayout(f"the node has no SSD {sorted(missing)}")
     return keys

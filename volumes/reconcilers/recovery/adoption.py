@@ -77,7 +77,7 @@ def orphan_adopt(orphan_id: int) -> str:
                 _adopt_volume(orphan, _copies(orphan, contents))
     except (IntegrityError, ClaimLost) as error:
         raise CannotAdopt(
-            f"{orphan}: its uuid or alias is taken, or an SSD has no room: {error}"
+            f"{orphan}: its uuid or alias is already used, or an SSD has no room: {error}"
         ) from error
     for backend in backends:
         if backend.pk in contents:
@@ -167,7 +167,9 @@ def _snapshot_volume(orphan: Orphan, found: wire.Volume) -> dict[str, object]:
         return {}
     snapshot = Snapshot.objects.filter(LIVE, uuid=source.uuid, pk=source.generation).first()
     if snapshot is None:
-        raise CannotAdopt(f"{orphan} shows the snapshot {source.uuid!r}: adopt that first")
+        raise CannotAdopt(
+            f"{orphan} is a volume of the snapshot {source.uuid!r}: adopt the snapshot first"
+        )
     writable = source.kind is wire.SourceKind.WRITABLE_SNAPSHOT_VOLUME
     return {"snapshot": snapshot, "writable": writable}
 
@@ -178,8 +180,8 @@ def _replaced(volume: Volume, orphan: Orphan) -> Volume:
     good = [r for r in replicas if r.replica_state != ReplicaState.MISSING]
     if volume.tenant_id != orphan.tenant_id or good or any(r.snapshots.exists() for r in replicas):
         raise CannotAdopt(
-            f"{orphan}: volume {volume.uuid!r} of tenant {volume.tenant_id!r} has that name, and "
-            "replicas that are not Missing, or snapshots"
+            f"{orphan}: volume {volume.uuid!r} of tenant {volume.tenant_id!r} has the same name, "
+            "and has snapshots or replicas that are not Missing"
         )
     for replica in replicas:
         replica_delete_row(replica)
@@ -191,6 +193,6 @@ def _adopt_snapshot(orphan: Orphan, contents: dict[str, NodeContents]) -> None:
     for found in node.snapshots if node else ():
         if (found.uuid, found.generation) == (orphan.uuid, orphan.generation):
             if snapshot_row(orphan.backend_id, found) is None:
-                raise CannotAdopt(f"{orphan}: its volume is not known: adopt that first")
+                raise CannotAdopt(f"{orphan}: its volume is not known: adopt the volume first")
             return
     raise OrphanNotFound(f"{orphan} is not on its node")

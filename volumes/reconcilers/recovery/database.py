@@ -56,7 +56,7 @@ def database_recover(
     nodes = nodes_answers(backends, without=without, timeout_seconds=READ_SECONDS)
     newest = max((contents.node.newest_generation for contents in nodes.values()), default=0)
     if not (database_doubt() or since or newest > generation_last()):
-        return ["this database is as new as its nodes: nothing was done"]
+        return ["this database is not older than its nodes: nothing was changed"]
     after = after_restored(since)
     generations_raise(above=newest)
     findings = Findings(nodes, after, generation_last())
@@ -70,7 +70,7 @@ def database_recover(
         database_confirm()
     _compare(backends, findings)
     waiting = [f"node {node} is compared when it is back" for node in awaited]
-    return [*findings.report, *waiting, *_orphans_text(), "writes go on"]
+    return [*findings.report, *waiting, *_orphans_text(), "writes are allowed again"]
 
 
 def _wait_for_requests() -> None:
@@ -130,7 +130,7 @@ def nodes_answers(
             nodes[backend_id] = answer
     if missing := sorted(set(silent) - set(without)):
         text = "; ".join(f"{node}: {silent[node]}" for node in missing)
-        raise NodesSilent(f"nodes do not answer ({text}): start them, or go on without them")
+        raise NodesSilent(f"nodes do not answer ({text}): start them, or continue without them")
     return nodes
 
 

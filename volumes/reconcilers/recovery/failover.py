@@ -49,7 +49,7 @@ def _settle(backends: list[Backend]) -> None:
     last = generation_last()
     nodes = _answers(backends)
     if backends and not nodes:
-        log.warning("a standby took over: no node answers, so writes wait")
+        log.warning("a standby took over: no node answers, so writes stay barred")
         return
     if differences := _differences(nodes, last):
         time.sleep(STALE_SECONDS)  # in this time, requests that had begun end
@@ -102,7 +102,7 @@ def _of_node(backend_id: str, contents: NodeContents, last: int) -> Iterator[str
     """
     newest = contents.node.newest_generation
     if newest > last:
-        yield f"has seen generation {newest}, the last of this database is {last}"
+        yield f"has seen generation {newest}, but the last generation of this database is {last}"
     for orphan in new_orphans(backend_id, contents):
         yield f"holds {orphan.kind} {orphan.uuid}, which this database does not know"
     yield from _replicas(backend_id, contents)

@@ -127,7 +127,7 @@ def _end_creation(volume: Volume, held: dict[int, Copy], findings: Findings) -> 
     ready = volume.replicas.filter(state=LifeState.READY)
     if volume.state == LifeState.CREATING and ready.exists():
         Volume.objects.filter(pk=volume.pk).update(state=LifeState.READY, deadline_at=None)
-        findings.report.append(f"volume {volume.uuid} was being created: its nodes have it")
+        findings.report.append(f"volume {volume.uuid} was being created: its nodes hold it")
 
 
 def _end_tasks(volume: Volume, findings: Findings) -> None:

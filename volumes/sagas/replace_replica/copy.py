@@ -52,7 +52,9 @@ def replica_copy(context: Context, replica: Replica) -> Reschedule | None:
         return _close(context, replica) or _set_available(context, replica)
     source = copy_source(replica)
     if source is None or source.replica_state not in GOOD:
-        return replica_abort(context, replica, "what was copied into its new replica is gone")
+        return replica_abort(
+            context, replica, "the data that was copied to its new replica is lost"
+        )
     if source.exports.exists():
         return Reschedule(f"node {source.backend_id} to stop exporting it", NODE_SECONDS)
     state = copy_read(replica, source, until=task_call_deadline())
@@ -148,7 +150,7 @@ def _leave_to_host(context: Context, replica: Replica) -> Reschedule:
         if replica.volume.publications.exists() and rows.update(rebuilding=False):
             record_desired_exports_for_all_hosts(replica.volume)
             return Reschedule("its host")
-    return replica_abort(context, replica, "a host used the volume during the copy")
+    return replica_abort(context, replica, "the volume was published during the copy")
 
 
 def _copied(replica: Replica) -> QuerySet[Replica]:

@@ -103,7 +103,7 @@ def _claim(context: Context, volume: Volume) -> Reschedule:
     except NodesFailed as error:
         return Reschedule(error.description, NODE_SECONDS)
     context.outputs["replicas"] = count
-    return Reschedule("its new replica to be made")
+    return Reschedule("its new replica to be created")
 
 
 def _record_complete(replica: Replica) -> Reschedule | None:
@@ -122,7 +122,7 @@ def _record_complete(replica: Replica) -> Reschedule | None:
     outcome = node_call(found.backend, call, until=task_call_deadline())
     if isinstance(outcome, bool):
         return None
-    return Reschedule(f"node {found.backend_id} to note that the copy is complete", NODE_SECONDS)
+    return Reschedule(f"node {found.backend_id} to record that the copy is complete", NODE_SECONDS)
 
 
 def _wait_for_host(context: Context, replica: Replica) -> Reschedule:
@@ -132,7 +132,7 @@ def _wait_for_host(context: Context, replica: Replica) -> Reschedule:
     if replica.replica_state == ReplicaState.TERMINATING:
         raise RebuildFailed(f"the new replica {replica.uuid!r} was marked for removal")
     if not publications:
-        return replica_abort(context, replica, "the volume went offline before it was rebuilt")
+        return replica_abort(context, replica, "the volume was unpublished before it was rebuilt")
     if replica.exports.count() < len(publications):
         with context.transaction():
             record_desired_exports_for_all_hosts(replica.volume)

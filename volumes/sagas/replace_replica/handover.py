@@ -73,7 +73,7 @@ def _mark(outgoing: Replica) -> None:
     beside = Replica.objects.filter(LIVE, volume=outgoing.volume_id)
     if beside.filter(replica_state=ReplicaState.TERMINATING).exists():
         raise ReplicaTerminating(
-            f"another replica of volume {outgoing.volume.uuid!r} is marked already"
+            f"another replica of volume {outgoing.volume.uuid!r} is already marked"
         )
     replica_state_set(beside.filter(pk=outgoing.pk), ReplicaState.TERMINATING)
 
@@ -107,7 +107,7 @@ def replica_take_over(context: Context) -> None:
     only = volume.num_replicas == 1
     new = _require_copied(volume, task) if only else _require_available(task)
     if volume.publications.exists() and outgoing.exists():
-        raise ReplicaLost(f"volume {volume.uuid!r} was published at the last moment: try again")
+        raise ReplicaLost(f"volume {volume.uuid!r} was just published: try again")
     is_unknown = new.rebuilding or (task.outputs.get(NEVER_ATTACHED) and never_attached(new))
     for old in outgoing.all():
         replica_record(
@@ -144,7 +144,9 @@ def _require_copied(volume: Volume, task: Task) -> Replica:
     """
     new = replica_created_by(task)
     if new is None or new.exports.exists() or volume.snapshots.exists():
-        raise ReplicaLost(f"the new replica of volume {task.volume_id!r} cannot take over")
+        raise ReplicaLost(
+            f"the new replica of volume {task.volume_id!r} cannot replace the outgoing one"
+        )
     if new.rebuilding and new.replica_state != ReplicaState.SYNCHRONIZING:
         raise ReplicaLost(f"the new replica of volume {task.volume_id!r} is {new.replica_state}")
     return new

@@ -48,7 +48,7 @@ def wait_for(context: Context, waiting: Reschedule) -> Reschedule:
     if waiting.ends_by_itself:
         outputs[LAST_COPY_AT] = now
     elif now - idle_since > LONGEST_SECONDS:
-        raise Stalled(f"not done after {LONGEST_SECONDS} s; it waited for {waiting.pending_reason}")
+        raise Stalled(f"not done after {LONGEST_SECONDS} s, waiting for {waiting.pending_reason}")
     return Reschedule(
         seconds=max(waiting.seconds, LEAST_SECONDS),
         outputs=outputs,

@@ -133,7 +133,7 @@ def _take_over(other: Host, uuid: str, caller: Caller) -> None:
         tenant=other.tenant_id,
         host=other.uuid,
         name=other.name,
-        reason=f"host {uuid} took over its NQN",
+        reason=f"host {uuid} took its NQN over",
     )
 
 
@@ -153,8 +153,9 @@ def _require_not_admitted_elsewhere(uuid: str, nqn: str) -> None:
         nodes = ", ".join(sorted({str(node) for _, node in found}))
         raise NqnTaken(
             f"NQN {nqn!r} was another host's, and the nodes {nodes} may still admit it to that "
-            f"host's volumes {volumes}. Host {uuid!r} gets the NQN with its next probe after they "
-            "stopped; remove a node that does not come back with DELETE /backends/{id}?force=true"
+            f"host's volumes {volumes}. Host {uuid!r} gets the NQN with its next probe after these "
+            "nodes have confirmed that they do not; remove a node that does not come back with "
+            "DELETE /backends/{id}?force=true"
         )
 
 

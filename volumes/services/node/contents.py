@@ -79,7 +79,7 @@ def drift_read(
 def _find(client: NodeClient, uuid: str, generation: int, timeout: float) -> bool:
     found = client.read_volume(uuid, timeout=timeout)
     if found is None or found.generation != generation:
-        text = f"volume {uuid} of generation {generation} is not here"
+        text = f"volume {uuid} of generation {generation} is not on the node"
         raise NodeRefused(wire.RefusalCode.NOT_FOUND, text)
     return True
 

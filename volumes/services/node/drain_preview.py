@@ -46,7 +46,9 @@ def _planned(replica: Replica) -> PlannedMove:
 
 def _destination(volume: Volume, replica: Replica) -> str:
     if replica.rebuilding:
-        raise CannotMove(f"replica {replica.uuid!r} is being rebuilt: it is tried again later")
+        raise CannotMove(
+            f"replica {replica.uuid!r} is being rebuilt: the move is tried again later"
+        )
     draft = Task(outputs={OUTGOING: replica.pk})
     require_movable(volume, draft)
     plan = require_plan(volume_place(volume, replacement_request(volume, draft)))

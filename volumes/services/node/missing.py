@@ -93,7 +93,7 @@ def mark_missing(backend: Backend, contents: NodeContents, before: ReadyRows) ->
 
 def _note_lost(backend: Backend, snapshot: Snapshot) -> None:
     """Log that a snapshot is lost. The first check that finds this records an event."""
-    log.error("node lost a snapshot", extra={"backend": backend.pk, "snapshot": snapshot.uuid})
+    log.error("a node lost a snapshot", extra={"backend": backend.pk, "snapshot": snapshot.uuid})
     known = EventFilter(about=f"snapshot:{snapshot.uuid}", kinds=(Kind.SNAPSHOT_LOST,))
     if not event_rows(known).exists():
         record(
@@ -138,7 +138,7 @@ def _mark_missing(replica: Replica) -> None:
     ).exclude(replica_state__in=[ReplicaState.MISSING, ReplicaState.TERMINATING])
     if replica_state_set(rows, ReplicaState.MISSING, reason="its node lost it"):
         about = {"backend": replica.backend_id, "replica": replica.uuid}
-        log.error("node lost a replica", extra=about | {"volume": replica.volume_id})
+        log.error("a node lost a replica", extra=about | {"volume": replica.volume_id})
 
 
 def _expand_again(volumes: QuerySet[Volume]) -> None:

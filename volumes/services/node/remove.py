@@ -73,7 +73,11 @@ def _unplace_replicas(backend: Backend, *, force: bool) -> list[Replica]:
     if not replicas:
         return []
     if not force or backend.is_available:
-        rule = "it is Available" if force else "delete them, or use force when it is Unavailable"
+        rule = (
+            "the node is Available"
+            if force
+            else ("delete them, or use force if the node is Unavailable")
+        )
         raise BackendHasVolumes(f"backend {backend.pk!r} holds {len(replicas)} replicas: {rule}")
     keys = [r.pk for r in replicas]
     snapshots = Snapshot.objects.filter(replica__in=keys)

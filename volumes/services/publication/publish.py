@@ -113,7 +113,7 @@ def _refuse_while_expanded(volume: Volume) -> None:
     if volume.expanding_to_bytes and replicas_expanded_offline(volume).exists():
         raise PublishFailed(
             f"volume {volume.uuid!r} is being expanded, and spans SSDs of a node that expands such "
-            "a volume only while it is published to no host: try again when that is done"
+            "a volume only while it is unpublished: try again when the expansion is done"
         )
 
 
@@ -146,8 +146,8 @@ def _publish_local(volume: Volume, host: Host, idempotency_digest: str) -> None:
 def _require_repeat(publication: Publication, idempotency_digest: str) -> None:
     if not publication.matches_request(idempotency_digest):
         raise AlreadyPublished(
-            f"all replicas of volume {publication.volume.uuid!r} are published "
-            f"to host {publication.host_id!r} already"
+            f"all replicas of volume {publication.volume.uuid!r} are already published to host "
+            f"{publication.host_id!r}"
         )
 
 
@@ -217,7 +217,7 @@ def _publish_failed(publication: Publication, idempotency_digest: str, *, reason
     away = former.exclude(host_nqn=publication.host.nqn).values_list("replica__backend", flat=True)
     if away:
         nodes = ", ".join(sorted({str(node) for node in away}))
-        reason = f"nodes {nodes} have not shut out the former NQN of the host yet"
+        reason = f"nodes {nodes} may still admit the former NQN of the host"
     raise PublishFailed(f"no replica could be exported: {reason or 'no node is Available'}")
 
 
@@ -268,7 +268,7 @@ def _mark_deleting(volume: Volume, host_id: str | None) -> list[int]:
 
 def _require_confirmed(work: ExportWork) -> None:
     if any(_is_up(export.replica) for export in work.failed):
-        raise UnpublishFailed(f"not confirmed yet, it will be tried again: {work.text}")
+        raise UnpublishFailed(f"not confirmed yet; the provisioner tries again: {work.text}")
 
 
 def _is_up(replica: Replica) -> bool:

@@ -71,7 +71,7 @@ def _begin_copy(volume: Volume, constraints: PlacementConstraints) -> None:
     try:
         replica_sync_begin(volume, constraints=constraints)
     except VolumeHasTask as error:
-        raise NodesFailed(f"{error.description}: try again when that has ended") from error
+        raise NodesFailed(f"{error.description}: try again when it has ended") from error
 
 
 def _task_of_host(volume: Volume) -> Task | None:

@@ -180,8 +180,8 @@ def _replicas_ready(volume: Volume, replicas: list[Replica]) -> None:
     available = states.count(ReplicaState.AVAILABLE)
     if available < volume.num_replicas:
         raise NotEnoughReplicas(
-            f"{available} replicas of volume {volume.uuid!r} are Available, "
-            f"it was created with {volume.num_replicas}"
+            f"only {available} of the replicas of volume {volume.uuid!r} are Available, but it was "
+            f"created with {volume.num_replicas}"
         )
 
 
@@ -190,8 +190,8 @@ def _require_destination(
 ) -> None:
     if len(replicas) >= MOST_REPLICAS:
         raise NoBackendToMigrateReplica(
-            f"volume {volume.uuid!r} has {len(replicas)} replicas: {MOST_REPLICAS} are the most, "
-            "and one is added before the other is removed"
+            f"volume {volume.uuid!r} has {len(replicas)} replicas: the limit is {MOST_REPLICAS}, "
+            "and a migration adds one before it removes the other"
         )
     request = replica_request(volume, replicas, outgoing=outgoing, destination=destination)
     outcome = volume_place(volume, request)

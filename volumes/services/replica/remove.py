@@ -102,7 +102,7 @@ def replica_report(
             raise ReplicaTerminating(f"replica {replica_uuid!r} is marked for removal")
         if replica.rebuilding:
             raise ReplicaNotExists(
-                f"replica {replica_uuid!r} is being rebuilt: no host sees it yet"
+                f"replica {replica_uuid!r} is being rebuilt: no host can use it yet"
             )
         if replica.backend_id is None:
             raise ReplicaNotExists(f"the backend of replica {replica_uuid!r} was removed by force")
@@ -163,7 +163,9 @@ def _require_markable(volume: Volume, replica: Replica) -> None:
     others = volume.replicas.filter(LIVE).exclude(Q(rebuilding=True) & ~Q(pk=replica.pk))
     states = dict(others.values_list("pk", "replica_state"))
     if ReplicaState.TERMINATING in states.values():
-        raise ReplicaTerminating(f"a replica of volume {volume.uuid!r} is marked already")
+        raise ReplicaTerminating(
+            f"a replica of volume {volume.uuid!r} is already marked for removal"
+        )
     never_attached = set(states.values()) == {ReplicaState.UNKNOWN} and len(states) > 1
     del states[replica.pk]
     if not never_attached and ReplicaState.AVAILABLE not in states.values():

@@ -87,13 +87,16 @@ def _require_free(volume: Volume) -> None:
     if volume.protocol == Protocol.LOCAL:
         raise CannotMove(f"volume {volume.uuid!r} is Local: it can only be used on its own node")
     if volume.snapshot_id is not None:
-        raise CannotMove(f"volume {volume.uuid!r} shows a snapshot, and must stay beside it")
+        raise CannotMove(
+            f"volume {volume.uuid!r} is a snapshot volume, and must stay on the node "
+            "of its snapshot"
+        )
     if volume.num_replicas > 1:
         return
     if volume.publications.exists():
         raise CannotMove(f"volume {volume.uuid!r} has one replica and is published: unpublish it")
     if volume.snapshots.exists():
-        raise CannotMove(f"volume {volume.uuid!r} has snapshots, which must stay beside it")
+        raise CannotMove(f"volume {volume.uuid!r} has snapshots, and must stay on their node")
 
 
 def replacement_request(volume: Volume, task: Task) -> PlacementRequest:
@@ -146,7 +149,7 @@ def replacement_origin(volume: Volume, task: Task, request: PlacementRequest) ->
         return ReplicaOrigin(created_by_task=task.pk)
     source = _source(volume, task)
     if _sub_volumes(volume, source) != request.sub_volumes:
-        raise NodesFailed(f"another replica of volume {volume.uuid!r} is to be copied: try again")
+        raise NodesFailed(f"another replica of volume {volume.uuid!r} is being copied: try again")
     return ReplicaOrigin(created_by_task=task.pk, copied_from=source)
 
 
@@ -170,8 +173,7 @@ def _source(volume: Volume, task: Task) -> Replica:
     ]
     if not sources:
         raise NoSourceReplica(
-            f"no replica of volume {volume.uuid!r} can be read: none is {good} on a node that is "
-            "Available"
+            f"no replica of volume {volume.uuid!r} can be read: none is {good} on an Available node"
         )
     return min(sources, key=lambda r: (r.pk == task.outputs.get(OUTGOING), r.pk))
 

@@ -34,7 +34,7 @@ def require_addable(volume: Volume, present: list[Replica]) -> None:
         raise ReplicaTerminating(f"a replica of volume {volume.uuid!r} is being removed")
     if len(present) >= MOST_REPLICAS:
         raise InvalidReplicas(
-            f"volume {volume.uuid!r} has {len(present)} replicas: {MOST_REPLICAS} are the most"
+            f"volume {volume.uuid!r} has {len(present)} replicas: the limit is {MOST_REPLICAS}"
         )
     if ReplicaState.AVAILABLE not in states and states != {ReplicaState.UNKNOWN}:
         raise NoSourceReplica(f"no replica of volume {volume.uuid!r} is Available")
@@ -48,7 +48,7 @@ def require_unchanged(planned: Volume, locked: Volume) -> None:
     :raises NodesFailed: the volume was expanded meanwhile.
     """
     if planned.capacity_bytes != locked.capacity_bytes:
-        raise NodesFailed(f"volume {locked.uuid!r} was expanded just now: try again")
+        raise NodesFailed(f"volume {locked.uuid!r} was just expanded: try again")
 
 
 def awaits_copy(volume: Volume) -> bool:

@@ -79,7 +79,7 @@ def snapshot_create(
         ) from error
     except IntegrityError as error:
         raise SnapshotExists(
-            f"a snapshot with uuid {request.uuid!r} or alias {request.alias!r} exists already"
+            f"a snapshot with uuid {request.uuid!r} or alias {request.alias!r} already exists"
         ) from error
     _make(snapshot, until)
     return snapshot
@@ -96,7 +96,7 @@ def _claim(tenant_id: str | None, request: SnapshotRequest, idempotency_digest: 
     replica = snapshot.replica = only_replica(volume)
     if not volume.writable:
         raise InvalidInput.of(
-            "volumeID", volume.uuid, "a read-only snapshot volume has no snapshots"
+            "volumeID", volume.uuid, "a read-only snapshot volume cannot have snapshots"
         )
     require_node(replica)
     tasks_abort(volume_id=volume.uuid, reason="a snapshot binds the volume to its node")
@@ -159,7 +159,7 @@ def _snapshot_of_request(draft: Snapshot) -> Snapshot | None:
         return None
     if not taken.matches_request(draft.idempotency_digest) or taken.volume_id != draft.volume_id:
         what = f"uuid {draft.uuid!r}" if taken.uuid == draft.uuid else f"alias {draft.alias!r}"
-        raise SnapshotExists(f"a snapshot with the {what} exists already")
+        raise SnapshotExists(f"a snapshot with the {what} already exists")
     creating = Snapshot.objects.filter(pk=taken.pk, state=LifeState.CREATING)
     creating.update(deadline_at=unfinished_deadline())
     return taken
@@ -179,7 +179,9 @@ def _make(snapshot: Snapshot, until: float) -> None:
         raise NodesFailed("the snapshot was deleted while it was being created")
 
 
-def snapshot_abort(snapshot: Snapshot, reason: str = "the process that was taking it died") -> bool:
+def snapshot_abort(
+    snapshot: Snapshot, reason: str = "the process that was creating it died"
+) -> bool:
     """Abort a snapshot that is being created, and let the collector remove it from its node.
 
     Returns False, without a change, if the snapshot is no longer CREATING.

@@ -84,15 +84,13 @@ def _draft(
 def _protocol_possible(snapshot: Snapshot, request: SnapshotVolumeRequest) -> None:
     node = snapshot.replica.backend
     if request.protocol == Protocol.LOCAL and not (node and node.host_id):
-        raise InvalidInput.of("protocol", "Local", "the snapshot's node runs inside no host")
+        raise InvalidInput.of("protocol", "Local", "the snapshot's node does not run inside a host")
 
 
 def _require_unassigned(snapshot: Snapshot, idempotency_digest: str) -> None:
     other = snapshot.snapshot_volumes.filter(LIVE).first()
     if other is not None and not other.matches_request(idempotency_digest):
-        raise VolumeExists(
-            f"the volume {other.uuid!r} is assigned to snapshot {snapshot.uuid!r} already"
-        )
+        raise VolumeExists(f"snapshot {snapshot.uuid!r} already has the volume {other.uuid!r}")
 
 
 def _reserved(snapshot: Snapshot, request: SnapshotVolumeRequest) -> int:

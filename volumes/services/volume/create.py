@@ -144,7 +144,7 @@ def _draft(tenant_id: str, request: VolumeRequest, idempotency_digest: str = "")
         raise InvalidInput.of("storageClass.replicable", False, "must be true for several replicas")
     if not request.share_ssd and not request.storage_class_name:
         raise InvalidInput.of(
-            "storageClass.name", "", "is required where shareSSDBetweenVolumes is false"
+            "storageClass.name", "", "is required if shareSSDBetweenVolumes is false"
         )
     for name in ("max_iops", "desired_iops", "max_bw", "desired_bw"):
         if getattr(request, f"{name}_per_gb") * request.capacity_gib > INT64_MAX:
@@ -179,7 +179,7 @@ def volume_of_request(draft: Volume) -> Volume | None:
         return None
     if not taken.matches_request(draft.idempotency_digest) or taken.tenant_id != draft.tenant_id:
         what = f"uuid {draft.uuid!r}" if taken.uuid == draft.uuid else f"alias {draft.alias!r}"
-        raise VolumeExists(f"a volume with the {what} exists already")
+        raise VolumeExists(f"a volume with the {what} already exists")
     creating = Volume.objects.filter(pk=taken.pk, state=LifeState.CREATING)
     creating.update(deadline_at=unfinished_deadline())
     return taken
@@ -222,7 +222,7 @@ def _insert(volume: Volume) -> None:
         insert(volume)
     except IntegrityError as error:
         raise VolumeExists(
-            f"a volume with uuid {volume.uuid!r} or alias {volume.alias!r} exists already"
+            f"a volume with uuid {volume.uuid!r} or alias {volume.alias!r} already exists"
         ) from error
 
 

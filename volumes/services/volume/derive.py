@@ -67,7 +67,7 @@ def volume_derive(
     except ClaimLost as error:
         raise NoFreeSpace("an SSD of the source has no room for the reserved space") from error
     except IntegrityError as error:
-        raise VolumeExists("a volume of this uuid or alias was created just now") from error
+        raise VolumeExists("a volume with this uuid or alias was just created") from error
     if volume.state == LifeState.READY:
         return volume
     while failed := replicas_make(volume, until=until):
@@ -88,7 +88,7 @@ def _insert(volume: Volume, origin: VolumeSource) -> Volume:
         if getattr(volume, name) * (volume.capacity_bytes // GIB) > INT64_MAX:
             raise InvalidInput.of(on_wire, getattr(volume, name), "times capacity is too large")
         if getattr(volume, name) and not backend.enforces_limits:
-            text = f"node {backend.name}, where its source lies, cannot limit volumes"
+            text = f"node {backend.name}, which holds the source, cannot limit IOPS or bandwidth"
             raise InvalidInput.of(on_wire, getattr(volume, name), text)
     volume.deadline_at = unfinished_deadline()
     volume.save(force_insert=True)

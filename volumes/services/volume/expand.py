@@ -75,7 +75,7 @@ def volume_expand(
         return
     if failures := expansions_finish([volume], until=until):
         raise ExpansionUnfinished(
-            f"expanding to {new_gib} GiB is recorded, and completed when all nodes answer: "
+            f"the expansion to {new_gib} GiB is recorded, and is completed when all nodes answer: "
             f"{failures[volume.pk]}"
         )
     replicas = volume.replicas.filter(state=LifeState.READY)
@@ -143,7 +143,7 @@ def _require_whole(volume: Volume) -> None:
     for replica in live.filter(Q(rebuilding=True) | Q(state=LifeState.CREATING)):
         raise NodeNotAvailable(
             f"replica {replica.uuid!r} of volume {volume.uuid!r} is being rebuilt on node "
-            f"{replica.backend_id}: nothing was changed, try again when that has ended"
+            f"{replica.backend_id}: nothing was changed; try again when the rebuild has ended"
         )
     _none_missing(live)
 
@@ -156,7 +156,7 @@ def _none_missing(replicas: QuerySet[Replica]) -> None:
     for replica in replicas.filter(replica_state=ReplicaState.MISSING):
         raise NodeNotAvailable(
             f"replica {replica.uuid!r} on node {replica.backend_id} is Missing: a volume can be "
-            "expanded when all its replicas are there; wait for a new one, or remove it"
+            "expanded only if no replica is Missing; wait for a new replica, or remove this one"
         )
 
 
@@ -169,16 +169,16 @@ def _refuse_exported_spans(volume: Volume) -> None:
     if replica := exported.first():
         number = replica.sub_volumes.count()
         raise NodeNotAvailable(
-            f"replica {replica.uuid!r} spans {number} SSDs of node {replica.backend_id},"
-            " which expands such a volume only while it is published to no host: unpublish it"
-            " first. Nothing was changed"
+            f"replica {replica.uuid!r} spans {number} SSDs of node {replica.backend_id}, which "
+            "expands such a volume only while it is unpublished: unpublish it first. Nothing was "
+            "changed"
         )
 
 
 def _check(volume: Volume, new_gib: int) -> None:
     if not volume.writable:
         raise InvalidSize(
-            f"volume {volume.uuid!r} is a read-only snapshot volume: it keeps its size"
+            f"volume {volume.uuid!r} is a read-only snapshot volume and cannot be expanded"
         )
     current = volume.expanding_to_bytes or volume.capacity_bytes
     if new_gib * GIB <= current:

@@ -58,8 +58,8 @@ def check_sizes(stores: Stores, pieces: Iterable[Piece], block_size: int) -> Non
         if piece.capacity % store.extent_size:
             raise NodeRefused(
                 RefusalCode.INVALID,
-                f"a piece on SSD {piece.ssd_id} can have multiples of {store.extent_size}"
-                f" bytes, not {piece.capacity}",
+                f"the size of a sub-volume on SSD {piece.ssd_id} must be a multiple of "
+                f"{store.extent_size} bytes, not {piece.capacity}",
             )
 
 
@@ -76,6 +76,6 @@ def _refuse_full_pool(ssd_id: str, pool: Pool) -> None:
     if pool.used_metadata * 100 >= pool.total_metadata * METADATA_PERCENT:
         raise NodeRefused(
             RefusalCode.NO_SPACE,
-            f"SSD {ssd_id}: {pool.used_metadata} of {pool.total_metadata} blocks of its pool's"
-            " metadata are used, so it takes no more volumes and snapshots",
+            f"SSD {ssd_id}: {pool.used_metadata} of {pool.total_metadata} blocks of its pool's "
+            "metadata are used, so it accepts no more volumes and snapshots",
         )

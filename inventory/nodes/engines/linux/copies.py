@@ -107,7 +107,7 @@ class Copies:
             _, running = await asyncio.wait([copy.task], timeout=ENDING_SECONDS)
             if running:
                 raise NodeRefused(
-                    RefusalCode.UNAVAILABLE, f"the copy of volume {uuid} does not end yet"
+                    RefusalCode.UNAVAILABLE, f"the copy of volume {uuid} has not ended yet"
                 )
         if self._copies.get(uuid) is copy:
             self._copies.pop(uuid, None)

@@ -62,7 +62,7 @@ class Fronts:
             return
         await self._mapper.make(name, segments, is_read_only=is_read_only)
         if (await self._mapper.read()).fronts.get(name) != wanted:
-            raise NotAsAsked(f"device {name} is not over its pieces")
+            raise NotAsAsked(f"device {name} does not consist of its sub-volumes")
 
     async def remove(self, entry: VolumeEntry) -> None:
         """Remove the front, if there is one.
@@ -125,11 +125,12 @@ class Fronts:
             store = self._stores.find(piece.ssd_id)
             thin = store.thin(mapped, volume_name(entry.uuid)) if store else None
             if store is None or thin is None:
-                raise NotAsAsked(f"its piece on SSD {piece.ssd_id} is missing")
+                raise NotAsAsked(f"its sub-volume on SSD {piece.ssd_id} is missing")
             is_fixed = entry.is_whole or place < entry.made
             if is_fixed and thin.size != piece.capacity:
                 raise NotAsAsked(
-                    f"its piece on SSD {piece.ssd_id} has {thin.size} bytes, not {piece.capacity}"
+                    f"its sub-volume on SSD {piece.ssd_id} has {thin.size} bytes, not "
+                    f"{piece.capacity}"
                 )
             segments.append(Segment(store.mapped_name(volume_name(entry.uuid)), thin.size))
         return segments

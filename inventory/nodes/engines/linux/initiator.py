@@ -64,7 +64,7 @@ class Initiator:
         try:
             found = await self._controllers(spec.nqn, spec.host_nqn)
             if not found:
-                raise ConnectFailed(f"the controller of {spec.nqn} is gone")
+                raise ConnectFailed(f"the controller of {spec.nqn} no longer exists")
             yield found[0]
         finally:
             await asyncio.shield(self.disconnect(spec.nqn, spec.host_nqn))

@@ -64,7 +64,7 @@ class Opening:
         :raises Stuck: it hangs.
         """
         if not await self._kernel.exists(ssd.device):
-            raise NotUsable(f"there is no {ssd.device}")
+            raise NotUsable(f"{ssd.device} does not exist")
         await self._drop_former(ssd)
         group = await self._lvm.volume_group(ssd)
         if not _is_ours(ssd, group, known):
@@ -123,16 +123,16 @@ class Opening:
         if known:
             there = group.uuid if group else "none"
             raise NotUsable(
-                f"it has the volume group {there}, not {known}, which the node made on it"
+                f"it has the volume group {there}, not {known}, which the node created on it"
             )
         if ssd.format:
             return
         if group:
-            raise NotUsable(f"it holds the volume group {group.name} ({group.uuid})")
+            raise NotUsable(f"it contains the volume group {group.name} ({group.uuid})")
         shown = await self._command("wipefs", "--json", "--no-act", ssd.device)
         found = {one["type"] for one in json.loads(shown or "{}").get("signatures", ())}
         if found:
-            raise NotUsable(f"it holds {', '.join(sorted(found))}")
+            raise NotUsable(f"it contains {', '.join(sorted(found))}")
         head = await self._kernel.run("cmp", "--bytes", str(HEAD_BYTES), ssd.device, "/dev/zero")
         if head.code:
             raise NotUsable(f"its first {HEAD_BYTES} bytes are not empty: {head.err.strip()}")

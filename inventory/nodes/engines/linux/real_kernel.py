@@ -42,7 +42,7 @@ class RealKernel:
         done, _ = await asyncio.wait({running}, timeout=seconds)
         if not done:
             starting.add_done_callback(_end)
-            raise Stuck(f"{' '.join(command[:2])} did not end in {seconds:.0f} s")
+            raise Stuck(f"{' '.join(command[:2])} did not end within {seconds:.0f} s")
         try:
             return running.result()
         except FileNotFoundError as error:
@@ -103,7 +103,7 @@ class RealKernel:
                 line = await asyncio.wait_for(worker.stdout.readline(), self._file_seconds)
             except TimeoutError:
                 self._drop_worker()
-                raise Stuck(f"{what} did not end in {self._file_seconds:.0f} s") from None
+                raise Stuck(f"{what} did not end within {self._file_seconds:.0f} s") from None
             except asyncio.CancelledError:
                 self._drop_worker()
                 raise

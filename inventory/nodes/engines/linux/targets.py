@@ -75,7 +75,8 @@ class Targets:
         wanted = self._wanted(await self._stores.mapper.read(), target, found)
         if found and not self._is_mark(found.serial, target.nqn):
             raise NodeRefused(
-                RefusalCode.IN_USE, f"another program has a target {target.nqn} on this machine"
+                RefusalCode.IN_USE,
+                f"a target {target.nqn} of another program exists on this machine",
             )
         if found is None or found.allows_any_host:
             await self.remove(target.nqn)
@@ -220,10 +221,10 @@ class Targets:
 def _check(target: TargetState) -> None:
     for nqn in (target.nqn, target.host_nqn):
         if "/" in nqn or nqn in {".", ".."}:
-            raise NodeRefused(RefusalCode.INVALID, f"{nqn} cannot be an NQN: no / is allowed")
+            raise NodeRefused(RefusalCode.INVALID, f"{nqn} is not a valid NQN: it contains /")
     if max(target.namespaces, default=0) > MAX_NAMESPACES:
         raise NodeRefused(
             RefusalCode.INVALID,
-            f"namespace {max(target.namespaces)} of {target.nqn}:"
-            f" {MAX_NAMESPACES} is the highest id",
+            f"namespace {max(target.namespaces)} of {target.nqn}: the highest id is "
+            f"{MAX_NAMESPACES}",
         )

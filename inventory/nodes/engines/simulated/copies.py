@@ -101,7 +101,7 @@ class Copies:
                 continue
             try:
                 if self._access(copy.spec) != copy.destination:
-                    self._fail(copy, f"namespace {copy.spec.nsid} is another volume now")
+                    self._fail(copy, f"namespace {copy.spec.nsid} now belongs to another volume")
             except NoAccess as error:
                 self._fail(copy, str(error))
 
@@ -119,7 +119,7 @@ class Copies:
 
     def _access(self, spec: SyncSpec) -> tuple[Peer, str]:
         if self._engine.is_cut_off:
-            raise NoAccess("this node is cut off")
+            raise NoAccess("this node is partitioned")
         return self._network.find(spec)
 
     def _done(self, copy: Copy) -> int:

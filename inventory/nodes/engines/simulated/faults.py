@@ -26,9 +26,9 @@ class Fault(Wire):
 
     kind: FaultKind
     nth: int = Field(default=1, ge=1)
-    times: int = Field(default=1, ge=0, description="how many calls; 0: all")
+    times: int = Field(default=1, ge=0, description="number of calls; 0: all")
     method: str = Field(default="", description="empty: any")
-    path: str = Field(default="", description="how the path begins; empty: any")
+    path: str = Field(default="", description="prefix of the path; empty: any")
     code: RefusalCode = RefusalCode.UNAVAILABLE
     milliseconds: int = Field(default=0, ge=0, description="of SLOW")
 

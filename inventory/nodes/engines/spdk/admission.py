@@ -62,8 +62,8 @@ def check_sizes(
         if piece.capacity % _unit(lvstore):
             raise NodeRefused(
                 RefusalCode.INVALID,
-                f"a piece on SSD {piece.ssd_id} can have multiples of {_unit(lvstore)} bytes,"
-                f" not {piece.capacity}",
+                f"the size of a sub-volume on SSD {piece.ssd_id} must be a multiple of "
+                f"{_unit(lvstore)} bytes, not {piece.capacity}",
             )
 
 

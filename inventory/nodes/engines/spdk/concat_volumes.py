@@ -184,11 +184,12 @@ class ConcatVolumes:
         for place, piece in enumerate(entry.made_pieces, 1):
             lvol = self._find(spdk_state, entry, piece)
             if lvol is None or lvol.bdev is None:
-                raise NotAsAsked(f"its piece on SSD {piece.ssd_id} is missing")
+                raise NotAsAsked(f"its sub-volume on SSD {piece.ssd_id} is missing")
             is_fixed = entry.is_whole or place < entry.made
             if is_fixed and lvol.size != piece.capacity:
                 raise NotAsAsked(
-                    f"its piece on SSD {piece.ssd_id} has {lvol.size} bytes, not {piece.capacity}"
+                    f"its sub-volume on SSD {piece.ssd_id} has {lvol.size} bytes, not "
+                    f"{piece.capacity}"
                 )
             members.append(lvol)
         return members

@@ -92,8 +92,8 @@ class Copies:
         if not await self._connections.are_closed(uuid):
             raise NodeRefused(
                 RefusalCode.UNAVAILABLE,
-                f"a stopped copy of volume {uuid} is still written: SPDK cannot cancel it;"
-                " remove its target to end it",
+                f"a stopped copy of volume {uuid} is still being written, and SPDK cannot cancel "
+                "it: remove its target to end it",
             )
         if self._copies.get(uuid) is copy:
             self._copies.pop(uuid, None)

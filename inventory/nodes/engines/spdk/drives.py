@@ -82,7 +82,7 @@ def choose_extents(size: int) -> tuple[Extent, ...]:
     :raises NotUsable: the drive is too small.
     """
     if size < SMALLEST_BYTES:
-        raise NotUsable(f"it has {size} bytes; a check needs {SMALLEST_BYTES}")
+        raise NotUsable(f"it has {size} bytes; the check needs {SMALLEST_BYTES}")
     extents = []
     room = sum(_room(length) for length in SIZES) * len(SHIFTS)
     for place in range(PLACES):
@@ -104,7 +104,7 @@ def _refuse_data(drive: Drive, extents: Sequence[Extent]) -> None:
     ends = (Extent(0, HEAD_BYTES), Extent(drive.size // BLOCK * BLOCK - HEAD_BYTES, HEAD_BYTES))
     for one in (*ends, *map(_around, extents)):
         if drive.read(one.offset, one.length) != bytes(one.length):
-            raise NotUsable(f"it holds data at byte {one.offset} or after it")
+            raise NotUsable(f"it contains data at or after byte {one.offset}")
 
 
 def _try(drive: Drive, extent: Extent) -> Outcome:

@@ -55,7 +55,7 @@ class Lvols:
             found = await self._expect(lvstore, name, parent.size)
             if found.parent != parent.name:
                 raise NotAsAsked(
-                    f"{alias(lvstore, name)} is over {found.parent}, not {parent.name}"
+                    f"the parent of {alias(lvstore, name)} is {found.parent}, not {parent.name}"
                 )
         await self.grow(lvstore, name, size)
 
@@ -66,7 +66,7 @@ class Lvols:
         """
         found = await self._spdk_state.look(lvstore, name)
         if found is None:
-            raise NodeRefused(RefusalCode.NOT_FOUND, f"{alias(lvstore, name)} is not there")
+            raise NodeRefused(RefusalCode.NOT_FOUND, f"{alias(lvstore, name)} does not exist")
         if found.size < size:
             with self._spdk_state.changing():
                 await self._rpc.call(

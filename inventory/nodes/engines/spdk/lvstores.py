@@ -229,13 +229,13 @@ class Stores:
     def _keeps_from_making(self, ssd: SsdConfig, lvstore: Lvstore | None) -> str:
         if known := self._engine_state.stores.get(ssd.id):
             there = lvstore.uuid if lvstore else "none"
-            return f"it has the lvstore {there}, not {known}, which the node made on it"
+            return f"it has the lvstore {there}, not {known}, which the node created on it"
         if ssd.format:
             return ""
         if lvstore:
-            return f"it holds the lvstore {lvstore.name} ({lvstore.uuid})"
+            return f"it contains the lvstore {lvstore.name} ({lvstore.uuid})"
         if ssd.file is None:
-            return "it holds no lvstore, and SPDK cannot show other data on it: see --format"
+            return "it contains no lvstore, and SPDK cannot show other data on it: see --format"
         return f"{ssd.file} is not empty" if _head(ssd.file).strip(b"\0") else ""
 
     async def _make(self, ssd: SsdConfig, bdev: str, old: Lvstore | None) -> str:

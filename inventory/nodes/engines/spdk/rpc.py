@@ -114,7 +114,7 @@ class SpdkRpc:
         call_id = next(self._ids)
         request = _request(call_id, method, params)
         if self.is_lost:
-            raise RpcLost(method, "the target is gone")
+            raise RpcLost(method, "the target has ended")
         try:
             async with asyncio.timeout(seconds):
                 reply = await self._stream().ask(call_id, request)
@@ -176,7 +176,7 @@ def _request(call_id: int, method: str, params: dict[str, Any]) -> bytes:
         body["params"] = sent
     request = json.dumps(body, separators=(",", ":")).encode()
     if len(request) >= MAX_REQUEST_BYTES:
-        text = f"the request has {len(request)} bytes, {MAX_REQUEST_BYTES} is the limit"
+        text = f"the request has {len(request)} bytes, the limit is {MAX_REQUEST_BYTES}"
         raise RpcRefused(NOT_SENT, text, method)
     return request
 

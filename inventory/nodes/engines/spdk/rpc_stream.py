@@ -34,7 +34,7 @@ class Values:
         try:
             self._parts.append(self._decode(data))
         except UnicodeDecodeError as error:
-            raise Broken("a reply is no UTF-8") from error
+            raise Broken("a reply is not UTF-8") from error
         self._length += len(data)
         if data.rstrip()[-1:] in {b"}", b"]"}:
             text = "".join(self._parts).lstrip()

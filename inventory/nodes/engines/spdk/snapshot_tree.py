@@ -55,7 +55,7 @@ class SnapshotTree:
                 await self._lvols.snapshot(lvstore, name, made)
                 found = self._spdk_state.find(lvstore, made)
             if found is None:
-                raise NotAsAsked(f"snapshot {made} of {name} is gone")
+                raise NotAsAsked(f"snapshot {made} of {name} no longer exists")
             yield found
 
     async def keep_layers(self, lvstore: Lvstore, name: str, keeping: ExitStack) -> list[Lvol]:

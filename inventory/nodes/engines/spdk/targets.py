@@ -190,8 +190,8 @@ class Targets:
         if other := await find_exporter(self._rpc, others):
             raise NodeRefused(
                 RefusalCode.IN_USE,
-                f"volume {entry.uuid} is exported by {other} already:"
-                f" it can be in one target at a time, so not in {target.nqn}",
+                f"volume {entry.uuid} is already exported by {other}: a volume can be in only one "
+                f"target at a time, so not in {target.nqn}",
             )
         if not target.by_piece:
             with suppress(NotAsAsked, RpcRefused):  # _wanted logs it as missing
@@ -301,6 +301,6 @@ def _check_ids(target: TargetState) -> None:
     if max(target.namespaces, default=0) > MAX_NAMESPACES:
         raise NodeRefused(
             RefusalCode.INVALID,
-            f"namespace {max(target.namespaces)} of {target.nqn}:"
-            f" {MAX_NAMESPACES} is the highest id",
+            f"namespace {max(target.namespaces)} of {target.nqn}: the highest id is "
+            f"{MAX_NAMESPACES}",
         )

@@ -162,8 +162,8 @@ class Volumes:
         if nqn := await find_exporter(self._rpc, bdevs):
             raise NodeRefused(
                 RefusalCode.CONFLICT,
-                f"volume {entry.uuid} lies on {entry.made} SSDs and is exported by {nqn}:"
-                " its pieces cannot be frozen at one moment",
+                f"volume {entry.uuid} is on {entry.made} SSDs and is exported by {nqn}: its "
+                "sub-volumes cannot be frozen at one moment",
             )
 
     async def _expand(self, entry: VolumeEntry, spec: VolumeSpec) -> None:

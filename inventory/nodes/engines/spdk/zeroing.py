@@ -45,7 +45,7 @@ class Zeroing:
             try:
                 await self._take(spdk_state, ssd_id, lvstore)
             except (RpcRefused, NotAsAsked) as error:
-                self._stores.exclude(ssd_id, f"its free space may hold old data: {error}")
+                self._stores.exclude(ssd_id, f"its free space may contain old data: {error}")
 
     async def refuse_unmapped(self) -> None:
         """Check that no SSD needs ``take``. Call this instead of ``take`` if ``take`` was called
@@ -92,7 +92,7 @@ class Zeroing:
         names = self._engine_state.clearing(lvstore.uuid)
         was_copying = any(lvol.parent for lvol in spdk_state.lvols[lvstore.uuid].values())
         if names - there or was_copying or self._was_unmapped(ssd_id, lvstore):
-            log.warning("SSD %s: its free space may hold old data and is cleared again", ssd_id)
+            log.warning("SSD %s: its free space may contain old data and is cleared again", ssd_id)
             part = min(-(-lvstore.free_clusters // PARTS), PART_BYTES // lvstore.cluster_size)
             for first in range(0, lvstore.free_clusters, max(1, part)):
                 clusters = min(part, lvstore.free_clusters - first)

@@ -95,9 +95,9 @@ def test_writes_are_refused_until_database_restored_has_run(
     assert [v["alias"] for v in api.get("/volumes").body] == ["v"]
     collect_overdue()
     check()
-    assert "writes go on" in recovered(capsys)
+    assert "writes are allowed again" in recovered(capsys)
     created(api, "w")
-    assert recovered(capsys) == "this database is as new as its nodes: nothing was done\n"
+    assert recovered(capsys) == "this database is not older than its nodes: nothing was changed\n"
     assert audit() == []
 
 
@@ -145,7 +145,7 @@ def test_a_node_that_is_newer_bars_writes(
     assert (answer.http, answer.status) == (503, "ServiceUnavailable")
     assert f"older than storage node '{node}'" in answer.description
     Pool.objects.update(doubt_since=timezone.now() - dt.timedelta(minutes=1))
-    assert "writes go on" in recovered(capsys)
+    assert "writes are allowed again" in recovered(capsys)
     created(api, "w")
     assert generation_last() > Replica.objects.order_by("pk")[0].pk
 

@@ -1,0 +1,64 @@
+"""Storage nodes as lists show them. Clients read the list often, so it is read as plain rows."""
+
+import datetime as dt
+from typing import NamedTuple
+
+
+class BackendRow(NamedTuple):
+    """Columns of a :class:`~inventory.models.Backend`."""
+
+    persistent_id: str
+    name: str
+    mgmt_port: int
+    rack: str | None
+    zone: str | None
+    region: str | None
+    host_id: str | None
+    in_use: bool
+    version: str
+    target_driver_version: str
+    certified: bool
+    authentication_mode: str
+    total_iops: int
+    used_iops: int
+    total_bw: int
+    used_bw: int
+    probe_interval: int
+    last_probe_at: dt.datetime | None
+    created_at: dt.datetime
+    available_until: dt.datetime
+    unanswered_since: dt.datetime | None
+    call_error: str
+    refresh_wanted_at: dt.datetime | None
+    refreshed_at: dt.datetime
+    token_expires_at: dt.datetime
+    certificate_ends_at: dt.datetime | None
+    clock_ahead_seconds: float
+
+
+class PortalRow(NamedTuple):
+    """An address where a backend's targets listen."""
+
+    ip: str
+    port: int
+    transport: str
+
+
+class BackendSummary(NamedTuple):
+    """A backend with the sums of its present drives, in bytes, at one moment.
+
+    ``volumes``: the number of its replicas that are READY. ``pending_reason``, ``health_reason``:
+    texts for clients; empty: nothing.
+    """
+
+    backend: BackendRow
+    mgmt_ips: list[str]
+    portals: list[PortalRow]
+    is_available: bool
+    pending_reason: str
+    health: str
+    health_reason: str
+    capacity_bytes: int
+    free_bytes: int
+    ssds: int
+    volumes: int
