@@ -24,9 +24,7 @@ OUTAGE_SECONDS = 300.0
 
 @dataclass
 class Session:
-    """Callbacks in :mod:`provisionerctl.options` set the values while the command line is
-    parsed.
-    """
+    """Set by callbacks in :mod:`provisionerctl.options` while the command line is parsed."""
 
     given: Context = field(default_factory=Context)
     context_name: str = ""

@@ -47,22 +47,16 @@ class ProvisionerTokenInvalid(ProvisionerError):
 
 
 class BackendsTokenInvalid(ProvisionerError):
-    """Like the above. It must have a required audience, because nodes show it to the
-    provisioner.
-    """
+    """Like the above. It must have a required audience, because nodes show it to us."""
 
     code = ResultCode.DecryptBackendsClientTokenFailed
 
 
 class ProvisionerClientNoAdmin(ProvisionerError):
-    """The token of the provisioner's client does not have the role ADMIN."""
-
     code = ResultCode.ProvisionerClientUnauthorized
 
 
 class BackendsClientNoAdmin(ProvisionerError):
-    """The token of the backends client does not have the role ADMIN."""
-
     code = ResultCode.BackendsClientUnauthorized
 
 
@@ -85,14 +79,14 @@ class LocalMode(ProvisionerError):
 
 
 def authorization_server_set(*, server: OidcServer) -> None:
-    """Accept tokens of ``server`` from now on. Before that, its tokens are checked, and all nodes
-    must accept the settings. If only some of them do, nothing is stored. The probes of those nodes
-    are refused until the poll gives them the stored settings again. Errors are checked in this
-    order:
+    """Accept tokens of ``server`` from now on, after its tokens were checked and all nodes have
+    accepted the settings. If only some nodes accept them, nothing is stored. The probes of those
+    nodes are refused until the poll gives them the stored settings again. The errors are checked in
+    this order:
 
     :raises ProvisionerTokenNotMade, BackendsTokenNotMade, ProvisionerTokenInvalid,
         BackendsTokenInvalid, ProvisionerClientNoAdmin, BackendsClientNoAdmin, NodesNotAvailable,
-        SameServer: see their classes.
+        SameServer: see above.
     """
     _prove(server)
     backends = _all_available()
