@@ -36,9 +36,10 @@ class OtherLayout(Exception):
 
 
 def replicas_readopt(backend: Backend, contents: NodeContents) -> None:
-    """Take back the replicas without a backend that this node holds, with their snapshots. Their
-    SSD space, IOPS and bandwidth, which the removal of the node released, are claimed again. The
-    budget is still charged. If others have claimed the space meanwhile, this is logged, and the
+    """Take back the replicas without a backend that this node holds, with their snapshots.
+
+    Their SSD space, IOPS and bandwidth, which the removal of the node released, are claimed again.
+    The budget is still charged. If others have claimed the space meanwhile, this is logged, and the
     replica stays without a backend. Exports to hosts that may no longer use the volume are removed
     first, because these might write to it. The only replica of a volume becomes Unknown. One of
     several stays Missing, because its data is outdated.
@@ -92,8 +93,8 @@ def _take_back(
 
 
 def _former_exports(replica: Replica, contents: NodeContents) -> set[tuple[str, int]]:
-    """Return target NQN and generation of exports on the node that must be removed: the volume was
-    unpublished, or the NQN or the namespace id has changed.
+    """Return the exports (target NQN, generation) on the node that no longer match a
+    publication.
     """
     rows = Publication.objects.filter(volume=replica.volume_id).select_related("host")
     hosts = {target_nqn(row.host_id): row.host.nqn for row in rows}
