@@ -93,9 +93,7 @@ def _take_back(
 
 
 def _former_exports(replica: Replica, contents: NodeContents) -> set[tuple[str, int]]:
-    """Return the exports (target NQN, generation) on the node that no longer match a
-    publication.
-    """
+    """Return the exports (NQN, generation) on the node that no longer match a publication."""
     rows = Publication.objects.filter(volume=replica.volume_id).select_related("host")
     hosts = {target_nqn(row.host_id): row.host.nqn for row in rows}
     own = NamespaceId.objects.filter(target_nqn__in=list(hosts), replica_key=replica.pk)
