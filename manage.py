@@ -37,7 +37,7 @@ WITHOUT_DATABASE = WITHOUT_SECRETS | {
 
 
 def main(command: str) -> None:
-    if command in {"version", "--version"}:  # Django would tell its own
+    if command in {"version", "--version"}:  # otherwise Django would show its own version
         print(__version__)  # noqa: T201
         return
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "provisioner.settings")

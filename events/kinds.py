@@ -32,11 +32,9 @@ OBJECTS = ("volume", "snapshot", "replica", "host", "tenant", "backend", "task",
 
 @dataclass(frozen=True)
 class Sentence:
-    """The name and text of a kind.
-
-    ``text``: a template that the facts of the event fill. A fact that the template does not contain
-    is shown only in the details. ``when``: the condition under which the event is recorded, for the
-    reference page.
+    """The name and text of a kind. ``text``: a template that the facts of the event fill. A fact
+    that the template does not contain is shown only in the details. ``when``: the condition under
+    which the event is recorded, for the reference page.
     """
 
     name: str

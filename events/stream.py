@@ -36,7 +36,7 @@ def stream_events(
     next(stream)
     response = StreamingHttpResponse(stream, content_type=EVENT_STREAM)
     response["Cache-Control"] = "no-store"
-    response["X-Accel-Buffering"] = "no"  # a proxy of nginx would hold the events back
+    response["X-Accel-Buffering"] = "no"  # otherwise nginx would buffer the events
     return response
 
 
@@ -54,7 +54,7 @@ def _stream(read: Callable[[int], Items], after: int, held: ExitStack) -> Iterat
         while time.monotonic() < until and is_serving():
             try:
                 items = read(after)
-            except Error:  # the database is away: the client comes again
+            except Error:  # the database is unavailable: the client will reconnect
                 return
             release_connection()
             if items:

@@ -27,8 +27,8 @@ class QoS(redis.QoS):
     from their rows, so no message has to survive.
     """
 
-    # Otherwise a worker that loses Redis puts its current jobs back on the queue, and ends with an
-    # error of kombu if Redis is away again by then.
+    # Otherwise a worker that loses Redis puts its current jobs back on the queue. If Redis is down
+    # again by then, it ends with an error of kombu.
     restore_at_shutdown = False
 
     def ack(self, delivery_tag: str) -> None:
@@ -39,7 +39,7 @@ class QoS(redis.QoS):
             super().ack(delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        """As :meth:`ack`."""
+        """Like :meth:`ack`."""
         if self.channel.connection is not None:
             super().reject(delivery_tag, requeue)
 
@@ -223,7 +223,7 @@ class EmbeddedWorker:
             threading.Thread(
                 target=self._worker(of, name, threads).start, name=f"worker-{name}", daemon=True
             )
-            # each has its own application: Celery stores the queue to read there
+            # each has its own application, because Celery stores its queue there
             for of, name, threads in ((app, TASKS, 4), (_application(), PERIODIC, 4))
         ]
         self._beat = Service(app, max_interval=1, scheduler_cls=app.conf.beat_scheduler)

@@ -1,7 +1,4 @@
-"""The settings of the system: environment variables for all values that differ between machines.
-
-``manage.py settings_table`` writes ``docs/reference/settings.md`` from this file.
-"""
+"""The environment variables of the system. ``manage.py settings_table`` documents them."""
 
 import base64
 import ipaddress
@@ -22,10 +19,7 @@ DATA_DIR_SETTINGS = "settings.env"
 
 
 class Environment(BaseSettings):
-    """The settings of a process, read once at its start.
-
-    :raises ValidationError: a variable is missing or breaks its rule.
-    """
+    """The settings of a process, or ValidationError if a variable is missing or breaks its rule."""
 
     model_config = SettingsConfigDict(
         frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True
@@ -354,9 +348,7 @@ class Environment(BaseSettings):
 
     @property
     def api_places(self) -> int:
-        """The number of requests that an API process accepts at once. Each has a thread; most
-        threads wait.
-        """
+        """The number of requests, each with a thread, that an API process accepts at once."""
         return 4 * self.api_threads
 
     @property
@@ -377,11 +369,8 @@ def variable_name(field: str) -> str:
 
 
 def load() -> Environment:
-    """Read the settings. If they are wrong, end the process with one sentence that names the
-    variable and the rule.
-
-    Variables that are not set are read from the file SETTINGS_FILE. By default, this is
-    ``settings.env`` in DATA_DIR, which the embedded form writes.
+    """Read the settings, also from the file SETTINGS_FILE (default: ``settings.env`` in DATA_DIR).
+    If they are wrong, end the process with one sentence that names the variable and the rule.
     """
     try:
         return Environment(_env_file=_settings_file())

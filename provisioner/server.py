@@ -87,7 +87,7 @@ class Worker(ThreadWorker):
     def init_process(self) -> None:
         self.known = KnownAnswers()
         for listener in [] if self.cfg.is_ssl else self.sockets:
-            # accept a connection when its request is there, which HAProxy sends at once
+            # accept a connection when its request has arrived; HAProxy sends it at once
             listener.setsockopt(IPPROTO_TCP, TCP_DEFER_ACCEPT, DEFER_SECONDS)
         super().init_process()
 

@@ -90,7 +90,7 @@ def _database() -> dict[str, Any]:
             init_command="PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
         )
         database["CONN_MAX_AGE"] = None
-        # a file, as in the embedded form: an in-memory database is one connection for all threads
+        # a file, as in the embedded form, because threads would share one in-memory connection
         database["TEST"] = {"NAME": f"{database['NAME']}.test"}
         return database
     database["ENGINE"] = "provisioner.common.postgresql"
@@ -179,7 +179,7 @@ SPECTACULAR_SETTINGS = {
             }
         },
     },
-    "COMPONENT_SPLIT_REQUEST": True,  # a text must not be blank in a request, but may in an answer
+    "COMPONENT_SPLIT_REQUEST": True,  # a text may be blank in an answer, but not in a request
 }
 
 PROMETHEUS_EXPORT_MIGRATIONS = False

@@ -179,7 +179,7 @@ class Client:
         if body["status"] == "Success":
             return body
         if lost and method == "DELETE" and OF_CODES.get(body["status"]) == Exit.NOT_FOUND:
-            return body | {"status": "Success"}  # the try whose answer was lost removed it
+            return body | {"status": "Success"}  # the attempt whose answer was lost has removed it
         raise Refused(body)
 
 

@@ -24,9 +24,7 @@ OUTAGE_SECONDS = 300.0
 
 @dataclass
 class Session:
-    """The callbacks in :mod:`provisionerctl.options` set these values while the command line is
-    parsed.
-    """
+    """Set by callbacks in :mod:`provisionerctl.options` while the command line is parsed."""
 
     given: Context = field(default_factory=Context)
     context_name: str = ""
@@ -86,9 +84,8 @@ class Session:
         until: Callable[[Any], bool] | None = None,
     ) -> Any:
         """Show the result of ``fetch``: once, or with ``--watch`` each change until Ctrl-C, or with
-        ``until`` each change until it returns True.
-
-        ``columns``: the columns of CSV. Returns the last result.
+        ``until`` each change until it returns True. ``columns``: the columns of CSV. Returns the
+        last result.
         """
         if not self.watch and until is None:
             data = fetch()
@@ -102,9 +99,7 @@ class Session:
             return None
 
     def done(self, answer: Body, sentence: str) -> None:
-        """Report a change: with ``-o json`` or ``yaml`` by the answer of the API, else by a
-        sentence.
-        """
+        """Report a change to programs by the answer of the API, and to people by a sentence."""
         if self.is_machine_readable:
             click.echo(output.document(answer, self.format), nl=False)
         else:
@@ -175,8 +170,8 @@ class Session:
         raise AssertionError("the refresh loop never ends")
 
     def _poll(self, fetch: Callable[[], Any]) -> Iterator[Any]:
-        """Yield the result of ``fetch`` again and again. An outage after the first result is waited
-        for.
+        """Yield the result of ``fetch`` again and again, and wait during an outage after the first
+        one.
 
         :raises Failure: the call was refused, or the API was unreachable for OUTAGE_SECONDS.
         """

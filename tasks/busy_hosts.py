@@ -55,13 +55,11 @@ def follow() -> Callable[[], None]:
             try:
                 read()
             except Error as error:
-                log.warning(
-                    "tasks cannot be read", extra={"reason": f"{type(error).__name__}: {error}"}
-                )
-            except Exception:  # without this thread, all polls would go the full way unnoticed
+                log.warning("tasks cannot be read", extra={"reason": f"{type(error).__name__}: {error}"})
+            except Exception:  # if this thread ended, all polls would read the database unnoticed
                 log.exception("the hosts with tasks cannot be read")
             finally:
-                connection.close()  # the pool checks a connection when it gives it out
+                connection.close()  # the pool checks a connection before it is used again
 
     threading.Thread(target=run, name="busy-hosts", daemon=True).start()
     return ended.set

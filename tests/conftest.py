@@ -29,15 +29,15 @@ from provisioner.certificates import Authority
 from tests import cleaning, programs
 from tests.api import conformance, coverage
 
-# time limits are for hangs (pytest-timeout), not for a busy machine's slow example
+# pytest-timeout ends tests that hang; an example may be slow on a busy machine
 hypothesis.settings.register_profile("tests", deadline=None)
 hypothesis.settings.load_profile("tests")
 
-# head and body of an answer are two segments: the second would wait 40 ms for the client's late ACK
+# otherwise the body of an answer would wait 40 ms for the ACK of the head
 WSGIRequestHandler.disable_nagle_algorithm = True
 
 cleaning.install()
-# the hash says how often it was iterated: processes of the production form verify it, too
+# the hash contains this number, so processes of the production form can verify it, too
 PBKDF2PasswordHasher.iterations = 1000
 
 

@@ -19,7 +19,7 @@ from tests.servers import NoServer, Servers, database_name
 
 SETTINGS = {
     "SECRET_KEY": "only-for-tests-only-for-tests-only-for-tests",
-    # their authorization servers have no certificates
+    # authorization servers of the tests have no certificates
     "AUTH_SERVER_HTTP": "true",
     "LOG_LEVEL": "WARNING",
     "LOG_FORMAT": "text",
@@ -39,7 +39,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
     for field in Environment.model_fields:
         os.environ.pop(variable_name(field), None)
     os.environ.update(SETTINGS)
-    # the tests start hundreds of processes: each would compile our modules again
+    # otherwise each of the hundreds of processes would compile our modules again
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["DATA_DIR"] = data = tempfile.mkdtemp(prefix="provisioner-tests-")
     early_config.add_cleanup(lambda: shutil.rmtree(data, ignore_errors=True))

@@ -61,7 +61,7 @@ class Rsyslog:
         shutil.copy(certificate, own["certificate"])
         shutil.copy(ca, own["ca"])
         own["key"] = Path(shutil.copy(key, folder / "key.pem"))
-        # a copy: AppArmor keeps the installed one from files like these
+        # a copy, because AppArmor denies the installed program access to such files
         self._program = shutil.copy(program, folder / "rsyslogd")
         settings = SETTINGS.format(folder=folder, **own, **self.ports)
         (folder / "rsyslog.conf").write_text(settings)

@@ -104,9 +104,7 @@ class Refusal(Wire):
 
 
 class Portal(Wire):
-    """An address where the NVMe-oF targets of a node listen. ``transport`` is spelled as in the
-    reference.
-    """
+    """An address where NVMe-oF targets listen. ``transport`` is spelled as in the reference."""
 
     ip: str = Field(max_length=255)
     port: int = Field(ge=1, le=65535)
@@ -114,9 +112,7 @@ class Portal(Wire):
 
 
 class Ssd(Wire):
-    """A drive.
-
-    ``outgrown``: the number of bytes that thin volumes and snapshots use beyond their
+    """A drive. ``outgrown``: the number of bytes that thin volumes and snapshots use beyond their
     ``allocated``. These are not free either. ``block_sizes``: the block sizes that its volumes can
     have.
     """
@@ -131,11 +127,9 @@ class Ssd(Wire):
 
 
 class Node(Wire):
-    """Identity, pool and state of a node.
-
-    ``boot_id`` changes at each start of the engine. ``expands_spans_online``: a volume on several
-    SSDs can be expanded while it is exported. ``enforces_limits``: the node can limit IOPS and
-    bandwidth of a volume.
+    """Identity, pool and state of a node. ``boot_id`` changes at each start of the engine.
+    ``expands_spans_online``: a volume on several SSDs can be expanded while it is exported.
+    ``enforces_limits``: the node can limit IOPS and bandwidth of a volume.
     """
 
     persistent_id: Identifier
@@ -167,11 +161,9 @@ class Tag(Wire):
 
 class AuthorizationServer(Wire):
     """The server from which a node gets the tokens for its probes, by client credentials
-    (reference, "Probe").
-
-    These fields are not in the reference: ``scope``, ``jwk_set_url`` (used without ``public_key``),
-    and ``ca_certificate``, the PEM that the node trusts for ``token_url`` (empty: the CAs of the
-    system).
+    (reference, "Probe"). These fields are not in the reference: ``scope``, ``jwk_set_url`` (used
+    without ``public_key``), and ``ca_certificate``, the PEM that the node trusts for ``token_url``
+    (empty: the CAs of the system).
     """
 
     token_url: str = Field(alias="tokenURL")
@@ -185,10 +177,9 @@ class AuthorizationServer(Wire):
 
 
 class ProvisionerSettings(Wire):
-    """The settings that a node needs to send probes to its provisioner.
-
-    The bearer of a probe is ``token``, or a token of the authorization server if there is one.
-    ``take_over``: the node leaves another pool for this one.
+    """The settings that a node needs to send probes to its provisioner. The bearer of a probe is
+    ``token``, or a token of the authorization server if there is one. ``take_over``: the node
+    leaves another pool for this one.
     """
 
     name: str = Field(max_length=16)
@@ -218,8 +209,8 @@ class ProvisioningType(StrEnum):
 
 
 class Piece(Wire):
-    """The part of a volume on one SSD. ``allocated``: the number of bytes taken from the free space
-    of the SSD.
+    """The part of a volume on one SSD. ``allocated``: bytes taken from the free space of the
+    SSD.
     """
 
     ssd_id: str
@@ -255,9 +246,7 @@ class SourceKind(StrEnum):
 
 
 class Source(Wire):
-    """A volume or snapshot on the same node. ``generation`` is that of the source, so a newer
-    object with the same name does not match.
-    """
+    """A volume or snapshot of the node. A newer one of the same name has another ``generation``."""
 
     kind: SourceKind
     uuid: Identifier
@@ -293,9 +282,7 @@ class VolumeSpec(Wire):
 
 
 class Volume(VolumeSpec):
-    """A volume of the node. ``enforced_qos``: the limits in force, which are ``qos`` rounded up to
-    values that the node can enforce.
-    """
+    """A volume. ``enforced_qos``: ``qos``, rounded up to values that the node can enforce."""
 
     uuid: Identifier
     exported: bool = False
@@ -308,7 +295,6 @@ class VolumeList(Wire):
 
 class SnapshotSpec(Wire):
     """A snapshot of the node's volume ``volume_uuid`` of generation ``volume_generation``.
-
     ``pieces`` have the capacities that the pieces of the volume had when the snapshot was taken.
     ``allocated`` is the reserved space of the snapshot itself on each SSD. The snapshot does not
     change later, even if the volume is expanded. A read-only snapshot volume has no snapshots.
@@ -330,11 +316,9 @@ class SnapshotList(Wire):
 
 
 class NamespaceSpec(Wire):
-    """A volume in a target.
-
-    The target, with its listeners on all portals, is created together with the first namespace. It
-    is removed after the last namespace, when hosts had time to notice. Only ``host_nqn`` may
-    connect. A PUT of a later generation may change it for the whole target.
+    """A volume in a target. The target, with its listeners on all portals, is created together with
+    the first namespace. It is removed after the last namespace, when hosts had time to notice. Only
+    ``host_nqn`` may connect. A PUT of a later generation may change it for the whole target.
 
     ``nsid``: an id that belonged to another volume within the last hour is refused (``ID_IN_USE``).
     ``controllers``: ids of this node only. Ids that overlap different, earlier ids of the node are
@@ -360,9 +344,7 @@ class Namespace(Wire):
 
 
 class Target(Wire):
-    """A target. ``connected_hosts``: NQNs of hosts with a session. ``controllers``: the current
-    ids.
-    """
+    """A target. ``connected_hosts``: NQNs of hosts with a session. ``controllers``: their ids."""
 
     nqn: Nqn
     host_nqn: Nqn
@@ -374,14 +356,12 @@ class Target(Wire):
 
 class SyncSpec(Wire):
     """A copy of this volume into the namespace ``nsid`` of the target ``nqn``. The node connects as
-    ``host_nqn``.
-
-    ``generation`` is that of the destination volume. ``volume_generation`` is that of the source
-    volume, to which no host may write during the copy. The destination is new, at least as large,
-    and has the same block size. If the source spans SSDs, the destination has pieces of the same
-    sizes and is exported ``by_piece``. The same PUT again finds the copy, or restarts it if it
-    FAILED. Only the ``portals`` of the target may then differ. A later generation replaces the
-    copy.
+    ``host_nqn``. ``generation`` is that of the destination volume. ``volume_generation`` is that of
+    the source volume, to which no host may write during the copy. The destination is new, at least
+    as large, and has the same block size. If the source spans SSDs, the destination has pieces of
+    the same sizes and is exported ``by_piece``. The same PUT again finds the copy, or restarts it
+    if it FAILED. Only the ``portals`` of the target may then differ. A later generation replaces
+    the copy.
     """
 
     generation: Generation

@@ -1,6 +1,4 @@
-"""Sets the authorization server, or returns to local tokens (reference, "Authorization Server
-Config API's").
-"""
+"""Sets and removes the authorization server (reference, "Authorization Server Config API's")."""
 
 import logging
 from functools import partial
@@ -43,30 +41,22 @@ class BackendsTokenNotMade(ProvisionerError):
 
 
 class ProvisionerTokenInvalid(ProvisionerError):
-    """The signature, time, issuer or form of the token is wrong, or there are no keys to verify
-    it.
-    """
+    """The token's signature, time, issuer or form is wrong, or no key can verify it."""
 
     code = ResultCode.DecryptProvisionerClientTokenFailed
 
 
 class BackendsTokenInvalid(ProvisionerError):
-    """Like :class:`ProvisionerTokenInvalid`. A required audience must be in this token, because
-    nodes show it to the provisioner.
-    """
+    """Like the above. It must have a required audience, because nodes show it to us."""
 
     code = ResultCode.DecryptBackendsClientTokenFailed
 
 
 class ProvisionerClientNoAdmin(ProvisionerError):
-    """The token of the provisioner's client does not have the role ADMIN."""
-
     code = ResultCode.ProvisionerClientUnauthorized
 
 
 class BackendsClientNoAdmin(ProvisionerError):
-    """The token of the backends client does not have the role ADMIN."""
-
     code = ResultCode.BackendsClientUnauthorized
 
 
@@ -89,15 +79,14 @@ class LocalMode(ProvisionerError):
 
 
 def authorization_server_set(*, server: OidcServer) -> None:
-    """Accept tokens of ``server`` from now on. Before that, its tokens are checked, and all nodes
-    must accept the settings.
-
-    If only some nodes accept the settings, nothing is stored. The probes of those nodes are refused
-    until the poll gives them the stored settings again. The errors are checked in this order:
+    """Accept tokens of ``server`` from now on, after its tokens were checked and all nodes have
+    accepted the settings. If only some nodes accept them, nothing is stored. The probes of those
+    nodes are refused until the poll gives them the stored settings again. The errors are checked in
+    this order:
 
     :raises ProvisionerTokenNotMade, BackendsTokenNotMade, ProvisionerTokenInvalid,
         BackendsTokenInvalid, ProvisionerClientNoAdmin, BackendsClientNoAdmin, NodesNotAvailable,
-        SameServer: see their classes.
+        SameServer: see above.
     """
     _prove(server)
     backends = _all_available()
@@ -176,10 +165,7 @@ def _check_admin(
 
 
 def _all_available() -> list[Backend]:
-    """Return all backends.
-
-    :raises NodesNotAvailable: names the backends that are not Available.
-    """
+    """Return all backends, or raise NodesNotAvailable, which names those that are not Available."""
     backends = list(Backend.objects.prefetch_related("addresses"))
     if silent := [backend.pk for backend in backends if not backend.is_available]:
         raise NodesNotAvailable(f"not all backends are Available: {_named(silent)}")
@@ -187,10 +173,7 @@ def _all_available() -> list[Backend]:
 
 
 def _push(backends: list[Backend], server: OidcServer | None) -> None:
-    """Make all nodes send their probes with tokens of this server. None: with local tokens.
-
-    :raises NodesNotAvailable: names the nodes that do not accept the settings.
-    """
+    """Make all nodes use tokens of this server (None: local tokens), or raise NodesNotAvailable."""
     if not backends:
         return
     authorization = authorization_settings(server)

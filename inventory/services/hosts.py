@@ -100,7 +100,7 @@ def host_probe(report: HostReport) -> None:
         other = Host.objects.filter(nqn=report.nqn).exclude(pk=report.uuid).first()
         if other is not None:
             raise NqnTaken.by(other, host_id=report.uuid) from error
-        write(host, columns)  # a concurrent first probe of the same host won
+        write(host, columns)  # another first probe of the same host created it at the same time
 
 
 def host_add(report: HostReport) -> bool:

@@ -191,7 +191,7 @@ class _Shared:
             with self._redis.pipeline() as pipe:
                 pipe.delete(pair)
                 for key in others:
-                    # a window that ended meanwhile starts at -1: one more try, for a minute at most
+                    # if the window has ended, the next one starts at -1 and allows one more attempt
                     pipe.decr(key)
                     pipe.expire(key, 60, nx=True)
                 pipe.execute()

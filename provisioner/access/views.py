@@ -69,17 +69,15 @@ class ApiViewSet(ViewSet):
         return [] if self.open_to_all else super().get_authenticators()
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Handle the request. The turn of the caller lasts until the answer is rendered, because
-        rendering may take most of the time.
+        """Handle the request. The turn lasts until the answer is rendered, which may take most
+        time.
         """
         with ExitStack() as self._held:
             answer = super().dispatch(request, *args, **kwargs)
             return answer.render() if isinstance(answer, Response) else answer
 
     def perform_authentication(self, request: Request) -> None:
-        """:raises TooManyAtOnce: the caller has too many concurrent requests. The answer is HTTP
-        429.
-        """
+        """:raises TooManyAtOnce: HTTP 429, the caller has too many concurrent requests."""
         super().perform_authentication(request)
         if isinstance(request.user, Caller):
             self._slot = RequestTurn(request.user)
@@ -107,20 +105,20 @@ class ApiViewSet(ViewSet):
         """
         if response.status_code in TELLS_IGNORED and (ignored := self._ignored(request)):
             response.headers["Ignored-Fields"] = ", ".join(quote(name) for name in ignored)
-            data = getattr(response, "data", None)  # a streamed answer has none
+            data = getattr(response, "data", None)  # a streamed answer has no data
             if isinstance(data, dict) and "status" in data:
                 data["ignoredFields"] = ignored
         return super().finalize_response(request, response, *args, **kwargs)
 
     def _ignored(self, request: Request) -> list[str]:
-        """Return at most IGNORED_AT_MOST ignored names of the query and the body, each cut to
-        IGNORED_LENGTH characters.
-        """
+        """Return up to IGNORED_AT_MOST ignored names, each cut to IGNORED_LENGTH characters."""
         operation = self.operations.get(self.action or "")
         if operation is None:
             return []
         names: list[str] = []
-        with suppress(APIException, SuspiciousOperation):  # an unreadable request has no names
+        with suppress(
+            APIException, SuspiciousOperation
+        ):  # the names in an unreadable request are unknown
             names += ignored_fields(operation.query, request.query_params)
             if operation.body:
                 assert isinstance(request.data, Mapping)  # JSONObjectParser returns nothing else
@@ -128,11 +126,10 @@ class ApiViewSet(ViewSet):
         return [name[:IGNORED_LENGTH] for name in names[:IGNORED_AT_MOST]]
 
     def listed(self, page: Page, listing: Listing[Any]) -> HttpResponseBase:
-        """Return the answer with a page of a list. The page may have any length, and shows the
-        database at one moment.
+        """Return the answer with a page of a list of any length, which shows the database at one
+        moment.
 
-        :raises TooManyAtOnce: the list is long, and other long lists took too long. The answer is
-            HTTP 429.
+        :raises TooManyAtOnce: HTTP 429, the list is long, and other long lists took too long.
         """
         with one_moment():
             items, has_more = listing.first(page)
@@ -144,11 +141,10 @@ class ApiViewSet(ViewSet):
 
     def cache_answer_while(self, is_valid: Callable[[], bool]) -> None:
         """Allow this process to repeat the present answer to identical requests while
-        ``is_valid()`` holds (:mod:`provisioner.common.known_answers`).
-
-        ``is_valid`` must not wait for anything. In addition, the local token of the caller must
-        still be valid, and the caller must have a free turn. Answers to callers with other
-        credentials are not cached, because these are verified for each request.
+        ``is_valid()`` holds (:mod:`provisioner.common.known_answers`). ``is_valid`` must not wait
+        for anything. In addition, the local token of the caller must still be valid, and the caller
+        must have a free turn. Answers to callers with other credentials are not cached, because
+        these are verified for each request.
         """
         scheme, token = credentials_of(self.request)
         if scheme != BearerAuthentication.scheme or not is_known_absent():

@@ -114,7 +114,7 @@ def arrived(sock: socket) -> bytes:
     """
     try:
         return sock.recv(LONGEST_HEAD, MSG_PEEK | MSG_DONTWAIT)
-    except OSError:  # nothing, or the client left
+    except OSError:  # nothing arrived, or the client disconnected
         return b""
 
 

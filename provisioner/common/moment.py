@@ -24,7 +24,7 @@ def one_moment() -> Iterator[None]:
 @contextmanager
 def _next_begin_is_a_snapshot() -> Iterator[None]:
     """Make the next BEGIN start a snapshot. A SET after it would cost one more round trip."""
-    if connection.vendor != "postgresql":  # WAL mode: a deferred one is a snapshot
+    if connection.vendor != "postgresql":  # in WAL mode, a deferred transaction is a snapshot
         with _changed(connection, transaction_mode="DEFERRED"):
             yield
         return

@@ -119,7 +119,7 @@ def test_volumes_are_filtered_by_health(browser):
     make_rows(4)
     Volume.objects.update(state=LifeState.READY, deadline_at=None)
     Replica.objects.update(state=LifeState.READY, deadline_at=None)
-    # all volumes are on nodes 0, which is away, and 1
+    # all volumes are on node 0, which does not answer, and on node 1
     Backend.objects.filter(pk="aa:1").update(available_until=timezone.now() + dt.timedelta(hours=1))
     Volume.objects.filter(uuid="volume-1").update(num_replicas=1)
     names = {"Degraded": {0, 2, 3}, "Healthy": {1}, "Faulted": set()}

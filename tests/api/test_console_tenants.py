@@ -122,7 +122,7 @@ def test_no_page_shows_anything_of_another_tenant(world: tuple[str, ...]) -> Non
     browser, pages = bound("ADMIN"), list(addresses())
     assert len(pages) > 250
     for url in pages:
-        browser.cookies.pop("messages", None)  # they repeat what an address before asked for
+        browser.cookies.pop("messages", None)  # they repeat the texts of earlier URLs
         answer = browser.get(url)
         assert answer.status_code in SEEN, (url, answer.status_code)
         assert leaks(answer.text, url, world) == [], url

@@ -42,7 +42,7 @@ def following(api: Api, path: str = "/events?follow=true", **headers: str) -> It
     connection = http.client.HTTPConnection(str(where.hostname), where.port, timeout=60)
     with closing(connection):
         connection.request("GET", path, headers={"Authorization": api.authorization} | headers)
-        with connection.getresponse() as response:  # it holds the socket
+        with connection.getresponse() as response:  # the response holds the socket
             yield response
 
 

@@ -260,7 +260,7 @@ class TestKeySet:
 
 def test_a_change_by_another_process_is_seen_within_2_s(openid, get):
     assert get(openid.token()).http == 200
-    AuthorizationServer.objects.all().delete()  # as another process does it
+    AuthorizationServer.objects.all().delete()  # like another process
     assert get(openid.token()).http == 200
     time.sleep(2)
     refused(get(openid.token()), 401, "Unauthorized")

@@ -31,14 +31,16 @@ def statements(api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Count:
     monkeypatch.setattr(health_selectors, "HEALTH_SECONDS", 0)
     health_selectors.pool_counts_cache.forget()
     pool(4)
-    writes.writes_clear_cache()  # the next create asks, for all that follow
+    writes.writes_clear_cache()  # the next create reads this, for all that follow
     published(api, created(api, "first", storageClass={"numReplicas": 2}), probe_host(api))
     created(api, "second")
     # with a key, as the load balancer gives each request one
     client = Client(headers={"Authorization": api.authorization, "Idempotency-Key": "k"})
 
     def count(method: str, path: str, body: Any = None) -> list[str]:
-        client.get("/token")  # refused, but with credentials: it reads the authorization server
+        client.get(
+            "/token"
+        )  # refused because of its credentials, so it reads the authorization server
         with CaptureQueriesContext(connection) as captured:
             answer = client.generic(
                 method, path, json.dumps(body or {}), content_type="application/json"
@@ -53,7 +55,7 @@ def statements(api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Count:
 
 @pytest.mark.parametrize(
     ("replicas", "number"),
-    [(1, 13), (3, 17)],  # two SSDs more to claim, two nodes more to read
+    [(1, 13), (3, 17)],  # two more SSDs to claim, and two more nodes to read
 )
 def test_create_needs_a_fixed_number_of_statements(
     statements: Count, replicas: int, number: int

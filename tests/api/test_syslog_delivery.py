@@ -90,7 +90,7 @@ def test_a_job_waits_for_another_one_until_it_counts_as_dead(api, receiver, work
     app.control.purge()
     [state] = SyslogServer.objects.all()
     busy = timezone.now() + dt.timedelta(seconds=90)
-    SyslogServer.objects.update(next_try_at=busy)  # a job has it, or died with it
+    SyslogServer.objects.update(next_try_at=busy)  # a job is sending it, or has died
     send_syslog_records(state.pk)
     assert SyslogRecord.objects.count() == 1
     again()

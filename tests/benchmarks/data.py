@@ -37,7 +37,7 @@ def hosts(system: System, number: int = HOSTS) -> None:
     system.call("GET", "/inventory")
     task = {"task_id": "'task-' || g", "host_id": "'host-' || g * 10", "state": "'IDLE'"}
     task |= {"type": "'RemoteMigration'", "volume_id": "'volume-' || g", "ended_at": "NULL"}
-    task |= {"lease_until": "'2100-01-01'"}  # no worker takes it up
+    task |= {"lease_until": "'2100-01-01'"}  # so that no worker runs it
     template = "task_id = (SELECT min(task_id) FROM tasks_task)"
     _copies(system, "tasks_task", template, number // 10 - 1, **task)
 

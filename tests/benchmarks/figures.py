@@ -76,7 +76,7 @@ def hosts(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
         (f"{data.HOSTS:,} hosts", meter.load("GET", path, numbers=data.HOSTS, expect="[")),
         ("none has a task", meter.load("GET", f"{path}5", numbers=data.HOSTS // 10, expect="[]")),
     ):
-        load.run(wanted)  # from now on processes know answers
+        load.run(wanted)  # from now on, processes have cached answers
         results.add(meter.measure(f"GET /tasks?hostId=, {name}", wanted, scripts))
     probes = [data.PROBE.replace("<n>", str(n)) for n in range(sizes.recordings)]
     scripts = [pgbench.write_script(system, "/host_probe", json.loads(probe)) for probe in probes]
@@ -152,7 +152,7 @@ def lists(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
     """Measure a list of all volumes, and the effect of many lists on other callers."""
     data.nodes(system)
     data.volumes(system, sizes.many_volumes)
-    for _ in range(2):  # what a process takes once is there then
+    for _ in range(2):  # memory that a process allocates only once is then allocated
         found = limits.listed(system)
     results.notes.append(
         f"GET /volumes of {found.volumes:,}: first byte after {found.first_byte_ms:.0f} ms, the "

@@ -99,7 +99,7 @@ def running(wanted: Load) -> Iterator[None]:
     """A context in which the load runs. Its results are ignored."""
     process = load.begin(wanted)
     try:
-        time.sleep(2)  # its connections are made, and its first calls wait for their answers
+        time.sleep(2)  # its connections are open, and its first calls wait for their answers
         yield
         assert process.poll() is None, "the load ended"
     finally:

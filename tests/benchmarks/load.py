@@ -21,7 +21,7 @@ import httptools
 
 WARM_SECONDS = 0.5
 CALL_SECONDS = 60.0
-LEAST_CALLS = 2  # by each connection
+LEAST_CALLS = 2  # of each connection
 SHOWN_FAILURES = 3
 
 

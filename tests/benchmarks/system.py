@@ -27,7 +27,7 @@ SETTINGS = {
     "API_HOST": "127.0.0.1",
     "TRUSTED_PROXIES": "127.0.0.1",
     "API_WORKERS": str(API_WORKERS),
-    # rows made by SQL stand for nothing that a node has
+    # rows inserted by SQL have no objects on nodes
     "NODE_CHECK_INTERVAL_SECONDS": "86400",
 }
 

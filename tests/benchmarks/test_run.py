@@ -36,7 +36,7 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(made, ignore_errors=True)
 
 
-@pytest.mark.timeout(900)  # it starts all of the production form
+@pytest.mark.timeout(900)  # it starts the whole production form
 def test_figures_come_out(folder: Path) -> None:
     """It measures the parts that use the code of the other parts."""
     tool("haproxy")

@@ -83,7 +83,9 @@ class Faults:
                 self._stack.postgres.running.send_signal(signal.SIGQUIT)
                 self._stack.postgres.running.wait()
             case Kind.PARTITION:
-                with contextlib.suppress(urllib3.exceptions.ProtocolError):  # it is cut off, too
+                with contextlib.suppress(
+                    urllib3.exceptions.ProtocolError
+                ):  # this connection is cut off, too
                     self._system.node_faults(fault.victim, down=fault.seconds)
             case Kind.RESTART_NODE:
                 self._try(fault, lambda: self._system.node(fault.victim, "POST", "/sim/restart"))
@@ -207,7 +209,7 @@ class Faults:
                 try:
                     self._seen, self._seen_at = set(unfinished(self._system)), time.monotonic()
                 except psycopg.OperationalError:
-                    time.sleep(0.2)  # the database is struck by another fault
+                    time.sleep(0.2)  # another fault affects the database
             return self._seen
 
     def _is_well(self, fault: Fault) -> bool:

@@ -28,8 +28,8 @@ JOIN simulated_mark m ON m.node = v.node AND m.uuid = v.uuid AND m.kind = 'volum
 
 
 class Losses:
-    """Causes losses. What is lost is decided at the time of the fault. The methods return whether
-    something was lost.
+    """Makes nodes lose data. What is lost is decided at the time of the fault. The methods return
+    whether something was lost.
     """
 
     def __init__(self, system: System) -> None:

@@ -74,7 +74,7 @@ class Sampler(threading.Thread):
                 with self._system.connect() as database:
                     self._compare_marks(nodes, marks, database)
             except psycopg.OperationalError:
-                pass  # it is down: that is one of the faults
+                pass  # the database is down, which is one of the faults
             before, marks = _held(nodes), _marks(nodes)
         nodes.close()
 

@@ -58,7 +58,7 @@ def test_simultaneous_repeats_replace_a_failed_replica_once(
                 "fail": node.faults.fail,
                 "slow": partial(node.faults.slow, 50),
             }
-            # some tries see it, and others do not
+            # some attempts see it, and others do not
             faults[fault](method="PUT", path="/v1/volumes", times=0 if fault == "refuse" else 3)
         wish = {"numReplicas": replicas}
         one_answer(partial(create, api.keyed("k"), f"v{number}", storageClass=wish))

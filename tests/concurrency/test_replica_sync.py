@@ -48,7 +48,7 @@ def work(task_id: str) -> None:
         runner.run(task_id)
         if Task.objects.get(pk=task_id).state in ENDED:
             return
-        # waiting is cut short, nobody's lease is
+        # waits are shortened, but leases are not
         Task.objects.filter(pk=task_id, lease_owner=WAITING).update(lease_until=timezone.now())
 
 

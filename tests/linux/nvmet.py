@@ -172,7 +172,7 @@ class FakeNvmet:
             case ["subsystems", nqn, "allowed_hosts", name]:
                 if name not in self._subsystem(nqn).hosts:
                     raise fail(errno.ENOENT, name)
-                self._subsystem(nqn).hosts.remove(name)  # who is connected stays so
+                self._subsystem(nqn).hosts.remove(name)  # connected hosts stay connected
             case ["ports", number, "subsystems", nqn]:
                 port, subsystem = self.ports[number], self._subsystem(nqn)
                 if nqn not in port.subsystems:

@@ -234,7 +234,7 @@ async def interrupted_removal(before: list[Step], step: Step, later: Step) -> No
         except NodeRefused as refusal:
             if refusal.code is not RefusalCode.CONFLICT:
                 raise
-            await step(agent)  # it had not started: its caller repeats it
+            await step(agent)  # it had not started, so its caller repeats it
             await later(agent)
         assert await machine.state() == expected, f"failed at statement {dies_at}"
         if survived:

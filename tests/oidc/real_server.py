@@ -54,7 +54,7 @@ def _install(folder: Path) -> None:
         missing(f"oidc-provider, npm ci failed: {done.stderr.strip()[-300:]!r}")
     try:
         new.rename(folder)
-    except OSError:  # another run was first
+    except OSError:  # another test run has installed it
         shutil.rmtree(new)
 
 

@@ -116,7 +116,7 @@ class SagaChecks:
             assert task.state == TaskState.ABORTED, (number, when)
             case.undone()
         if case.is_hosts or connection.vendor == "sqlite":
-            return  # on SQLite no other transaction can write once the last one has begun
+            return  # with SQLite, no other transaction can write after the last one has begun
         with before_the_last_step(self._saga(), _cancel_task):
             assert work_off(case, case.submit()).state == TaskState.ABORTED
         case.undone()

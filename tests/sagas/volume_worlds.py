@@ -89,8 +89,8 @@ class World:
         return row.backend_id is not None and row.uuid in self.node(row).volumes()
 
     def losses(self) -> list[Callable[[], None]]:
-        """Return the possible losses: of the first replica, of the second one, and of those that
-        the task created.
+        """Return what may be lost: the data of the first replica, of the second one, and of those
+        that the task created.
         """
         rows = self.rows
         return [

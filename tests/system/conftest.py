@@ -124,7 +124,7 @@ def production(
         "COLLECT_INTERVAL_SECONDS": "1",
     }
     exceptions = {
-        # there is no balancer, whose certificates they would be
+        # these would be certificates of the load balancer, which does not run here
         "REQUIRE_CLIENT_CERTIFICATE": "false",
         # authorization servers of tests have no certificates
         "AUTH_SERVER_HTTP": "true",

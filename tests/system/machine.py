@@ -138,7 +138,7 @@ class Machine:
         kept = {name: value for name, value in os.environ.items() if name not in OURS}
         return kept | {
             "PATH": path,
-            "PIP_NO_COMPILE": "1",  # what is imported is compiled then
+            "PIP_NO_COMPILE": "1",  # imported modules are compiled then
             "STAND_IN_SOCKET": str(self.folder / "stand-ins.sock"),
             "STAND_IN_OWNERS": str(self._owners),
             "STAND_IN_POSTGRESQL": str(self.folder / "run/postgresql"),
@@ -209,7 +209,7 @@ class Machine:
         for before in unit.commands("ExecStartPre"):
             subprocess.run(before, env=unit.environment, check=True, capture_output=True)
         with (self.folder / f"{unit.name}.log").open("ab") as log:
-            # of the thread that serves, which lives as long as the test
+            # the thread that serves runs as long as the test
             self.running[unit.name] = processes.start(
                 ["env", "-C", unit.value("WorkingDirectory", "/"), *command],
                 output=log,

@@ -113,7 +113,7 @@ class Postgres(Service):
             "port": self.port,
             "unix_socket_directories": "",
             "max_connections": 200,
-            "fsync": "off",  # the machine does not crash, only the server
+            "fsync": "off",  # only the server crashes, not the machine
         }
         command = [str(programs / "postgres"), "-D", str(self.data)]
         for name, value in (usual | options).items():

@@ -34,7 +34,7 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     verify = tool("systemd-analyze")
     for unit in sorted((DEPLOY / "systemd").iterdir()):
         text = unit.read_text()
-        # the programs are not installed here: any program stands for them
+        # the programs are not installed here, so another program replaces them
         text = re.sub(r"/opt/provisioner/\.venv/bin/\w+", "/bin/true", text)
         (tmp_path / unit.name).write_text(text)
     said = passes(verify, "verify", tmp_path / "provisioner.target", *tmp_path.glob("*.service"))

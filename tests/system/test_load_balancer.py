@@ -76,7 +76,7 @@ def test_no_call_of_cinder_fails_when_a_process_is_killed(
     """Cinder itself does not retry POST and PATCH."""
     load = Load(stack, token, CinderClient)
     for api in stack.apis:
-        time.sleep(1)  # the load goes on
+        time.sleep(1)  # the load continues
         api.kill()
         time.sleep(1)
         api.start()
@@ -198,7 +198,7 @@ def test_a_call_without_repeat_protection_is_sent_once(
         headers = {"Authorization": f"Bearer {token}"}
         url = f"{stack.url}/replica/{uuid}"
         call = caller.submit(stack.pool().request, "POST", url, json={}, headers=headers)
-        time.sleep(1)  # a node is at work
+        time.sleep(1)  # a node is executing the call
         killed()
         _is_haproxy_s(call.result(), 502)
 

@@ -148,7 +148,7 @@ def test_periodic_jobs_run_while_tasks_fill_the_workers(
         worker.running.send_signal(signal.SIGSTOP)
     try:
         runs = client.metric("provisioner_job_age_seconds")
-        time.sleep(10)  # what would be silent meanwhile
+        time.sleep(10)  # otherwise these would be silent in this time
         ages = client.metric("provisioner_job_age_seconds")
         intervals = client.metric("provisioner_job_interval_seconds")
     finally:

@@ -62,7 +62,7 @@ def test_writes_continue_after_a_standby_took_over(stack: Stack, call: Call) -> 
         began = time.monotonic()
         seen = until(call, "after", "Success", GIVE_UP_SECONDS)
         print(f"written to again after {time.monotonic() - began:.1f} s; before that: {seen}")
-        # the nodes may have been asked before the first call
+        # the nodes may have been read before the first call
         assert "a standby took over without a lost commit" in stack.periodic[0].log.read_text()
         assert sorted(fleet.nodes[0].volumes()) == ["after", "before"]
         assert "nothing was done" in stack.manage("database_restored")

@@ -67,7 +67,7 @@ def test_a_rescheduled_step_runs_again_after_its_pause():
 def test_a_task_whose_message_was_lost_is_sent_again():
     with registered(Step(nothing), Step(nothing)):
         task_id = submitted()
-        with running_worker():  # which purges what was sent
+        with running_worker():  # this purges all messages
             assert task_wait(task_id=task_id, seconds=0.5) is False
             assert tasks_requeue() == 0, "its lease has not expired yet"
             Task.objects.update(lease_until=timezone.now())

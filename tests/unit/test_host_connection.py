@@ -71,7 +71,7 @@ def test_a_connection_is_kept_and_reopened_after_it_was_closed(
         assert await api.read("/c") == []
         try:
             rows = await api.read("/d")
-        except NoAnswer:  # it was not noticed yet that the server hung up
+        except NoAnswer:  # the client has not noticed yet that the server closed the connection
             rows = await api.read("/d")
         assert rows == [{"a": 1}]
 

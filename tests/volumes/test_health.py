@@ -146,7 +146,7 @@ def test_sql_and_rules_give_the_same_health(monkeypatch: pytest.MonkeyPatch) -> 
     made = [case for case in cases() if is_possible(case)]
     rows_of(made)
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")  # as autovacuum does after so many new rows
+        cursor.execute("ANALYZE")  # autovacuum does the same after many new rows
     ruled = {
         key: one.health for key, one in volume_healths(volume_rows(volumes_listed(None))).items()
     }

@@ -143,7 +143,7 @@ def unfinished_metric() -> Metric:
         labels=["kind", "state"],
     )
     for model in TRANSITIONAL:
-        unfinished = model._default_manager.filter(deadline_at__isnull=False)  # by an index
+        unfinished = model._default_manager.filter(deadline_at__isnull=False)  # uses an index
         rows = unfinished.exclude(state=LifeState.READY).order_by("state")
         for state, number in rows.values_list("state").annotate(number=Count("pk")):
             family.add_metric([model._meta.model_name or "", state], number)

@@ -10,7 +10,7 @@ from inventory.nodes.wire import RefusalCode
 
 KEEP_SECONDS = 24 * 3600
 KEEP_GONE = 200_000
-PURGE_EVERY = 1000  # writes
+PURGE_EVERY = 1000  # number of writes
 NEWEST = "newest generation"
 """The setting that keeps the greatest generation when names are forgotten."""
 FLOOR = "floor"

@@ -93,7 +93,7 @@ def _told(settings: ProvisionerSettings, status: int, body: bytes) -> Provisione
         if reply.provisioner is None:
             return settings
         told = reply.provisioner.model_dump(by_alias=False, exclude_none=True)
-        # a reply without an authorization server removes it: the settings' own token counts again
+        # without an authorization server in the reply, the token in the settings is used again
         authorization = {"authorization_server": reply.provisioner.authorization_server}
         return ProvisionerSettings(**(dict(settings) | told | authorization))
     except ValidationError as error:

@@ -88,7 +88,7 @@ class Volumes:
             self._fences.admit_new(name, spec.generation)
             try:
                 await self._check_source(spec)
-                # an unrecorded volume, left by a crash, may be another one of that name
+                # an unrecorded volume of that name, left by a crash, may have another content
                 await self._engine.remove_volume(uuid)
                 await self._engine.create_volume(uuid, spec)
                 await self._engine.set_qos(uuid, spec.qos)

@@ -1,4 +1,4 @@
-"""The common parts of the configuration files of all engines: TOML with one table of values and two
+"""Common parts of the configuration files of all engines: TOML with a table of values and two
 lists.
 """
 
@@ -24,9 +24,7 @@ STATE_FILE = "node.sqlite3"
 
 
 class WrongConfig(Exception):
-    """The configuration file is wrong. The text names the file, the field, its value and the
-    rule.
-    """
+    """The configuration file is wrong. The text names the file, field, value and rule."""
 
 
 def _address(value: str) -> str:
@@ -68,8 +66,8 @@ class PortalTable(Table):
 
 
 class NodeTable(Table):
-    """The node. Bandwidth is in bytes per second. The provisioner decides which part of it volumes
-    may reserve.
+    """The node. Bandwidth is in bytes per second; the provisioner decides how much can be
+    reserved.
     """
 
     engine: str

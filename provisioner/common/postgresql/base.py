@@ -34,7 +34,7 @@ SESSION = {
     "intervalstyle": "postgres",
     "bytea_output": "hex",
     "standard_conforming_strings": "on",
-    # compiling a statement takes longer than all of ours: docs/decisions/0037
+    # compiling a statement takes longer than executing it: docs/decisions/0037
     "jit": "off",
     # compiled statements have one plan for all values: docs/decisions/0041
     "plan_cache_mode": "force_generic_plan",

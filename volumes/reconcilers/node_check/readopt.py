@@ -38,12 +38,11 @@ class OtherLayout(Exception):
 def replicas_readopt(backend: Backend, contents: NodeContents) -> None:
     """Take back the replicas without a backend that this node holds, with their snapshots.
 
-    The removal of the node released the SSD space, IOPS and bandwidth of each replica. They are
-    claimed again; the budget of the tenant is still charged. If the space was claimed by others
-    meanwhile, this is logged, and the replica stays without a backend. Exports to hosts that may no
-    longer use the volume are removed first, because those hosts might write to it. The only replica
-    of a volume becomes Unknown. One of several replicas stays Missing, because its data is
-    outdated.
+    Their SSD space, IOPS and bandwidth, which the removal of the node released, are claimed again.
+    The budget is still charged. If others have claimed the space meanwhile, this is logged, and the
+    replica stays without a backend. Exports to hosts that may no longer use the volume are removed
+    first, because these might write to it. The only replica of a volume becomes Unknown. One of
+    several stays Missing, because its data is outdated.
     """
     volumes = {(v.uuid, v.generation): v for v in contents.volumes}
     rows = Replica.objects.filter(backend=None, state=LifeState.READY)
@@ -94,10 +93,7 @@ def _take_back(
 
 
 def _former_exports(replica: Replica, contents: NodeContents) -> set[tuple[str, int]]:
-    """Return target NQN and generation of those exports of the replica on the node that must be
-    removed, because the volume was unpublished, or the host's NQN or the namespace id changed
-    meanwhile.
-    """
+    """Return the exports (NQN, generation) on the node that no longer match a publication."""
     rows = Publication.objects.filter(volume=replica.volume_id).select_related("host")
     hosts = {target_nqn(row.host_id): row.host.nqn for row in rows}
     own = NamespaceId.objects.filter(target_nqn__in=list(hosts), replica_key=replica.pk)
@@ -139,10 +135,8 @@ def _put_on_node(
 def _expanded(
     pieces: tuple[wire.Piece, ...], capacity_bytes: int, claimed_bytes: int
 ) -> tuple[wire.Piece, ...]:
-    """Return the sub-volumes with the sizes that they should have. If the node missed an expansion,
-    the last one is larger than on the node.
-
-    :raises OtherLayout: the sub-volumes on the node are too large.
+    """Return the sub-volumes with their right sizes, or raise OtherLayout if those on the node are
+    larger. If the node missed an expansion, only the last one differs.
     """
     *others, last = pieces
     capacity = capacity_bytes - sum(piece.capacity for piece in others)
@@ -197,10 +191,7 @@ def _take_snapshots(
 
 
 def _ssd_keys(backend: Backend, pieces: tuple[wire.Piece, ...]) -> dict[str, int]:
-    """Return SSD keys by SSD id.
-
-    :raises OtherLayout: an SSD does not belong to this backend.
-    """
+    """Return SSD keys by SSD id, or raise OtherLayout if the node does not have an SSD."""
     names = [piece.ssd_id for piece in pieces]
     rows = Ssd.objects.filter(backend=backend, ssd_id__in=names)
     keys = dict(rows.values_list("ssd_id", "pk"))

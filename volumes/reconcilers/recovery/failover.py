@@ -52,7 +52,7 @@ def _settle(backends: list[Backend]) -> None:
         log.warning("a standby took over: no node answers, so writes stay barred")
         return
     if differences := _differences(nodes, last):
-        time.sleep(STALE_SECONDS)  # requests that had begun end meanwhile
+        time.sleep(STALE_SECONDS)  # in this time, requests that had begun end
         seen_again = set(_differences(_answers(backends), last))
         if lacking := [text for text in differences if text in seen_again]:
             database_doubt_set(f"a standby took over without the last commits: {lacking[0]}")

@@ -72,7 +72,9 @@ def _longest_unused(rows: QuerySet[NamespaceId], host: Host) -> int:
             f"host {host.pk!r} has {MAX_NAMESPACES} replicas published, and a target cannot have "
             "more: unpublish volumes from it"
         )
-    rows.filter(pk=oldest.pk, last_used_at=oldest.last_used_at).delete()  # no-op if others took it
+    rows.filter(
+        pk=oldest.pk, last_used_at=oldest.last_used_at
+    ).delete()  # has no effect if another transaction took it
     return oldest.nsid
 
 

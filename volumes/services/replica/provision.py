@@ -43,7 +43,7 @@ def replicas_make(
     moved = rows.filter(pk__in=made).update(state=LifeState.READY, deadline_at=None)
     if failed := tuple(r for key, r in replicas.items() if key not in made):
         return FailedReplicas(failed, failures_text(replicas, outcomes), lack_space(outcomes))
-    if moved < len(made):  # another attempt was faster, and may have replaced some by new ones
+    if moved < len(made):  # another attempt was faster, and may have replaced some of them
         return replicas_make(volume, until=until)
     return None
 

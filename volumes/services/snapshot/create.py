@@ -39,9 +39,7 @@ class Replicated(ProvisionerError):
 
 @dataclass(frozen=True)
 class SnapshotRequest:
-    """The request of a client. The percentage is that of the volume's capacity; 0 means the
-    default.
-    """
+    """The request. The percentage is that of the volume's capacity; 0 means the default."""
 
     volume_uuid: str
     alias: str

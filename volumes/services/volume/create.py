@@ -211,7 +211,7 @@ def _claim(volume: Volume, *, is_new: bool) -> list[Replica]:
     for attempt in claim_attempts():
         plan = require_plan(volume_place(volume, request))
         with attempt, transaction.atomic(durable=True):
-            volume.pk = None  # an attempt that was rolled back set it; another row may have it now
+            volume.pk = None  # a rolled-back attempt has set it; another row may have this key now
             _insert(volume)
             claimed = replicas_claim(volume, plan, ReplicaOrigin(kind=Kind.VOLUME_CREATED))
     return claimed

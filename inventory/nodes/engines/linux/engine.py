@@ -65,7 +65,7 @@ class LinuxEngine:
         """
         for module in MODULES:
             output = await self._kernel.run("modprobe", module)
-            if output.code:  # it may be built in
+            if output.code:  # the module may be built in
                 log.warning("kernel module %s: %s", module, output.err.strip())
         if not await self._kernel.exists(ROOT):
             raise FileNotFoundError(f"{ROOT} does not exist: the kernel has no NVMe-oF target")

@@ -72,7 +72,7 @@ class Initiator:
     async def disconnect(self, nqn: str, host_nqn: str) -> None:
         """End all connections to the target as this host."""
         for name in await self._controllers(nqn, host_nqn):
-            with suppress(CommandFailed):  # it may go by itself meanwhile
+            with suppress(CommandFailed):  # the connection may have ended by itself
                 await self._run("nvme", "disconnect", "--device", name)
 
     async def disk(self, controller: str, nsid: int) -> Disk | None:
@@ -100,7 +100,7 @@ class Initiator:
     async def _controllers(self, nqn: str, host_nqn: str) -> list[str]:
         found = []
         for name in await self._names(CONTROLLERS):
-            with suppress(OSError):  # it goes meanwhile, or is not of a fabric
+            with suppress(OSError):  # the controller has disappeared, or is not of a fabric
                 folder = f"{CONTROLLERS}/{name}"
                 if (
                     await self._kernel.read(f"{folder}/subsysnqn") == nqn

@@ -97,7 +97,7 @@ class Nvmet:
         now = await self.controllers(nqn)
         first = ("attr_cntlid_min", ids.first)
         last = ("attr_cntlid_max", ids.last)
-        # the first may not be greater than the last at any moment
+        # the kernel refuses a first id that is greater than the last
         for name, value in (first, last) if ids.first <= now.last else (last, first):
             await self._kernel.write(f"{folder}/{name}", str(value))
 
@@ -127,9 +127,7 @@ class Nvmet:
         await self._kernel.link(f"{HOSTS}/{host}", f"{SUBSYSTEMS}/{nqn}/allowed_hosts/{host}")
 
     async def forbid(self, nqn: str, host: str) -> None:
-        """No longer allow the host to connect. It stays connected until the subsystem leaves the
-        ports.
-        """
+        """Remove the permission. The host stays connected until the subsystem leaves the ports."""
         await self._kernel.unlink(f"{SUBSYSTEMS}/{nqn}/allowed_hosts/{host}")
         await self._remove_unused(f"{HOSTS}/{host}")
 
@@ -172,9 +170,7 @@ class Nvmet:
         await self._kernel.unlink(f"{PORTS}/{number}/subsystems/{nqn}")
 
     async def sessions(self, nqn: str) -> frozenset[str] | None:
-        """Return the NQNs of connected hosts. None: this version of the kernel does not report
-        them.
-        """
+        """Return the NQNs of connected hosts. None: this kernel does not report them."""
         if not await self._kernel.exists(DEBUG):
             return None
         try:

@@ -31,7 +31,7 @@ class Outcome(StrEnum):
 
     ZEROS = "zeros"
     KEPT = "kept"  # everything that was written
-    MIXED = "mixed"  # neither, or the blocks next to it changed
+    MIXED = "mixed"  # other data, or the adjacent blocks changed
 
 
 @dataclass(frozen=True)

@@ -89,9 +89,7 @@ class Transfer:
             progress.done += layer.owned_clusters
 
     async def _freeze(self, connection: Connection, ssd_id: str) -> list[Lvol]:
-        """Return the layers of the content of a piece, the oldest first. They are kept as long as
-        the connection.
-        """
+        """Return the layers of a piece's content, oldest first, which the connection keeps."""
         lvstore = self._stores.get(await self._spdk_state.current(), ssd_id)
         connection.ssd_ids.add(ssd_id)
         async with self._snapshot_tree.frozen(lvstore, volume_name(connection.uuid)) as frozen:
@@ -154,7 +152,7 @@ class Transfer:
         )
         stall_timer = StallTimer()
         while True:
-            # pause once more: SPDK reports completion before it releases the lvol
+            # wait again, because SPDK reports the end before it releases the lvol
             await asyncio.sleep(self._poll)
             found = await self._check(started["operation_id"])
             if found["state"] != IN_PROGRESS:
@@ -169,9 +167,7 @@ class Transfer:
             raise CopyFailed(f"{destination}: {found.get('error') or found}")
 
     async def _check(self, operation: int) -> dict[str, Any]:
-        """Return the state of the operation. SPDK reports the end only once, so it is lost if the
-        reply is lost.
-        """
+        """Return the state of the operation. SPDK reports its end only once."""
         found: dict[str, Any] = await self._rpc.call(
             "bdev_lvol_check_shallow_copy", operation_id=operation
         )
