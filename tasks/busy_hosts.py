@@ -55,7 +55,9 @@ def follow() -> Callable[[], None]:
             try:
                 read()
             except Error as error:
-                log.warning("tasks cannot be read", extra={"reason": f"{type(error).__name__}: {error}"})
+                log.warning(
+                    "tasks cannot be read", extra={"reason": f"{type(error).__name__}: {error}"}
+                )
             except Exception:  # if this thread ended, all polls would read the database unnoticed
                 log.exception("the hosts with tasks cannot be read")
             finally:
