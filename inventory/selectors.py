@@ -20,7 +20,6 @@ from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.parsing import INT64_MAX
 
-
 HEALTH_COLUMNS = ("health", "drain__started_at")
 
 

@@ -1,17 +1,31 @@
-"""Volumes as clients see them. Lists are frequent calls, so they are read as plain rows in three
-queries.
+"""Volumes as clients see them. Lists are frequent calls, so they are read as plain rows in one
+statement, which is compiled once for each kind of page.
 """
 
 import datetime as dt
-from functools import cache
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-from django.db.models import QuerySet
+from django.db.models import (
+    BooleanField,
+    FilteredRelation,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+)
+from django.db.models.functions import Coalesce
 
-from provisioner.common.compiled import Compiled, keys
+from provisioner.common.compiled import Compiled, text
 from provisioner.common.models import LifeState
-from volumes.models import Publication, Replica, Volume
-from volumes.selectors import LIVE, volumes_visible
+from provisioner.common.pagination import Page
+from volumes.models import Publication, Volume
+from volumes.selectors import volumes_filter, volumes_visible
+
+WHOLE = Page()
 
 
 class ReplicaRow(NamedTuple):
@@ -66,64 +80,96 @@ class VolumeRow(NamedTuple):
     published: bool
 
 
-REPLICA_COLUMNS = ReplicaRow._fields[:-2]
-VOLUME_COLUMNS = VolumeRow._fields[:-1]
+VOLUME_COLUMNS = VolumeRow._fields
+REPLICA_COLUMNS = ReplicaRow._fields[1:-2]
+REPLICA_KEY = len(VOLUME_COLUMNS)
 VolumeAndReplicas = tuple[VolumeRow, list[ReplicaRow]]
-PUBLICATIONS = Compiled(
-    lambda: (
-        Publication.objects.filter(volume_id__among=keys("volumes"))
-        .order_by()
-        .values_list("volume_id", "exports__replica_id", "exports__state")
-    )
-)
-"""Publications by volume, with the replicas and states of their exports. Publications of ``Local``
-volumes have no exports.
-"""
-REPLICAS = Compiled(
-    lambda: Replica.objects.filter(LIVE, volume_id__among=keys("volumes")).values_list(
-        *REPLICA_COLUMNS
-    )
-)
 
 
-def volumes_listed(tenant_id: str | None) -> QuerySet[Volume, tuple[Any, ...]]:
-    """Return the volumes that clients see, for :func:`volume_rows`: of the tenant, if one is given."""
-    return _all_listed() if tenant_id is None else _all_listed().filter(tenant_id=tenant_id)
+@dataclass(frozen=True)
+class VolumesWanted:
+    """Visible volumes. None: any. ``host_id``, ``own_host_id``: published to these hosts.
 
-
-@cache  # naming the columns takes longer than reading them
-def _all_listed() -> QuerySet[Volume, tuple[Any, ...]]:
-    return volumes_visible(None).values_list(*VOLUME_COLUMNS)
-
-
-def volume_rows(rows: QuerySet[Volume, tuple[Any, ...]]) -> list[VolumeAndReplicas]:
-    """Return the volumes, which are some of :func:`volumes_listed`, each with its replicas.
-
-    Publications are read in a separate query. In the query for volumes, PostgreSQL would read all
-    publications for each page.
+    A value may be an argument of a compiled statement.
     """
-    volumes = list(rows)
-    of_these = [row[0] for row in volumes]
-    published: set[int] = set()
-    exports: dict[int, set[str]] = {}
-    for volume, replica, state in PUBLICATIONS.rows(volumes=of_these):
-        published.add(volume)
-        exports.setdefault(replica, set()).add(state)
-    replicas: dict[int, list[ReplicaRow]] = {key: [] for key in of_these}
-    for row in REPLICAS.rows(volumes=of_these):
-        states = exports.get(row[1], ())
-        exported, exporting = LifeState.READY in states, LifeState.CREATING in states
-        replicas[row[0]].append(ReplicaRow._make((*row, exported, exporting)))
-    return [
-        (volume, _visible(volume, replicas[volume.id]))
-        for volume in (VolumeRow._make((*row, row[0] in published)) for row in volumes)
-    ]
+
+    tenant_id: Any = None
+    uuid: Any = None
+    alias: Any = None
+    backend_id: Any = None
+    host_id: Any = None
+    own_host_id: Any = None
+
+    def rows(self) -> QuerySet[Volume]:
+        """Return the volumes, ordered by uuid."""
+        rows = volumes_visible(self.tenant_id).order_by("uuid")
+        if self.uuid is not None:
+            rows = rows.filter(uuid=self.uuid)
+        if self.alias is not None:
+            rows = rows.filter(alias=self.alias)
+        rows = volumes_filter(rows, backend_id=self.backend_id, host_id=self.host_id)
+        return volumes_filter(rows, backend_id=None, host_id=self.own_host_id)
+
+    def read(self, page: Page = WHOLE) -> list[VolumeAndReplicas]:
+        """Return a page of the volumes, each with its replicas, in one statement."""
+        if page.offset:
+            return volume_rows(page.cut(self.rows(), "uuid"))
+        values = vars(self) | {"marker": page.marker}
+        given = {name: value for name, value in values.items() if value is not None}
+        return _grouped(_statement(frozenset(given), page.limit).rows(**given))
 
 
-def _visible(volume: VolumeRow, replicas: list[ReplicaRow]) -> list[ReplicaRow]:
-    """Those of the live replicas that VISIBLE keeps. As a condition of the query, it would read all
-    the volumes again, which is a third of what the database does for a page.
+@lru_cache(maxsize=64)
+def _statement(given: frozenset[str], limit: int | None) -> Compiled:
+    """The statement for a page after a marker, with arguments of these names."""
+    arguments = {name: text(name) for name in given}
+    page = Page(limit, marker=arguments.pop("marker", None))
+    return Compiled(lambda: _joined(page.cut(VolumesWanted(**arguments).rows(), "uuid")))
+
+
+def volume_rows(rows: QuerySet[Volume]) -> list[VolumeAndReplicas]:
+    """Return the volumes, each with its replicas, in one statement that is worded anew."""
+    return _grouped(_joined(rows))
+
+
+def _joined(rows: QuerySet[Volume]) -> QuerySet[Volume, tuple[Any, ...]]:
+    """One row for each volume, live replica and export, ordered by uuid."""
+    of_volume = Publication.objects.filter(volume=OuterRef("pk")).order_by()
+    published = Subquery(of_volume.values(found=Value(True))[:1])  # EXISTS would read all of them
+    return (
+        Volume.objects.filter(pk__in=rows.values("pk"))
+        .annotate(
+            published=Coalesce(published, False, output_field=BooleanField()),
+            live=FilteredRelation("replicas", condition=~Q(replicas__state=LifeState.DELETING)),
+        )
+        .order_by("uuid", "live__id")
+        .values_list(
+            *VOLUME_COLUMNS,
+            *(f"live__{name}" for name in REPLICA_COLUMNS),
+            "live__exports__state",
+            "live__exports__publication_id",
+        )
+    )
+
+
+def _grouped(rows: Iterable[Any]) -> list[VolumeAndReplicas]:
+    """The replicas that VISIBLE keeps, by volume. Exports without a publication are not shown: they
+    are for copies, or are being removed.
     """
-    if volume.num_replicas > 1:
-        return replicas
-    return [replica for replica in replicas if not replica.rebuilding]
+    found: list[VolumeAndReplicas] = []
+    for row in rows:
+        if not found or found[-1][0].id != row[0]:
+            found.append((VolumeRow._make(row[:REPLICA_KEY]), []))
+        volume, replicas = found[-1]
+        *columns, state, publication = row[REPLICA_KEY:]
+        exported = publication is not None and state == LifeState.READY
+        exporting = publication is not None and state == LifeState.CREATING
+        replica = ReplicaRow._make((volume.id, *columns, exported, exporting))
+        if replicas and replicas[-1].id == replica.id:
+            replicas[-1] = replica._replace(
+                exported=exported or replicas[-1].exported,
+                exporting=exporting or replicas[-1].exporting,
+            )
+        elif replica.id is not None and not (replica.rebuilding and volume.num_replicas == 1):
+            replicas.append(replica)
+    return found

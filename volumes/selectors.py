@@ -1,7 +1,6 @@
 """Queries: candidates of placement, volumes, snapshots, exports, tenants."""
 
 from collections.abc import Iterable
-from typing import TypeVar
 
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, Sum
@@ -10,7 +9,9 @@ from inventory.models import Backend, BackendAddress, Host, Ssd
 from provisioner.common import clock
 from provisioner.common.compiled import Compiled, prefetched, text
 from provisioner.common.models import LifeState
+from provisioner.common.tenancy import of_tenant
 from volumes.models import (
+    RESERVING,
     Export,
     Protocol,
     Publication,
@@ -24,7 +25,6 @@ from volumes.models import (
 from volumes.placement.request import Candidate, Drive
 from volumes.sizing import GIB
 
-T = TypeVar("T")
 LIVE = ~Q(state=LifeState.DELETING)
 VISIBLE = LIVE & ~Q(rebuilding=True, volume__num_replicas=1)
 """Replicas that clients see. The new replica of a one-replica volume has the same uuid as the old
@@ -103,8 +103,8 @@ def volumes_visible(tenant_id: str | None) -> QuerySet[Volume]:
 
 
 def volumes_filter(
-    rows: QuerySet[Volume, T], *, backend_id: str | None, host_id: str | None
-) -> QuerySet[Volume, T]:
+    rows: QuerySet[Volume], *, backend_id: str | None, host_id: str | None
+) -> QuerySet[Volume]:
     """Keep the volumes with a replica on the backend and a publication to the host; None: any."""
     if backend_id is not None:
         on_backend = Replica.objects.filter(VISIBLE, volume=OuterRef("pk"), backend_id=backend_id)
@@ -211,16 +211,16 @@ def tenants_visible(tenant_id: str | None) -> QuerySet[Tenant]:
     return rows if tenant_id is None else rows.filter(pk=tenant_id)
 
 
-def tenant_desires() -> dict[str, tuple[int, int]]:
-    """Return, by tenant, the IOPS and bytes per second that its volumes reserve."""
+def tenant_desires(tenant_id: str | None) -> dict[str, tuple[int, int]]:
+    """Return the IOPS and bytes per second that volumes reserve, by tenant: all tenants, or one.
+    Those with no such volumes are left out.
+    """
     gib = F("capacity_bytes") / GIB
-    rows = Volume.objects.filter(LIVE).values("tenant_id")
-    sums = rows.annotate(
-        iops=Sum(gib * F("desired_iops_per_gb")), bw=Sum(gib * F("desired_bw_per_gb"))
+    rows = of_tenant(Volume.objects.filter(RESERVING), tenant_id).order_by()
+    sums = rows.values_list("tenant_id").annotate(
+        iops=Sum(gib * F("desired_iops_per_gb")), bandwidth=Sum(gib * F("desired_bw_per_gb"))
     )
-    return {
-        row["tenant_id"]: (int(row["iops"]), int(row["bw"])) for row in sums.order_by("tenant_id")
-    }
+    return {tenant: (int(iops), int(bandwidth)) for tenant, iops, bandwidth in sums}
 
 
 def pool_totals() -> tuple[int, int, int]:

@@ -1,6 +1,5 @@
 """Storage nodes, their addresses, and the controller slots of removed nodes."""
 
-import datetime as dt
 from typing import ClassVar
 
 from django.db import models

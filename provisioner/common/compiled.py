@@ -19,8 +19,6 @@ from django.db.models.constants import OnConflict
 from django.db.models.expressions import DatabaseDefault
 from django.db.models.sql import InsertQuery, UpdateQuery
 
-from provisioner.common.lookups import one_parameter
-
 
 class _Argument(Expression):
     def __init__(self, name: str, output_field: "Field[Any, Any]") -> None:
@@ -32,11 +30,6 @@ class _Argument(Expression):
 
     def bound(self, arguments: dict[str, Any]) -> Any:
         return self.output_field.get_db_prep_value(arguments[self.name], connection)
-
-
-class _Keys(_Argument):
-    def bound(self, arguments: dict[str, Any]) -> Any:
-        return one_parameter(arguments[self.name], connection)
 
 
 def text(name: str) -> Expression:
@@ -52,11 +45,6 @@ def whole(name: str) -> Expression:
 def _cursor() -> Any:
     """A cursor whose statements the database plans once for each connection, where it can."""
     return getattr(connection, "planning_cursor", connection.cursor)()
-
-
-def keys(name: str) -> Expression:
-    """Whole numbers that each call gives by this name, for the lookup ``among``."""
-    return _Keys(name, BigIntegerField())
 
 
 class Compiled:

@@ -19,12 +19,12 @@ class PageInput(Input):
 @dataclass(frozen=True)
 class Page:
     """Part of a list. No ``limit``: all rows. ``marker``: only rows with a greater key; the cost
-    does not depend on how far they are.
+    does not depend on how far they are. It may be an argument of a compiled statement.
     """
 
     limit: int | None = None
     offset: int = 0
-    marker: str | None = None
+    marker: Any = None
 
     @classmethod
     def of(cls, fields: dict[str, Any]) -> "Page":

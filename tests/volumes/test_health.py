@@ -23,7 +23,7 @@ from volumes.health_selectors import (
     volumes_with_health,
 )
 from volumes.models import Protocol, ProvisioningType, Publication, Replica, ReplicaState, Volume
-from volumes.read_models import volume_rows, volumes_listed
+from volumes.read_models import volume_rows
 from volumes.selectors import volumes_visible
 
 pytestmark = pytest.mark.django_db
@@ -144,7 +144,7 @@ def test_sql_says_what_the_rules_say(monkeypatch: pytest.MonkeyPatch) -> None:
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")  # as autovacuum does after so many new rows
     ruled = {
-        key: one.health for key, one in volume_healths(volume_rows(volumes_listed(None))).items()
+        key: one.health for key, one in volume_healths(volume_rows(volumes_visible(None))).items()
     }
     in_sql = dict(volumes_with_health().values_list("pk", "health"))
     uuids = dict(Volume.objects.values_list("pk", "uuid"))

@@ -181,7 +181,9 @@ def certificate_metric(backends: Iterable[BackendSummary]) -> Metric:
         labels=["certificate", *NODE],
     )
     nodes = [summary.backend for summary in backends]
-    presented = [("node", node.persistent_id, node.name, node.certificate_ends_at) for node in nodes]
+    presented = [
+        ("node", node.persistent_id, node.name, node.certificate_ends_at) for node in nodes
+    ]
     url_ends_at = Pool.objects.values_list("certificate_ends_at", flat=True).first()
     presented.append(("PUBLIC_URL", "", "", url_ends_at))
     presented += [(name, "", "", ends_at) for name, ends_at in file_certificate_ends()]

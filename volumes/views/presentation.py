@@ -13,7 +13,6 @@ from volumes.models import (
     Publication,
     Snapshot,
     SubVolume,
-    Tenant,
     target_nqn,
 )
 from volumes.pending import replica_pending_reason, snapshot_pending_reason, volume_pending_reason
@@ -21,6 +20,15 @@ from volumes.placement.scheduler import Plan
 from volumes.read_models import ReplicaRow, VolumeAndReplicas, VolumeRow
 from volumes.sizing import GIB
 
+TENANT_COLUMNS = (
+    "tenant_id",
+    "name",
+    "capacity_bytes",
+    "used_bytes",
+    "total_iops",
+    "total_bw",
+    "follows_pool",
+)
 BLOCK_SIZES = {512: "512B", 4096: "4KB"}
 
 
@@ -169,9 +177,9 @@ def plan_json(plan: Plan) -> dict[str, Any]:
 
 
 def tenant_json(
-    tenant: Tenant, desired: tuple[int, int], pool: tuple[int, int, int]
+    tenant: Any, desired: tuple[int, int], pool: tuple[int, int, int]
 ) -> dict[str, Any]:
-    """Return a tenant as JSON.
+    """Return a tenant, of which TENANT_COLUMNS are read, as JSON.
 
     ``desired``: IOPS and bytes per second that its volumes reserve. ``pool``: capacity in bytes,
     IOPS and bytes per second, shown as the budget of a tenant that follows the pool.

@@ -133,7 +133,7 @@ class TargetsViewSet(TenantViewSet):
         def targets(hosts: QuerySet[Host]) -> Items:
             return targets_json(publications().filter(host__in=list(hosts)))
 
-        listing = Listing(lambda: hosts_with(publications()), targets, _host_id)
+        listing = Listing.of_rows(lambda: hosts_with(publications()), targets, _host_id)
         return self.listed(Page(), listing)
 
     @one_moment()
