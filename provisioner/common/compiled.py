@@ -14,7 +14,15 @@ from functools import cache, cached_property
 from typing import Any
 
 from django.db import connection
-from django.db.models import BigIntegerField, CharField, Expression, Field, Model, QuerySet
+from django.db.models import (
+    BigIntegerField,
+    CharField,
+    DateTimeField,
+    Expression,
+    Field,
+    Model,
+    QuerySet,
+)
 from django.db.models.constants import OnConflict
 from django.db.models.expressions import DatabaseDefault
 from django.db.models.sql import InsertQuery, UpdateQuery
@@ -40,6 +48,11 @@ def text(name: str) -> Expression:
 def whole(name: str) -> Expression:
     """A whole number that each call gives by this name."""
     return _Argument(name, BigIntegerField())
+
+
+def moment(name: str) -> Expression:
+    """A time that each call gives by this name."""
+    return _Argument(name, DateTimeField())
 
 
 def _cursor() -> Any:
