@@ -1,6 +1,7 @@
 """Queries: candidates of placement, volumes, snapshots, exports, tenants."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, Sum
@@ -174,21 +175,23 @@ def exports_with_nodes(rows: QuerySet[Export]) -> QuerySet[Export]:
 
 def publications_of_targets(
     *,
-    host_id: str | None,
-    volume_id: str | None,
-    tenant_id: str | None,
-    seen_by: str | None = None,
+    host_id: Any = None,
+    volume_id: Any = None,
+    tenant_id: Any = None,
+    seen_by: Any = None,
 ) -> QuerySet[Publication]:
-    """Return the publications that are namespaces of targets, with exports and hosts.
+    """Return the publications that are namespaces of targets. None: any.
 
     ``seen_by``: the id of the host that asks. A host sees its own target and, in the targets of
-    other hosts, the volumes that it shares with them.
+    other hosts, the volumes that it shares with them. The values may be arguments of a compiled
+    statement.
     """
     rows = Publication.objects.exclude(volume__protocol=Protocol.LOCAL)
     if seen_by is not None:
         shared = Publication.objects.filter(volume=OuterRef("volume"), host_id=seen_by)
         mine = Q(host_id=seen_by)
-        rows = rows.filter(mine | Q(Exists(shared), volume__uuid=volume_id) if volume_id else mine)
+        both = volume_id is not None
+        rows = rows.filter(mine | Q(Exists(shared), volume__uuid=volume_id) if both else mine)
     if host_id is not None:
         rows = rows.filter(host_id=host_id)
     if tenant_id is not None:
@@ -196,8 +199,7 @@ def publications_of_targets(
     if volume_id is not None:
         of_volume = Publication.objects.filter(volume__uuid=volume_id, host_id=OuterRef("host_id"))
         rows = rows.filter(Exists(of_volume))
-    exports = Export.objects.select_related("replica")
-    return rows.select_related("host", "volume").prefetch_related(Prefetch("exports", exports))
+    return rows
 
 
 def hosts_with(publications: QuerySet[Publication]) -> QuerySet[Host]:
