@@ -10,7 +10,7 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Any, TypeVar
 from wsgiref.util import FileWrapper
 
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
 from rest_framework.renderers import JSONRenderer
 
@@ -32,7 +32,7 @@ written to a temporary file."""
 MEMORY_BYTES = 2**20
 CHUNK_BYTES = 2**16
 
-M = TypeVar("M", bound=Model)
+R = TypeVar("R", bound=QuerySet[Any, Any])
 T = TypeVar("T")
 Items = list[dict[str, Any]]
 
@@ -63,8 +63,8 @@ class Listing:
     @classmethod
     def of_rows(
         cls,
-        rows: Callable[[], QuerySet[M]],
-        show: Callable[[QuerySet[M]], Items],
+        rows: Callable[[], R],
+        show: Callable[[R], Items],
         key_of: Callable[[dict[str, Any]], str],
         key: str = "uuid",
     ) -> "Listing":

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 
 from provisioner.common.parsing import INT64_MAX, Identifier, Input, Whole
 
-M = TypeVar("M", bound=Model)
+R = TypeVar("R", bound=QuerySet[Any, Any])
 
 
 class PageInput(Input):
@@ -30,7 +30,7 @@ class Page:
     def of(cls, fields: dict[str, Any]) -> "Page":
         return cls(fields.get("limit"), fields.get("offset", 0), fields.get("marker"))
 
-    def cut(self, rows: QuerySet[M], key: str) -> QuerySet[M]:
+    def cut(self, rows: R, key: str) -> R:
         rows = rows.order_by(key)
         if self.marker is not None:
             rows = rows.filter(**{f"{key}__gt": self.marker})
