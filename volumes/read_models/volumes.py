@@ -1,11 +1,11 @@
-"""Volumes and targets as clients see them. Lists are frequent calls, so they are read as plain rows
-in one statement, which is compiled once for each kind of page.
+"""Volumes as clients see them. Lists are frequent calls, so they are read as plain rows in one
+statement, which is compiled once for each kind of page.
 """
 
 import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from django.db.models import (
@@ -23,7 +23,7 @@ from provisioner.common.compiled import Compiled, text
 from provisioner.common.models import LifeState
 from provisioner.common.pagination import Page
 from volumes.models import Publication, Volume
-from volumes.selectors import publications_of_targets, volumes_filter, volumes_visible
+from volumes.selectors import volumes_filter, volumes_visible
 
 WHOLE = Page()
 
@@ -78,19 +78,6 @@ class VolumeRow(NamedTuple):
     state: str
     snapshot__uuid: str | None
     published: bool
-
-
-class TargetRow(NamedTuple):
-    """An export of a publication; without exports, the last three are None."""
-
-    publication_id: int
-    host_id: str
-    host_name: str
-    probed_by_driver: bool
-    volume_uuid: str
-    export_state: str | None
-    nsid: int | None
-    backend_id: str | None
 
 
 VOLUME_COLUMNS = VolumeRow._fields
@@ -186,33 +173,3 @@ def _grouped(rows: Iterable[Any]) -> list[VolumeAndReplicas]:
         elif replica.id is not None and not (replica.rebuilding and volume.num_replicas == 1):
             replicas.append(replica)
     return found
-
-
-def target_rows(publications: QuerySet[Publication]) -> list[TargetRow]:
-    """Return the rows of the publications, in their order, then that of their exports."""
-    return [TargetRow._make(row) for row in _exports_of(publications)]
-
-
-def targets_read(**wanted: str | None) -> list[TargetRow]:
-    """Return the rows of ``publications_of_targets(**wanted)``."""
-    given = {name: value for name, value in wanted.items() if value is not None}
-    return [TargetRow._make(row) for row in _targets(frozenset(given)).rows(**given)]
-
-
-@cache
-def _targets(given: frozenset[str]) -> Compiled:
-    arguments = {name: text(name) for name in given}
-    return Compiled(lambda: _exports_of(publications_of_targets(**arguments)))
-
-
-def _exports_of(publications: QuerySet[Publication]) -> QuerySet[Publication, tuple[Any, ...]]:
-    return publications.order_by("id", "exports__id").values_list(
-        "id",
-        "host_id",
-        "host__name",
-        "host__probed_by_driver",
-        "volume__uuid",
-        "exports__state",
-        "exports__nsid",
-        "exports__replica__backend_id",
-    )
