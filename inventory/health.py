@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Iterator
 
-from django.db.models import Case, Q, TextChoices, Value, When
+from django.db.models import Case, Expression, Q, TextChoices, Value, When
 
 from inventory.models import Backend
 from inventory.models.liveness import LATE_FACTOR
@@ -28,8 +28,10 @@ class NodeHealth(TextChoices):
     AVAILABLE = "Available"
 
 
-def node_health(now: dt.datetime | None = None) -> Case:
-    """Return the ``NodeHealth`` of a row of :class:`Backend`, as an annotation."""
+def node_health(now: dt.datetime | Expression | None = None) -> Case:
+    """The ``NodeHealth`` of a row of :class:`Backend`, as an annotation. ``now`` may be an argument
+    of a compiled statement.
+    """
     return Case(
         When(available_until__lt=now or clock.now(), then=Value(NodeHealth.UNAVAILABLE)),
         When(drain__isnull=False, then=Value(NodeHealth.DRAINING)),

@@ -1,6 +1,7 @@
 """Reads the pool from the database."""
 
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 from django.db.models import Count, F, Q, QuerySet, Sum
 
@@ -17,10 +18,69 @@ from inventory.models import (
 )
 from inventory.read_models import BackendRow, BackendSummary, PortalRow
 from provisioner.common import clock
+from provisioner.common.compiled import Compiled, moment, text
 from provisioner.common.models import LifeState
 from provisioner.common.parsing import INT64_MAX
 
-HEALTH_COLUMNS = ("health", "drain__started_at")
+
+class OfNodes:
+    """A query about all nodes, or about one, each compiled once. ``build`` takes the condition."""
+
+    def __init__(self, build: Callable[[Q], QuerySet[Any, Any]], column: str = "backend") -> None:
+        self._all = Compiled(lambda: build(Q()))
+        self._one = Compiled(lambda: build(Q((column, text("node")))))
+
+    def rows(self, node: str | None, **arguments: Any) -> Iterable[Any]:
+        """The rows of this node; None: of all."""
+        if node is None:
+            return self._all.rows(**arguments)
+        return self._one.rows(node=node, **arguments)
+
+
+BACKENDS = OfNodes(
+    lambda only: (
+        Backend.objects.filter(only)
+        .annotate(health=node_health(moment("now")))
+        .values_list(*BackendRow._fields, "health", "drain__started_at")
+    ),
+    "persistent_id",
+)
+ADDRESSES = OfNodes(
+    lambda only: (
+        BackendAddress.objects.filter(only)
+        .order_by("position")
+        .values_list("backend_id", "address")
+    )
+)
+PORTALS = OfNodes(
+    lambda only: (
+        Portal.objects.filter(only).order_by("id").values_list("backend_id", *PortalRow._fields)
+    )
+)
+DRIVES = OfNodes(
+    lambda only: (
+        Ssd.objects.filter(only, present=True)
+        .order_by()
+        .values_list("backend_id")
+        .annotate(Sum("capacity_bytes"), Sum("used_bytes"), Count("pk"))
+    )
+)
+VOLUMES = OfNodes(
+    lambda only: (
+        _replicas()
+        .filter(only, state=LifeState.READY)
+        .order_by()
+        .values_list("backend_id")
+        .annotate(number=Count("*"))
+    )
+)
+"""Number of replicas that are READY. An index has all that the query needs: joined with the
+backends, it would take four times as long.
+"""
+
+
+def _replicas() -> Any:
+    return cast("Any", Backend._meta.get_field("replicas").related_model)._default_manager
 
 
 def backend_list(
@@ -30,79 +90,47 @@ def backend_list(
     NodeHealth. The number of queries, five, does not depend on the number of backends.
     """
     now = clock.now()
-    backends: QuerySet[Any] = _those_of(Backend.objects.all(), "persistent_id", persistent_id)
-    rows = backends.annotate(health=node_health(now))
-    if health is not None:
-        rows = rows.filter(health=health)
-    volumes, drives = _volumes(persistent_id), _drives(persistent_id)
-    addresses, portals = _addresses(persistent_id), _portals(persistent_id)
+    backends = BACKENDS.rows(persistent_id, now=now)
+    addresses = _grouped(ADDRESSES.rows(persistent_id))
+    portals = _grouped(PORTALS.rows(persistent_id))
+    drives = {row[0]: row[1:] for row in DRIVES.rows(persistent_id)}
+    volumes = dict(VOLUMES.rows(persistent_id))
     found = []
-    for *columns, state, drained_since in rows.values_list(*BackendRow._fields, *HEALTH_COLUMNS):
+    for *columns, state, drained_since in backends:
+        if health is not None and state != health:
+            continue
         backend = BackendRow._make(columns)
         key = backend.persistent_id
+        capacity, used, ssds = drives.get(key, (0, 0, 0))
         found.append(
             BackendSummary(
                 backend,
-                addresses.get(key, []),
-                portals.get(key, []),
-                backend.available_until >= now,
-                node_pending_reason(backend, now),
-                state,
-                node_health_reason(backend, state, drained_since, now),
-                *drives.get(key, (0, 0, 0)),
-                volumes.get(key, 0),
+                mgmt_ips=[address for (address,) in addresses.get(key, ())],
+                portals=[PortalRow._make(portal) for portal in portals.get(key, ())],
+                is_available=backend.available_until >= now,
+                pending_reason=node_pending_reason(backend, now),
+                health=state,
+                health_reason=node_health_reason(backend, state, drained_since, now),
+                capacity_bytes=capacity,
+                free_bytes=capacity - used,
+                ssds=ssds,
+                volumes=volumes.get(key, 0),
             )
         )
     return found
 
 
-def _those_of(rows: QuerySet[Any], column: str, persistent_id: str | None) -> QuerySet[Any]:
-    """The rows of one backend; None: of all."""
-    return rows if persistent_id is None else rows.filter(**{column: persistent_id})
-
-
-def _addresses(persistent_id: str | None) -> dict[str, list[str]]:
-    """The management addresses, in the order in which they are tried, by backend."""
-    rows = _those_of(BackendAddress.objects.order_by("position"), "backend", persistent_id)
-    found: dict[str, list[str]] = {}
-    for backend_id, address in rows.values_list("backend_id", "address"):
-        found.setdefault(backend_id, []).append(address)
+def _grouped(rows: Iterable[Any]) -> dict[str, list[Any]]:
+    """The rows without their first column, by it."""
+    found: dict[str, list[Any]] = {}
+    for key, *rest in rows:
+        found.setdefault(key, []).append(rest)
     return found
-
-
-def _portals(persistent_id: str | None) -> dict[str, list[PortalRow]]:
-    """The portals, by backend."""
-    rows = _those_of(Portal.objects.order_by("id"), "backend", persistent_id)
-    found: dict[str, list[PortalRow]] = {}
-    for backend_id, *portal in rows.values_list("backend_id", *PortalRow._fields):
-        found.setdefault(backend_id, []).append(PortalRow._make(portal))
-    return found
-
-
-def _volumes(persistent_id: str | None) -> dict[str, int]:
-    """Return the number of READY replicas of each backend. An index contains all that the query
-    needs. A query that joins the backends would take four times as long.
-    """
-    replicas: Any = Backend._meta.get_field("replicas").related_model
-    rows = replicas.objects.filter(state=LifeState.READY).order_by()
-    rows = _those_of(rows, "backend", persistent_id)
-    return dict(rows.values_list("backend_id").annotate(number=Count("*")))
-
-
-def _drives(persistent_id: str | None) -> dict[str, tuple[int, int, int]]:
-    """Capacity, free bytes and number of drives, by backend."""
-    ssds = _those_of(Ssd.objects.filter(present=True).order_by(), "backend", persistent_id)
-    sums = ssds.values_list("backend_id").annotate(
-        Sum("capacity_bytes"), Sum("used_bytes"), Count("pk")
-    )
-    return {
-        backend_id: (capacity, capacity - used, count) for backend_id, capacity, used, count in sums
-    }
 
 
 def ssd_numbers() -> dict[str, int]:
     """The number of present drives, by backend that has any."""
-    return {backend_id: number for backend_id, (_, _, number) in _drives(None).items()}
+    return {row[0]: row[-1] for row in DRIVES.rows(None)}
 
 
 def pool_free_bytes() -> int:

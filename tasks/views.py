@@ -149,7 +149,9 @@ class TaskViewSet(ApiViewSet):
                 self.cache_answer_while(partial(is_known_idle, fields["host_id"]))
             return Response(shown)
         rows = partial(shown_tasks, tenant_id=tenant_id)
-        return self.listed(Page(), Listing(rows, _shown, itemgetter("taskId"), key="task_id"))
+        return self.listed(
+            Page(), Listing.of_rows(rows, _shown, itemgetter("taskId"), key="task_id")
+        )
 
     def update(self, request: Request) -> Response:
         fields = parse_body(TaskUpdateInput, request)

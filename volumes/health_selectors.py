@@ -35,7 +35,6 @@ from volumes.read_models import VolumeAndReplicas
 from volumes.selectors import volumes_visible
 
 H = TypeVar("H", bound=TextChoices)
-T = TypeVar("T")
 HEALTH_SECONDS = 5.0
 MAX_KEYS = 10_000
 """The greatest number of keys that are in memory while the volumes of one health are listed."""
@@ -64,7 +63,7 @@ def volumes_with_health() -> QuerySet[Any]:
     return volumes_visible(None).order_by().annotate(health=_health())
 
 
-def volumes_of_health(rows: QuerySet[Volume, T], health: str) -> QuerySet[Volume, T]:
+def volumes_of_health(rows: QuerySet[Volume], health: str) -> QuerySet[Volume]:
     """Keep the visible volumes that have this health. Reads first which these are.
 
     If they are more than MAX_KEYS, the database instead checks one volume after the other until the

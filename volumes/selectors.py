@@ -1,7 +1,7 @@
 """Queries for placement candidates, volumes, snapshots, exports and tenants."""
 
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, Sum
@@ -10,7 +10,9 @@ from inventory.models import Backend, BackendAddress, Host, Ssd
 from provisioner.common import clock
 from provisioner.common.compiled import Compiled, prefetched, text
 from provisioner.common.models import LifeState
+from provisioner.common.tenancy import of_tenant
 from volumes.models import (
+    RESERVING,
     Export,
     Protocol,
     Publication,
@@ -24,7 +26,6 @@ from volumes.models import (
 from volumes.placement.request import Candidate, Drive
 from volumes.sizing import GIB
 
-T = TypeVar("T")
 LIVE = ~Q(state=LifeState.DELETING)
 VISIBLE = LIVE & ~Q(rebuilding=True, volume__num_replicas=1)
 """Replicas that clients see. The new replica of a one-replica volume has the same uuid as the old
@@ -103,8 +104,8 @@ def volumes_visible(tenant_id: str | None) -> QuerySet[Volume]:
 
 
 def volumes_filter(
-    rows: QuerySet[Volume, T], *, backend_id: str | None, host_id: str | None
-) -> QuerySet[Volume, T]:
+    rows: QuerySet[Volume], *, backend_id: str | None, host_id: str | None
+) -> QuerySet[Volume]:
     """Keep the volumes with a replica on the backend and a publication to the host; None: any."""
     if backend_id is not None:
         on_backend = Replica.objects.filter(VISIBLE, volume=OuterRef("pk"), backend_id=backend_id)
@@ -174,21 +175,23 @@ def exports_with_nodes(rows: QuerySet[Export]) -> QuerySet[Export]:
 
 def publications_of_targets(
     *,
-    host_id: str | None,
-    volume_id: str | None,
-    tenant_id: str | None,
-    seen_by: str | None = None,
+    host_id: Any = None,
+    volume_id: Any = None,
+    tenant_id: Any = None,
+    seen_by: Any = None,
 ) -> QuerySet[Publication]:
-    """Return the publications that are namespaces of targets, with their exports and hosts.
+    """Return the publications that are namespaces of targets. None: any.
 
-    ``seen_by``: the id of the host that asks. A host sees its own target. In the targets of other
-    hosts, it sees the volumes that it shares with them.
+    ``seen_by``: the id of the host that asks. A host sees its own target and, in the targets of
+    other hosts, the volumes that it shares with them. The values may be arguments of a compiled
+    statement.
     """
     rows = Publication.objects.exclude(volume__protocol=Protocol.LOCAL)
     if seen_by is not None:
         shared = Publication.objects.filter(volume=OuterRef("volume"), host_id=seen_by)
         mine = Q(host_id=seen_by)
-        rows = rows.filter(mine | Q(Exists(shared), volume__uuid=volume_id) if volume_id else mine)
+        both = volume_id is not None
+        rows = rows.filter(mine | Q(Exists(shared), volume__uuid=volume_id) if both else mine)
     if host_id is not None:
         rows = rows.filter(host_id=host_id)
     if tenant_id is not None:
@@ -196,8 +199,7 @@ def publications_of_targets(
     if volume_id is not None:
         of_volume = Publication.objects.filter(volume__uuid=volume_id, host_id=OuterRef("host_id"))
         rows = rows.filter(Exists(of_volume))
-    exports = Export.objects.select_related("replica")
-    return rows.select_related("host", "volume").prefetch_related(Prefetch("exports", exports))
+    return rows
 
 
 def hosts_with(publications: QuerySet[Publication]) -> QuerySet[Host]:
@@ -211,16 +213,16 @@ def tenants_visible(tenant_id: str | None) -> QuerySet[Tenant]:
     return rows if tenant_id is None else rows.filter(pk=tenant_id)
 
 
-def tenant_desires() -> dict[str, tuple[int, int]]:
-    """Return, by tenant, the IOPS and bytes per second that its volumes reserve."""
+def tenant_desires(tenant_id: str | None) -> dict[str, tuple[int, int]]:
+    """Return the IOPS and bytes per second that volumes reserve, by tenant: all tenants, or one.
+    Those with no such volumes are left out.
+    """
     gib = F("capacity_bytes") / GIB
-    rows = Volume.objects.filter(LIVE).values("tenant_id")
-    sums = rows.annotate(
-        iops=Sum(gib * F("desired_iops_per_gb")), bw=Sum(gib * F("desired_bw_per_gb"))
+    rows = of_tenant(Volume.objects.filter(RESERVING), tenant_id).order_by()
+    sums = rows.values_list("tenant_id").annotate(
+        iops=Sum(gib * F("desired_iops_per_gb")), bandwidth=Sum(gib * F("desired_bw_per_gb"))
     )
-    return {
-        row["tenant_id"]: (int(row["iops"]), int(row["bw"])) for row in sums.order_by("tenant_id")
-    }
+    return {tenant: (int(iops), int(bandwidth)) for tenant, iops, bandwidth in sums}
 
 
 def pool_totals() -> tuple[int, int, int]:

@@ -63,7 +63,7 @@ class HostViewSet(ApiViewSet):
         def rows() -> QuerySet[Host]:
             return host_list(name=named, tenant_id=tenant)
 
-        return self.listed(Page.of(fields), Listing(rows, self.present, itemgetter("uuid")))
+        return self.listed(Page.of(fields), Listing.of_rows(rows, self.present, itemgetter("uuid")))
 
     def present(self, hosts: Iterable[Host]) -> Items:
         return [host_json(host, host.used_namespace_ids) for host in hosts]

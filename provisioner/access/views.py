@@ -125,9 +125,8 @@ class ApiViewSet(ViewSet):
                 names += ignored_fields(operation.body, request.data)
         return [name[:IGNORED_LENGTH] for name in names[:IGNORED_AT_MOST]]
 
-    def listed(self, page: Page, listing: Listing[Any]) -> HttpResponseBase:
-        """Return the answer with a page of a list of any length, which shows the database at one
-        moment.
+    def listed(self, page: Page, listing: Listing) -> HttpResponseBase:
+        """The answer with one page of a list, of any length, as of one moment.
 
         :raises TooManyAtOnce: HTTP 429, the list is long, and other long lists took too long.
         """

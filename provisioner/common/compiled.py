@@ -14,12 +14,18 @@ from functools import cache, cached_property
 from typing import Any
 
 from django.db import connection
-from django.db.models import BigIntegerField, CharField, Expression, Field, Model, QuerySet
+from django.db.models import (
+    BigIntegerField,
+    CharField,
+    DateTimeField,
+    Expression,
+    Field,
+    Model,
+    QuerySet,
+)
 from django.db.models.constants import OnConflict
 from django.db.models.expressions import DatabaseDefault
 from django.db.models.sql import InsertQuery, UpdateQuery
-
-from provisioner.common.lookups import one_parameter
 
 
 class _Argument(Expression):
@@ -34,11 +40,6 @@ class _Argument(Expression):
         return self.output_field.get_db_prep_value(arguments[self.name], connection)
 
 
-class _Keys(_Argument):
-    def bound(self, arguments: dict[str, Any]) -> Any:
-        return one_parameter(arguments[self.name], connection)
-
-
 def text(name: str) -> Expression:
     """A parameter for a text, which calls pass by this name."""
     return _Argument(name, CharField())
@@ -49,14 +50,14 @@ def whole(name: str) -> Expression:
     return _Argument(name, BigIntegerField())
 
 
+def moment(name: str) -> Expression:
+    """A time that each call gives by this name."""
+    return _Argument(name, DateTimeField())
+
+
 def _cursor() -> Any:
     """A cursor whose statements the database plans once for each connection, where it can."""
     return getattr(connection, "planning_cursor", connection.cursor)()
-
-
-def keys(name: str) -> Expression:
-    """Whole numbers that each call gives by this name, for the lookup ``among``."""
-    return _Keys(name, BigIntegerField())
 
 
 class Compiled:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from http import HTTPMethod
 from itertools import chain
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any, Generic, TypeVar
+from typing import IO, Any, TypeVar
 from wsgiref.util import FileWrapper
 
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
 from rest_framework.renderers import JSONRenderer
 
@@ -34,7 +34,7 @@ written to a temporary file."""
 MEMORY_BYTES = 2**20
 CHUNK_BYTES = 2**16
 
-M = TypeVar("M", bound=Model)
+R = TypeVar("R", bound=QuerySet[Any, Any])
 T = TypeVar("T")
 Items = list[dict[str, Any]]
 
@@ -54,17 +54,24 @@ def paused(
 
 
 @dataclass(frozen=True)
-class Listing(Generic[M]):
-    """Describes a list: ``rows`` ordered by the column ``key``. ``show`` turns each row into an
-    item.
-
-    ``key_of`` returns the key of an item's row. ``rows`` is called again in each transaction.
+class Listing:
+    """Describes a list. ``read`` reads the items of a page, once or more in each transaction.
+    ``key_of`` reads from an item the key that the list is ordered by.
     """
 
-    rows: Callable[[], QuerySet[M]]
-    show: Callable[[QuerySet[M]], Items]
+    read: Callable[[Page], Items]
     key_of: Callable[[dict[str, Any]], str]
-    key: str = "uuid"
+
+    @classmethod
+    def of_rows(
+        cls,
+        rows: Callable[[], R],
+        show: Callable[[R], Items],
+        key_of: Callable[[dict[str, Any]], str],
+        key: str = "uuid",
+    ) -> "Listing":
+        """A list of ``rows`` ordered by the column ``key``, each shown as one item of ``show``."""
+        return cls(lambda page: show(page.cut(rows(), key)), key_of)
 
     def first(self, page: Page) -> tuple[Items, bool]:
         """Return at most FEW_ROWS items, and whether the page has more."""
@@ -72,14 +79,11 @@ class Listing(Generic[M]):
         return items, len(items) == FEW_ROWS != page.limit
 
     def pieces(self, page: Page, size: int) -> Iterator[Items]:
-        """Yield the page in chunks of ``size`` items. The last chunk may be shorter; no chunk is
-        empty.
-        """
-        rows = self.rows()
+        """The page in chunks of ``size`` items. The last one may be shorter; none is empty."""
         after, offset, left = page.marker, page.offset, page.limit
         while left is None or left > 0:
             wanted = size if left is None else min(size, left)
-            items = self.show(Page(wanted, offset, after).cut(rows, self.key))
+            items = self.read(Page(wanted, offset, after))
             if items:
                 yield items
             if len(items) < wanted:

@@ -1,11 +1,10 @@
 """Database lookups that Django does not have."""
 
 import json
-from collections.abc import Iterable
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Expression, ForeignKey, IntegerField, JSONField, Lookup
+from django.db.models import ForeignKey, IntegerField, JSONField, Lookup
 from django.db.models.sql.compiler import SQLCompiler
 
 
@@ -25,24 +24,14 @@ class Among(Lookup):
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
     ) -> tuple[str, tuple[Any, ...]]:
         column, parameters = self.process_lhs(compiler, connection)
-        return f"{column} = ANY(%s)", (*parameters, self._keys(connection))
+        return f"{column} = ANY(%s)", (*parameters, list(self.rhs))
 
     def as_sqlite(
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
     ) -> tuple[str, tuple[Any, ...]]:
         column, parameters = self.process_lhs(compiler, connection)
         keys = f"{column} IN (SELECT value FROM json_each(%s))"  # noqa: S608 - a column of ours
-        return keys, (*parameters, self._keys(connection))
-
-    def _keys(self, connection: BaseDatabaseWrapper) -> Any:
-        """An argument of a compiled statement is replaced at each call."""
-        is_argument = isinstance(self.rhs, Expression)
-        return self.rhs if is_argument else one_parameter(self.rhs, connection)
-
-
-def one_parameter(keys: Iterable[int], connection: BaseDatabaseWrapper) -> list[int] | str:
-    """Any number of keys as the parameter of :class:`Among`."""
-    return list(keys) if connection.vendor == "postgresql" else json.dumps(list(keys))
+        return keys, (*parameters, json.dumps(list(self.rhs)))
 
 
 @JSONField.register_lookup

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 
 from provisioner.common.parsing import INT64_MAX, Identifier, Input, Whole
 
-M = TypeVar("M", bound=Model)
+R = TypeVar("R", bound=QuerySet[Any, Any])
 
 
 class PageInput(Input):
@@ -18,19 +18,19 @@ class PageInput(Input):
 
 @dataclass(frozen=True)
 class Page:
-    """A part of a list. Without ``limit``, it has all rows. ``marker``: only rows with a greater
-    key follow; the cost does not depend on how far they are from the start.
+    """Part of a list. No ``limit``: all rows. ``marker``: only rows with a greater key; the cost
+    does not depend on how far they are. It may be an argument of a compiled statement.
     """
 
     limit: int | None = None
     offset: int = 0
-    marker: str | None = None
+    marker: Any = None
 
     @classmethod
     def of(cls, fields: dict[str, Any]) -> "Page":
         return cls(fields.get("limit"), fields.get("offset", 0), fields.get("marker"))
 
-    def cut(self, rows: QuerySet[M], key: str) -> QuerySet[M]:
+    def cut(self, rows: R, key: str) -> R:
         rows = rows.order_by(key)
         if self.marker is not None:
             rows = rows.filter(**{f"{key}__gt": self.marker})

@@ -15,6 +15,7 @@ from django.test import Client, RequestFactory
 from inventory.models import Host
 from provisioner.access import concurrency
 from provisioner.common import clock, long_lists
+from provisioner.common.pagination import Page
 from tasks.models import Task, TaskState, TaskType
 from tests.api.server_steps import Server
 from tests.api.snapshot_steps import snapped
@@ -22,7 +23,7 @@ from tests.api.volume_steps import created, probe_host, published
 from tests.api.wire import refused, send
 from tests.conftest import Api
 from volumes.models import Export, Publication, Replica, Snapshot, Volume
-from volumes.read_models import volume_rows
+from volumes.read_models import VolumesWanted
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ROWS = 1234
@@ -303,12 +304,12 @@ def _elsewhere(statement: str) -> None:
 
 
 def _fails_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """Make the reading of the n-th chunk fail."""
-    shown, calls = volume_rows, iter(range(1, 1000))
+    """Make reading of the n-th chunk fail."""
+    read, calls = VolumesWanted.read, iter(range(1, 1000))
 
-    def read_or_fail(rows: Any) -> Any:
+    def read_or_fail(wanted: VolumesWanted, page: Page) -> Any:
         if next(calls) == number:
             raise OperationalError("the connection broke")
-        return shown(rows)
+        return read(wanted, page)
 
-    monkeypatch.setattr("volumes.views.volumes.volume_rows", read_or_fail)
+    monkeypatch.setattr(VolumesWanted, "read", read_or_fail)

@@ -23,7 +23,8 @@ from volumes import health_selectors
 from volumes.health import Health
 from volumes.health_selectors import volume_healths
 from volumes.models import Replica
-from volumes.read_models import volume_rows, volumes_listed
+from volumes.read_models import volume_rows
+from volumes.selectors import volumes_visible
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
@@ -254,12 +255,12 @@ def test_the_health_of_a_page_needs_a_query_only_during_a_rebuild(api: Api, pool
     uuid = replicated(api)
     published(api, uuid, probe_host(api))
     [first, _] = all_available(api, uuid)
-    rows = volume_rows(volumes_listed(None))
+    rows = volume_rows(volumes_visible(None))
     with CaptureQueriesContext(connection) as queries:
         volume_healths(rows)
     assert len(queries) == 0
     report(api, uuid, first, "Synchronizing")
-    rows = volume_rows(volumes_listed(None))
+    rows = volume_rows(volumes_visible(None))
     with CaptureQueriesContext(connection) as queries:
         volume_healths(rows)
     assert len(queries) == 1

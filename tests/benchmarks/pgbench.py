@@ -20,6 +20,7 @@ RECORDABLE = 10**9
 CACHED_KEYS = 3
 """A session's keys of replicas are consecutive, so that the last tells the others."""
 
+PARAMETER = re.compile(r"(\$\d+) = ('(?:[^']|'')*'|NULL)")
 
 OF_NO_CALL = ("authorizationserver", "SELECT DISTINCT")
 """Parts of statements that each process says now and then, whatever the calls."""
@@ -144,8 +145,13 @@ def _until_logged(system: System) -> None:
 
 
 def _logged(system: System) -> list[str]:
-    """Return the logged statements of both protocols. Cursors are declared by the extended
-    protocol, without parameters.
-    """
-    said = rf"(?m)^{application_name('API')} LOG:  (?:statement|execute <unnamed>): (.*)$"
-    return re.findall(said, system.postgres.log.read_text(errors="replace"))
+    """Of both protocols. The extended one logs the values of parameters in a line of their own."""
+    name = application_name("API")
+    said = rf"(?m)^{name} LOG:  (?:statement|execute [^:]+): (.*)$"
+    said += rf"(?:\n{name} DETAIL:  parameters: (.*)$)?"
+    found = re.findall(said, system.postgres.log.read_text(errors="replace"))
+    return [_with_values(statement, dict(PARAMETER.findall(given))) for statement, given in found]
+
+
+def _with_values(statement: str, values: dict[str, str]) -> str:
+    return re.sub(r"\$\d+", lambda found: values.get(found[0], found[0]), statement)

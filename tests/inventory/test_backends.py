@@ -57,10 +57,10 @@ def test_listing_backends_takes_five_queries_for_any_number(django_assert_num_qu
         store(f"b{n:02}")
     with django_assert_num_queries(5):
         found = backend_list()
-        assert [(s.backend.pk, s.backend.mgmt_ips) for s in found] == [
+        assert [(s.backend.persistent_id, s.mgmt_ips) for s in found] == [
             (f"b{n:02}", [f"b{n:02}.example"]) for n in range(count)
         ]
-        assert {len(s.backend.portals.all()) for s in found} == {1}
+        assert {len(s.portals) for s in found} == {1}
 
 
 def test_free_space_counts_only_present_drives_of_available_backends():

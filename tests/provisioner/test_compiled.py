@@ -10,7 +10,15 @@ from django.test.utils import CaptureQueriesContext
 from events.models import Event
 from inventory.models import Host
 from provisioner.common import clock
-from provisioner.common.compiled import Compiled, insert, prefetched, text, upsert, whole
+from provisioner.common.compiled import (
+    Compiled,
+    insert,
+    moment,
+    prefetched,
+    text,
+    upsert,
+    whole,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -101,3 +109,33 @@ def test_prefetched_rows_need_no_statement() -> None:
     with CaptureQueriesContext(connection) as captured:
         assert list(stored.publications.all()) == []
     assert not captured.captured_queries
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no prepared statements")
+def test_the_database_plans_a_statement_once_for_all_values() -> None:
+    named = Compiled(
+        lambda: Host.objects.filter(name="50% 'off'", duration__lt=whole("most")).values_list(
+            "uuid"
+        )
+    )
+    host(name="50% 'off'").save(force_insert=True)
+    found = [list(named.rows(most=most)) for most in (31, 30, 29, 31, 30, 29, 31, 31)]
+    assert [len(rows) for rows in found] == [1, 0, 0, 1, 0, 0, 1, 1]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT statement, generic_plans, custom_plans FROM pg_prepared_statements"
+            " WHERE statement LIKE '%%off%%'"
+        )
+        [(statement, generic, custom)] = cursor.fetchall()
+    assert "50% ''off''" in statement, "a constant is part of the text"
+    assert (generic, custom) == (3, 0), "prepared at the sixth use"
+
+
+def test_a_time_is_an_argument() -> None:
+    at = clock.now()
+    later = Compiled(
+        lambda: Host.objects.filter(available_until__gt=moment("at")).values_list("pk")
+    )
+    host().save(force_insert=True)
+    assert list(later.rows(at=at)) == [("h1",)]
+    assert list(later.rows(at=at + dt.timedelta(minutes=1))) == []

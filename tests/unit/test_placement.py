@@ -36,7 +36,7 @@ def node(name: str, *, free: tuple[int, ...] = (100, 100), **changes: object) ->
         used_bw=0,
         drives=drives,
     )
-    return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
+    return base._replace(**changes)  # type: ignore[arg-type]
 
 
 def a_request(**changes: object) -> PlacementRequest:

@@ -167,11 +167,12 @@ def test_pending_reasons_cost_no_query(api: Api, pool: Pool, fleet: SimulatedFle
 
 
 def list_queries(api: Api) -> int:
-    from volumes.read_models import volume_rows, volumes_listed
+    from volumes.read_models import volume_rows
+    from volumes.selectors import volumes_visible
     from volumes.views.presentation import volumes_json
 
     with CaptureQueriesContext(connection) as queries:
-        rows = volumes_json(volume_rows(volumes_listed(None)))
+        rows = volumes_json(volume_rows(volumes_visible(None)))
     assert rows
     return len(queries)
 

@@ -34,7 +34,8 @@ from volumes.health import Health
 from volumes.health_selectors import volume_healths, volumes_of_health, volumes_with_health
 from volumes.models import Export, Publication, Replica, Volume
 from volumes.pending import volume_pending_reason
-from volumes.read_models import volume_rows, volumes_listed
+from volumes.read_models import volume_rows
+from volumes.selectors import volumes_visible
 
 
 def _counts(model: Any, volumes: list[int]) -> dict[int, int]:
@@ -167,7 +168,7 @@ class VolumeAdmin(ReadOnlyAdmin):
         """
         volume: Any = super().get_object(request, object_id, from_field)
         if volume is not None:
-            found = volume_healths(volume_rows(volumes_listed(None).filter(pk=volume.pk)))
+            found = volume_healths(volume_rows(volumes_visible(None).filter(pk=volume.pk)))
             waits = volume_pending_reason(volume)
             volume.health = found[volume.pk].health if found else None
             volume.reason = (found[volume.pk].reason if found else waits) or NONE

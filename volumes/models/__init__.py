@@ -16,10 +16,11 @@ from volumes.models.replica_relocation import ReplicaRelocation
 from volumes.models.snapshot import Snapshot
 from volumes.models.sub_volume import SubVolume
 from volumes.models.tenant import DEFAULT_TENANT, Tenant
-from volumes.models.volume import Protocol, ProvisioningType, Volume
+from volumes.models.volume import RESERVING, Protocol, ProvisioningType, Volume
 
 __all__ = [
     "DEFAULT_TENANT",
+    "RESERVING",
     "Drain",
     "Export",
     "JobLease",

@@ -27,6 +27,12 @@ class Protocol(models.TextChoices):
     LOCAL = "Local"
 
 
+RESERVING = ~Q(state=LifeState.DELETING) & (
+    Q(desired_iops_per_gb__gt=0) | Q(desired_bw_per_gb__gt=0)
+)
+"""Volumes that reserve IOPS or bandwidth. An index has all that their sums by tenant need."""
+
+
 class Volume(IdempotentMixin):
     """A volume, as a client requested it. Its :class:`~volumes.models.replica.Replica` rows say
     where it is.
@@ -118,6 +124,11 @@ class Volume(IdempotentMixin):
                 name="volume_unfinished",
             ),
             models.Index(fields=["tenant", "uuid"], name="volume_page_of_tenant"),
+            models.Index(
+                fields=["tenant", "capacity_bytes", "desired_iops_per_gb", "desired_bw_per_gb"],
+                condition=RESERVING,
+                name="volumes_that_reserve",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,10 +1,10 @@
 """Plain values that placement works on."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Drive:
+class Drive(NamedTuple):
     """The properties of an SSD that placement uses.
 
     ``holds_class``: it holds a volume of the requested storage class. ``block_size``: the only
@@ -18,9 +18,9 @@ class Drive:
     block_size: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """The properties of a backend that placement uses. Bandwidth is in bytes per second.
+class Candidate(NamedTuple):
+    """The properties of a backend that placement uses. Bandwidth is in bytes per second. (A named
+    tuple like Drive: each create makes one for each backend and SSD of the pool.)
 
     ``answers``: it answered the last call. A node that did not answer is chosen only if no other
     node fits. ``enforces_limits``: it can limit IOPS and bandwidth of a volume.

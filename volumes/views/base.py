@@ -1,17 +1,11 @@
 """The base of all views of tenants' objects."""
 
-from typing import Any
-
 from django.db.models import QuerySet
 
 from provisioner.access.views import ApiViewSet
-from volumes.models import Snapshot, Volume
-from volumes.read_models import volumes_listed
-from volumes.selectors import (
-    snapshots_of_host,
-    snapshots_visible,
-    volumes_filter,
-)
+from volumes.models import Snapshot
+from volumes.read_models import VolumesWanted
+from volumes.selectors import snapshots_of_host, snapshots_visible
 from volumes.services.host.rights import require_volume_of_host
 from volumes.services.tenant_scope import tenant_for_create, tenant_scope
 
@@ -25,10 +19,9 @@ class TenantViewSet(ApiViewSet):
         return tenant_scope(named=self.kwargs.get("tenant"), bound=self.caller.tenant_id)
 
     @property
-    def volumes(self) -> QuerySet[Volume, Any]:
+    def volumes(self) -> VolumesWanted:
         """The volumes that the caller sees. A host sees those that are published to it."""
-        rows = volumes_listed(self.tenant_scope)
-        return volumes_filter(rows, backend_id=None, host_id=self.caller.host_id)
+        return VolumesWanted(tenant_id=self.tenant_scope, own_host_id=self.caller.host_id)
 
     @property
     def snapshots(self) -> QuerySet[Snapshot]:

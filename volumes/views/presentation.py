@@ -10,17 +10,24 @@ from volumes.health import VolumeHealth
 from volumes.health_selectors import volume_healths
 from volumes.models import (
     ProvisioningType,
-    Publication,
     Snapshot,
     SubVolume,
-    Tenant,
     target_nqn,
 )
 from volumes.pending import replica_pending_reason, snapshot_pending_reason, volume_pending_reason
 from volumes.placement.scheduler import Plan
-from volumes.read_models import ReplicaRow, VolumeAndReplicas, VolumeRow
+from volumes.read_models import ReplicaRow, TargetRow, VolumeAndReplicas, VolumeRow
 from volumes.sizing import GIB
 
+TENANT_COLUMNS = (
+    "tenant_id",
+    "name",
+    "capacity_bytes",
+    "used_bytes",
+    "total_iops",
+    "total_bw",
+    "follows_pool",
+)
 BLOCK_SIZES = {512: "512B", 4096: "4KB"}
 
 
@@ -171,9 +178,9 @@ def plan_json(plan: Plan) -> dict[str, Any]:
 
 
 def tenant_json(
-    tenant: Tenant, desired: tuple[int, int], pool: tuple[int, int, int]
+    tenant: Any, desired: tuple[int, int], pool: tuple[int, int, int]
 ) -> dict[str, Any]:
-    """Return a tenant as JSON.
+    """Return a tenant, of which TENANT_COLUMNS are read, as JSON.
 
     ``desired``: IOPS and bytes per second that its volumes reserve. ``pool``: capacity in bytes,
     IOPS and bytes per second, shown as the budget of a tenant that follows the pool.
@@ -193,43 +200,37 @@ def tenant_json(
     }
 
 
-def targets_json(publications: Iterable[Publication]) -> list[dict[str, Any]]:
+def targets_json(rows: Iterable[TargetRow]) -> list[dict[str, Any]]:
     """Return one entry per target, ordered by NQN."""
-    by_host: dict[str, list[Publication]] = {}
-    for publication in publications:
-        by_host.setdefault(publication.host_id, []).append(publication)
-    return [_target(rows) for _, rows in sorted(by_host.items())]
+    by_host: dict[str, list[TargetRow]] = {}
+    for row in rows:
+        by_host.setdefault(row.host_id, []).append(row)
+    return [_target(of_host) for _, of_host in sorted(by_host.items())]
 
 
-def _target(publications: list[Publication]) -> dict[str, Any]:
-    host = publications[0].host
-    nodes = {e.replica.backend_id for p in publications for e in p.exports.all() if _exported(e)}
+def _target(rows: list[TargetRow]) -> dict[str, Any]:
+    host_id, name = rows[0].host_id, rows[0].host_name
+    nodes = {row.backend_id for row in rows if row.backend_id and _exported(row)}
     return {
-        "name": target_nqn(host.uuid),
-        "targetName": target_nqn(host.uuid),
-        "alias": host.name,
-        "connectedBackends": [{"persistentID": node} for node in sorted(n for n in nodes if n)],
-        "hostTargetConnectedTo": host.name,
-        "numNamespaces": len(publications),
+        "name": target_nqn(host_id),
+        "targetName": target_nqn(host_id),
+        "alias": name,
+        "connectedBackends": [{"persistentID": node} for node in sorted(nodes)],
+        "hostTargetConnectedTo": name,
+        "numNamespaces": len({row.publication_id for row in rows}),
     }
 
 
-def _exported(export: Any) -> bool:
-    return bool(export.state == LifeState.READY)
+def _exported(row: TargetRow) -> bool:
+    return row.export_state == LifeState.READY
 
 
-def paths_json(rows: list[Publication], volume_uuid: str) -> list[dict[str, Any]]:
+def paths_json(rows: list[TargetRow], volume_uuid: str) -> list[dict[str, Any]]:
     """Return the target's paths to one volume: one entry per node that exports it."""
     return [
-        _target(rows)
-        | {
-            "backend": {"persistentID": export.replica.backend_id},
-            "namespaceId": export.nsid,
-        }
-        for publication in rows
-        if publication.volume.uuid == volume_uuid
-        for export in publication.exports.all()
-        if _exported(export)
+        _target(rows) | {"backend": {"persistentID": row.backend_id}, "namespaceId": row.nsid}
+        for row in rows
+        if row.volume_uuid == volume_uuid and _exported(row)
     ]
 
 

@@ -19,6 +19,7 @@ from provisioner.common.parsing import parse_body, parse_query
 from tasks.models import TaskType
 from volumes.models import Publication
 from volumes.models.publication import NQN_PREFIX
+from volumes.read_models import target_rows, targets_read
 from volumes.selectors import hosts_with, publications_of_targets
 from volumes.services.publication.attach import attachment_ask
 from volumes.services.publication.publish import volume_publish, volume_unpublish
@@ -126,23 +127,20 @@ class TargetsViewSet(TenantViewSet):
         host = self.caller.host_id
 
         def publications() -> QuerySet[Publication]:
-            return publications_of_targets(
-                tenant_id=self.tenant_scope, seen_by=host, host_id=None, volume_id=None
-            )
+            return publications_of_targets(tenant_id=self.tenant_scope, seen_by=host)
 
         def targets(hosts: QuerySet[Host]) -> Items:
-            return targets_json(publications().filter(host__in=list(hosts)))
+            return targets_json(target_rows(publications().filter(host__in=list(hosts))))
 
-        listing = Listing(lambda: hosts_with(publications()), targets, _host_id)
+        listing = Listing.of_rows(lambda: hosts_with(publications()), targets, _host_id)
         return self.listed(Page(), listing)
 
     @one_moment()
     def _found(self, wanted: dict[str, Any]) -> Response:
         host = self.caller.host_id
-        publications = publications_of_targets(tenant_id=self.tenant_scope, seen_by=host, **wanted)
-        rows = list(publications)
+        rows = targets_read(tenant_id=self.tenant_scope, seen_by=host, **wanted)
         asks_for_paths = all(wanted.values()) and host is None
-        if asks_for_paths and all(row.host.probed_by_driver for row in rows):
+        if asks_for_paths and all(row.probed_by_driver for row in rows):
             return Response(paths_json(rows, wanted["volume_id"]))
         return Response(targets_json(rows))
 

@@ -72,7 +72,7 @@ class SnapshotsViewSet(TenantViewSet):
 
     def _page(self, request: Request, rows: Callable[[], QuerySet[Snapshot]]) -> HttpResponseBase:
         page = Page.of(parse_query(PageInput, request))
-        return self.listed(page, Listing(rows, _shown, itemgetter("snapshotID")))
+        return self.listed(page, Listing.of_rows(rows, _shown, itemgetter("snapshotID")))
 
     def create(self, request: Request, tenant: str | None = None) -> Response:
         fields = parse_body(SnapshotInput, request)

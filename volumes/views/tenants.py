@@ -19,7 +19,7 @@ from volumes.services.tenant import (
 )
 from volumes.views.inputs import TenantBudgetInput, TenantInput
 from volumes.views.outputs import TenantIdOutput, TenantOutput
-from volumes.views.presentation import tenant_json
+from volumes.views.presentation import TENANT_COLUMNS, tenant_json
 
 
 class TenantsViewSet(ApiViewSet):
@@ -46,12 +46,11 @@ class TenantsViewSet(ApiViewSet):
 
     @one_moment()
     def list(self, request: Request) -> Response:
-        desires, pool = tenant_desires(), pool_totals()
+        bound = self.caller.tenant_id
+        desires, pool = tenant_desires(bound), pool_totals()
+        rows = tenants_visible(bound).values_list(*TENANT_COLUMNS, named=True)
         return Response(
-            [
-                tenant_json(tenant, desires.get(tenant.tenant_id, (0, 0)), pool)
-                for tenant in tenants_visible(self.caller.tenant_id)
-            ]
+            [tenant_json(row, desires.get(row.tenant_id, (0, 0)), pool) for row in rows]
         )
 
     def create(self, request: Request) -> Response:

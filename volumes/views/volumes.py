@@ -1,23 +1,22 @@
 """Volumes."""
 
+from dataclasses import replace
 from operator import itemgetter
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from django.db.models import QuerySet
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from provisioner.common.api import success
 from provisioner.common.endpoint_spec import Operation
-from provisioner.common.long_lists import Listing
+from provisioner.common.long_lists import Items, Listing
 from provisioner.common.moment import one_moment
 from provisioner.common.pagination import Page
 from provisioner.common.parsing import parse_body, parse_query
 from volumes.health_selectors import volumes_of_health
-from volumes.models import Volume
 from volumes.read_models import volume_rows
-from volumes.selectors import sub_volumes_of, volumes_filter
+from volumes.selectors import sub_volumes_of
 from volumes.services.publication.sessions import sessions_read
 from volumes.services.volume.create import volume_create, volume_dry_run
 from volumes.services.volume.delete import volume_delete
@@ -79,27 +78,26 @@ class VolumesViewSet(TenantViewSet):
         backend, host = fields.get("backend_id"), self.own_host(fields.get("host_id"))
         health = fields.get("health")
 
-        def rows() -> QuerySet[Volume, Any]:
-            found = volumes_filter(self.volumes, backend_id=backend, host_id=host)
-            return volumes_of_health(found, health) if health else found
+        def read(page: Page) -> Items:
+            wanted = replace(self.volumes, backend_id=backend, host_id=host)
+            if not health:
+                return volumes_json(wanted.read(page))
+            rows = volumes_of_health(wanted.rows(), health)
+            return volumes_json(volume_rows(page.cut(rows, "uuid")))
 
-        return self.listed(Page.of(fields), Listing(rows, _shown, itemgetter("uuid")))
+        return self.listed(Page.of(fields), Listing(read, itemgetter("uuid")))
 
     @one_moment()
     def retrieve(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
-        return self._volumes(self.volumes.filter(uuid=volume_uuid))
+        return Response(volumes_json(replace(self.volumes, uuid=volume_uuid).read()))
 
     @one_moment()
     def by_alias(self, request: Request, alias: str, tenant: str | None = None) -> Response:
-        rows = self.volumes.filter(alias=alias)
-        return self._volumes(rows.order_by("uuid"))
-
-    def _volumes(self, rows: QuerySet[Volume, Any]) -> Response:
-        return Response(_shown(rows))
+        return Response(volumes_json(replace(self.volumes, alias=alias).read()))
 
     def extended(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
         with one_moment():
-            shown = volume_rows(self.volumes.filter(uuid=volume_uuid))
+            shown = replace(self.volumes, uuid=volume_uuid).read()
             found = [
                 (data, replicas, list(sub_volumes_of(volume.id)))
                 for data, (volume, replicas) in zip(volumes_json(shown), shown, strict=True)
@@ -135,7 +133,3 @@ class VolumesViewSet(TenantViewSet):
     def destroy(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
         volume_delete(volume_uuid=volume_uuid, tenant_id=self.tenant_scope)
         return success()
-
-
-def _shown(rows: QuerySet[Volume, Any]) -> list[dict[str, Any]]:
-    return volumes_json(volume_rows(rows))

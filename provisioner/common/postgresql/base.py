@@ -14,6 +14,8 @@ from psycopg_pool import PoolTimeout
 
 from provisioner.common.postgresql.availability import Availability, require_writable
 
+Django: Any = base  # its type stubs lack what is used here
+
 CONNECT_SECONDS = 2
 POOL_WAIT_SECONDS = 1.5
 """Longest wait for a connection of the pool. Then the server itself is tried, so that a call is
@@ -106,7 +108,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if name is None:
             return self.connection.cursor()
         stays = self.connection.autocommit
-        return self.connection.cursor(name, scrollable=False, withhold=stays)
+        return Django.ServerSideCursor(self.connection, name=name, scrollable=False, withhold=stays)
 
     def planning_cursor(self) -> Any:
         """A cursor for statements of which there are few, each used often. The values go beside the
@@ -115,7 +117,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """
         self.ensure_connection()
         with self.wrap_database_errors:
-            return self._prepare_cursor(base.ServerBindingCursor(self.connection))
+            cursor = Django.ServerBindingCursor(self.connection)
+        return Django.DatabaseWrapper._prepare_cursor(self, cursor)
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """:raises psycopg.OperationalError: no server that accepts writes can be reached.
