@@ -143,7 +143,7 @@ def test_a_second_snapshot_volume_and_a_taken_name_are_refused(api: Api, pool: P
         == "a volume with the alias 'sv' already exists"
     )
     same = create_snapshot_volume(api, other, "sv3", volumeID=uuid)
-    assert same.description == f"a volume with the uuid '{uuid}' exists already"
+    assert same.description == f"a volume with the uuid '{uuid}' already exists"
     assert api.delete(f"/volumes/{uuid}").status == "Success"
     assert created_snapshot_volume(api, made, "sv", volumeID=uuid) == uuid
     assert audit() == []
