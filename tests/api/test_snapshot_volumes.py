@@ -90,7 +90,7 @@ def test_a_read_only_snapshot_volume_reserves_nothing(
     assert source is not None
     assert source.kind is SourceKind.READ_ONLY_SNAPSHOT_VOLUME
     grow = api.patch(f"/volumes/{uuid}", {"newCapacity": 20})
-    assert (grow.status, "keeps its size" in grow.description) == ("InvalidSize", True)
+    assert (grow.status, "cannot be expanded" in grow.description) == ("InvalidSize", True)
     refused = snap(api, uuid, "s2")
     assert (refused.http, refused.status) == (400, "InvalidInput")
     assert audit() == []
@@ -140,10 +140,10 @@ def test_a_second_snapshot_volume_and_a_taken_name_are_refused(api: Api, pool: P
     )
     assert (
         create_snapshot_volume(api, other, "sv").description
-        == "a volume with the alias 'sv' exists already"
+        == "a volume with the alias 'sv' already exists"
     )
     same = create_snapshot_volume(api, other, "sv3", volumeID=uuid)
-    assert same.description == f"a volume with the uuid '{uuid}' exists already"
+    assert same.description == f"a volume with the uuid '{uuid}' already exists"
     assert api.delete(f"/volumes/{uuid}").status == "Success"
     assert created_snapshot_volume(api, made, "sv", volumeID=uuid) == uuid
     assert audit() == []
