@@ -169,10 +169,10 @@ class LinuxEngine:
     async def connected_hosts(
         self, only: Collection[str] | None = None
     ) -> dict[str, tuple[str, ...]]:
-        return await self._targets.connected_hosts()
+        return await self._targets.connected_hosts(only)
 
     async def controllers(self, only: Collection[str] | None = None) -> dict[str, ControllerIds]:
-        return await self._targets.controllers()
+        return await self._targets.controllers(only)
 
     async def drift(self, known: Known) -> tuple[DriftItem, ...]:
         names = await self._targets.names()

@@ -1,5 +1,6 @@
 """The kernel's NVMe-oF target, through configfs."""
 
+import asyncio
 import errno
 import ipaddress
 from collections.abc import Mapping
@@ -43,6 +44,8 @@ class Nvmet:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
+        self._hosts = asyncio.Lock()
+        """The targets of a host share its folder."""
 
     async def names(self) -> list[str]:
         """The NQNs of all subsystems, whoever made them."""
@@ -122,14 +125,16 @@ class Nvmet:
 
     async def allow(self, nqn: str, host: str) -> None:
         """Let the host connect."""
-        if not await self._kernel.exists(f"{HOSTS}/{host}"):
-            await self._kernel.make(f"{HOSTS}/{host}")
-        await self._kernel.link(f"{HOSTS}/{host}", f"{SUBSYSTEMS}/{nqn}/allowed_hosts/{host}")
+        async with self._hosts:
+            if not await self._kernel.exists(f"{HOSTS}/{host}"):
+                await self._kernel.make(f"{HOSTS}/{host}")
+            await self._kernel.link(f"{HOSTS}/{host}", f"{SUBSYSTEMS}/{nqn}/allowed_hosts/{host}")
 
     async def forbid(self, nqn: str, host: str) -> None:
         """Let the host connect no more. It stays connected until the subsystem leaves the ports."""
-        await self._kernel.unlink(f"{SUBSYSTEMS}/{nqn}/allowed_hosts/{host}")
-        await self._remove_unused(f"{HOSTS}/{host}")
+        async with self._hosts:
+            await self._kernel.unlink(f"{SUBSYSTEMS}/{nqn}/allowed_hosts/{host}")
+            await self._remove_unused(f"{HOSTS}/{host}")
 
     async def remove(self, nqn: str) -> None:
         """Remove a subsystem without namespaces and hosts, which is on no port."""
