@@ -10,6 +10,7 @@ from inventory.nodes.client import NodeClient, NodeTransport
 from provisioner.certificates import Authority
 from tests.lab.agents import Agents
 from tests.lab.conftest import MakeMachine
+from tests.nodes.conftest import ssds, uuid  # noqa: F401
 from tests.nodes.contract import EngineContract
 from tests.nodes.contract_losses import Vanish
 from tests.nodes.specs import GIB

@@ -125,7 +125,8 @@ class Group:
 @dataclass(eq=False)
 class Drive:
     """A drive. ``signatures``: what wipefs finds on it. ``is_there``: it is plugged in, as the
-    device ``number``. ``hangs``: nothing that reaches it ever ends.
+    device ``number``. ``hangs``: nothing that reaches it ever ends. ``turns``: of the event loop
+    that a command for it takes.
     """
 
     path: str
@@ -137,6 +138,7 @@ class Drive:
     is_there: bool = True
     number: str = "259:1"
     hangs: bool = False
+    turns: int = 1
 
     def make_group(self, name: str) -> None:
         extents = (self.size - 2**20) // EXTENT

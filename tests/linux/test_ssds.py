@@ -53,6 +53,15 @@ def test_a_drive_that_holds_something_is_taken_only_on_request(tmp_path: Path, f
     asyncio.run(main())
 
 
+def test_ssds_are_listed_as_configured_however_long_each_takes_to_open(tmp_path: Path) -> None:
+    async def steps(machine: Machine) -> None:
+        machine.drives[0].turns = 50
+        await machine.reboot()
+        assert [ssd.ssd_id for ssd in (await machine.engine.facts()).ssds] == ["s", "t"]
+
+    on_machine(tmp_path, steps)
+
+
 def test_a_replaced_drive_is_not_taken_for_the_former_one(tmp_path: Path) -> None:
     async def steps(machine: Machine) -> None:
         await machine.agent.volumes.ensure("v", SPEC)
