@@ -1,6 +1,7 @@
-"""Many volumes on a node, made without the code under test: in the fake machine and on record."""
+"""Many volumes on a node, made without the code under test: on record, and in the fake machine."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from inventory.nodes.agent.database import Database
 from inventory.nodes.agent.fences import Fences, Name
@@ -19,28 +20,27 @@ PER_TARGET = 50
 SIZE = 4 * MIB
 
 
-async def crowd(machine: Machine, number: int, *, exported: Iterable[int] = ()) -> None:
-    """Give the machine so many thin volumes on the SSD ``s``, and start its agent. ``exported``:
-    the numbers of those that are in targets, which that start creates.
+def names(number: int) -> list[str]:
+    return [f"crowd-{one}" for one in range(number)]
+
+
+def record(
+    folder: Path, node: str, ssd_id: str, number: int, *, exported: Iterable[int] = ()
+) -> None:
+    """Write so many thin volumes on the SSD to the records in the state folder of a node whose
+    agent does not run. ``exported``: the numbers of those that are in targets, which its next start
+    creates.
     """
-    await machine.boot()
-    machine.kill()
-    names = [f"crowd-{one}" for one in range(number)]
-    spec = volume(piece("s", SIZE, 0), provisioning_type=ProvisioningType.THIN)
-    group = machine.drives[0].group
-    assert group
-    assert group.pool
-    for name in map(volume_name, names):
-        group.volumes[name] = ThinVolume(name, SIZE, group.pool)
-    engine_state = EngineState(machine.folder / STATE_FILE)
+    spec = volume(piece(ssd_id, SIZE, 0), provisioning_type=ProvisioningType.THIN)
+    engine_state = EngineState(folder / STATE_FILE)
     with engine_state._database.transaction():
-        for name in names:
+        for name in names(number):
             engine_state.put_volume(VolumeEntry(name, spec, made=1, is_whole=True))
     engine_state.close()
-    database = Database(machine.folder / "node.sqlite3", durable=False)
-    records, fences = Records(database, "n"), Fences(database, "n")
+    database = Database(folder / "node.sqlite3", durable=False)
+    records, fences = Records(database, node), Fences(database, node)
     with database.transaction():
-        for name in names:
+        for name in names(number):
             records.put_volume(name, spec)
             fences.raise_to(Name(name), 1)
         for one in exported:
@@ -48,4 +48,16 @@ async def crowd(machine: Machine, number: int, *, exported: Iterable[int] = ()) 
             records.put_namespace(nqn, f"crowd-{one}", namespace(one % PER_TARGET + 1))
             records.put_host(nqn, HOST)
     database.close()
+
+
+async def crowd(machine: Machine, number: int, *, exported: Iterable[int] = ()) -> None:
+    """Give the machine so many volumes on the SSD ``s``, and start its agent."""
+    await machine.boot()
+    machine.kill()
+    group = machine.drives[0].group
+    assert group
+    assert group.pool
+    for name in map(volume_name, names(number)):
+        group.volumes[name] = ThinVolume(name, SIZE, group.pool)
+    record(machine.folder, "n", "s", number, exported=exported)
     await machine.reboot()
