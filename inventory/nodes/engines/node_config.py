@@ -43,6 +43,12 @@ def _absolute(path: Path) -> Path:
     return path
 
 
+def _tcp(value: str) -> str:
+    if value != "tcp":
+        raise ValueError("must be tcp: no other transport is supported")
+    return value
+
+
 Address = Annotated[str, AfterValidator(_address)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 File = Annotated[Path, AfterValidator(_file)]
@@ -63,6 +69,7 @@ class PortalTable(Table):
 
     ip: Address
     port: Port = 4420
+    transport: Annotated[str, AfterValidator(_tcp)] = "tcp"
 
 
 class NodeTable(Table):

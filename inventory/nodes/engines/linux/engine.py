@@ -63,10 +63,9 @@ class LinuxEngine:
 
         :raises CommandFailed, OSError, Stuck: the kernel cannot do what is needed.
         """
-        for module in MODULES:
-            output = await self._kernel.run("modprobe", module)
-            if output.code:  # it may be built in
-                log.warning("kernel module %s: %s", module, output.err.strip())
+        output = await self._kernel.run("modprobe", "--all", *MODULES)
+        if output.code:  # one may be built in
+            log.warning("kernel modules: %s", output.err.strip())
         if not await self._kernel.exists(ROOT):
             raise FileNotFoundError(f"{ROOT} does not exist: the kernel has no NVMe-oF target")
         self._version = f"Linux {(await self._kernel.run('uname', '-r')).out.strip()}"
