@@ -10,6 +10,9 @@ from tests.lab.machine import CHECKOUT, Machine
 from tests.lab.node import PYTHON, UP_SECONDS, write_config
 from tests.waiting import eventually
 
+LOOK_SECONDS = 1.0
+"""Each look takes the machine some of the time in which the agent could start."""
+
 
 class Agents:
     """``clients``: one for each node. ``drives``: the serial numbers of each node's drives."""
@@ -78,7 +81,9 @@ class Agents:
             self._process.kill()
 
     def _await_up(self, number: int) -> None:
-        eventually(partial(self._is_up, number), seconds=UP_SECONDS, what=self._errors)
+        eventually(
+            partial(self._is_up, number), seconds=UP_SECONDS, what=self._errors, pause=LOOK_SECONDS
+        )
 
     def _is_up(self, number: int) -> bool:
         try:

@@ -13,6 +13,7 @@ from provisioner.certificates import Authority
 from tests.lab.image import Image, image
 from tests.lab.machine import Machine
 from tests.servers import free_port
+from volumes.sagas.replace_replica import waiting
 
 CALL_SECONDS = 300.0
 """An emulated processor makes a volume in 5 to 20 s."""
@@ -60,5 +61,7 @@ def lab_transport(_patience: None, authority: Authority) -> Iterator[NodeTranspo
 def _patience() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(node_transport, "CALL_SECONDS", CALL_SECONDS)
+        patch.setattr(https, "CONNECT_SECONDS", CALL_SECONDS)
         patch.setattr(https, "READ_SECONDS", CALL_SECONDS)
+        patch.setattr(waiting, "CALL_SECONDS", CALL_SECONDS)
         yield

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -43,12 +43,6 @@ def _absolute(path: Path) -> Path:
     return path
 
 
-def _tcp(value: str) -> str:
-    if value != "tcp":
-        raise ValueError("must be tcp: no other transport is supported")
-    return value
-
-
 Address = Annotated[str, AfterValidator(_address)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 File = Annotated[Path, AfterValidator(_file)]
@@ -69,7 +63,7 @@ class PortalTable(Table):
 
     ip: Address
     port: Port = 4420
-    transport: Annotated[str, AfterValidator(_tcp)] = "tcp"
+    transport: Literal["tcp"] = "tcp"
 
 
 class NodeTable(Table):

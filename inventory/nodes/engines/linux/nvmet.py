@@ -44,8 +44,7 @@ class Nvmet:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self._hosts = asyncio.Lock()
-        """The targets of a host share its folder."""
+        self._hosts = asyncio.Lock()  # the targets of a host share its folder
 
     async def names(self) -> list[str]:
         """The NQNs of all subsystems, whoever made them."""
@@ -90,9 +89,8 @@ class Nvmet:
         """Create a subsystem that no host may use."""
         folder = f"{SUBSYSTEMS}/{nqn}"
         await self._kernel.make(folder)
-        await self._kernel.write(f"{folder}/attr_allow_any_host", "0")
-        await self._kernel.write(f"{folder}/attr_serial", serial)
-        await self._kernel.write(f"{folder}/attr_model", model)
+        for name, value in (("allow_any_host", "0"), ("serial", serial), ("model", model)):
+            await self._kernel.write(f"{folder}/attr_{name}", value)
 
     async def number(self, nqn: str, ids: ControllerIds) -> None:
         """Set the ids that new controllers get. Those that exist keep theirs."""
@@ -134,7 +132,11 @@ class Nvmet:
         """Let the host connect no more. It stays connected until the subsystem leaves the ports."""
         async with self._hosts:
             await self._kernel.unlink(f"{SUBSYSTEMS}/{nqn}/allowed_hosts/{host}")
-            await self._remove_unused(f"{HOSTS}/{host}")
+            try:
+                await self._kernel.remove(f"{HOSTS}/{host}")
+            except OSError as error:
+                if error.errno not in {errno.EBUSY, errno.ENOTEMPTY, errno.ENOENT}:
+                    raise
 
     async def remove(self, nqn: str) -> None:
         """Remove a subsystem without namespaces and hosts, which is on no port."""
@@ -190,13 +192,6 @@ class Nvmet:
             return None
         device = await self._kernel.read(f"{folder}/device_path")
         return Namespace(device, await self._kernel.read(f"{folder}/device_uuid"))
-
-    async def _remove_unused(self, folder: str) -> None:
-        try:
-            await self._kernel.remove(folder)
-        except OSError as error:
-            if error.errno not in {errno.EBUSY, errno.ENOTEMPTY, errno.ENOENT}:
-                raise
 
 
 def address_of(portal: Portal) -> Address:
