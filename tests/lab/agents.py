@@ -10,6 +10,9 @@ from tests.lab.machine import CHECKOUT, Machine
 from tests.lab.node import PYTHON, UP_SECONDS, write_config
 from tests.waiting import eventually
 
+LOOK_SECONDS = 1.0
+"""Each look takes the machine some of the time in which the agent could start."""
+
 
 class Agents:
     """``clients``: one for each node. ``drives``: the serial numbers of each node's drives."""
@@ -41,24 +44,30 @@ class Agents:
         self._machine.shell("sync")
 
     def save(self) -> None:
-        """End all agents, and keep their records for ``renew``."""
+        """End all agents, and keep their records for :meth:`renew`."""
         for number in range(len(self.clients)):
             self._call(f"save {number}")
 
-    def renew(self) -> None:
-        """Let all nodes be as they were at ``save``, without volumes and targets."""
+    def clear(self) -> None:
+        """End all agents, and remove all volumes and targets."""
         self._call("clear")
-        for number in range(len(self.clients)):
-            self._call(f"new {number}")
-            self._await_up(number)
+
+    def renew(self, number: int) -> NodeClient:
+        """After ``clear``: let a node be as it was at ``save``."""
+        self._call(f"new {number}")
+        self._await_up(number)
+        return self.clients[number]
 
     def start(self, number: int) -> None:
         self._call(f"start {number}")
         self._await_up(number)
 
+    def kill(self, number: int) -> None:
+        self._call(f"kill {number}")
+
     def restart(self, number: int) -> None:
         """Kill the agent, and start it again."""
-        self._call(f"kill {number}")
+        self.kill(number)
         self.start(number)
 
     def vanish(self, uuid: str) -> None:
@@ -72,7 +81,9 @@ class Agents:
             self._process.kill()
 
     def _await_up(self, number: int) -> None:
-        eventually(partial(self._is_up, number), seconds=UP_SECONDS, what=self._errors)
+        eventually(
+            partial(self._is_up, number), seconds=UP_SECONDS, what=self._errors, pause=LOOK_SECONDS
+        )
 
     def _is_up(self, number: int) -> bool:
         try:

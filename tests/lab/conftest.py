@@ -1,7 +1,8 @@
 """Machines of the lab, and nodes in them."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import pytest
 
@@ -12,12 +13,16 @@ from provisioner.certificates import Authority
 from tests.lab.image import Image, image
 from tests.lab.machine import Machine
 from tests.servers import free_port
+from volumes.sagas.replace_replica import waiting
 
 CALL_SECONDS = 300.0
 """An emulated processor makes a volume in 5 to 20 s."""
 
 Drive = tuple[int, int]
-MakeMachine = Callable[[Sequence[Drive]], Machine]
+
+
+class MakeMachine(Protocol):
+    def __call__(self, drives: Sequence[Drive], *, init: str = "/init") -> Machine: ...
 
 
 @pytest.fixture(scope="session")
@@ -34,8 +39,8 @@ def make_machine(
     machines: list[Machine] = []
     numbers = itertools.count(1)
 
-    def make(drives: Sequence[Drive]) -> Machine:
-        machines.append(Machine(disk_image, folder, next(numbers), drives, group))
+    def make(drives: Sequence[Drive], *, init: str = "/init") -> Machine:
+        machines.append(Machine(disk_image, folder, next(numbers), drives, group, init=init))
         return machines[-1]
 
     yield make
@@ -56,5 +61,7 @@ def lab_transport(_patience: None, authority: Authority) -> Iterator[NodeTranspo
 def _patience() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(node_transport, "CALL_SECONDS", CALL_SECONDS)
+        patch.setattr(https, "CONNECT_SECONDS", CALL_SECONDS)
         patch.setattr(https, "READ_SECONDS", CALL_SECONDS)
+        patch.setattr(waiting, "CALL_SECONDS", CALL_SECONDS)
         yield

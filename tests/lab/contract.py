@@ -10,6 +10,7 @@ from inventory.nodes.client import NodeClient, NodeTransport
 from provisioner.certificates import Authority
 from tests.lab.agents import Agents
 from tests.lab.conftest import MakeMachine
+from tests.nodes.conftest import ssds, uuid  # noqa: F401
 from tests.nodes.contract import EngineContract
 from tests.nodes.contract_losses import Vanish
 from tests.nodes.specs import GIB
@@ -41,16 +42,16 @@ class TestOnTheKernel(EngineContract):
     enforces_limits = False
 
     @pytest.fixture(autouse=True)
-    def _new(self, agents: Agents) -> None:
-        agents.renew()
+    def _clear(self, agents: Agents) -> None:
+        agents.clear()
 
     @pytest.fixture
     def client(self, agents: Agents) -> NodeClient:
-        return agents.clients[0]
+        return agents.renew(0)
 
     @pytest.fixture
     def peer(self, agents: Agents) -> NodeClient:
-        return agents.clients[1]
+        return agents.renew(1)
 
     @pytest.fixture
     def restart(self, agents: Agents) -> Callable[[], None]:

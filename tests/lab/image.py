@@ -33,16 +33,21 @@ PACKAGES = (
     "kmod",
     "linux-image-amd64",
     "lvm2",
+    "make",
     "mdadm",
     "mount",
     "nvme-cli",
     "procps",
     "python3",
+    "sudo",
+    "systemd-sysv",
     "thin-provisioning-tools",
     "udev",
     "util-linux",
     "zstd",
 )
+UNUSED = ("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer")
+"""Units that would only take time."""
 
 
 class NoLab(Exception):
@@ -96,7 +101,10 @@ def _make(made: Image, release: str) -> None:
         f"{install}/usr/share/initramfs-tools/modules.d {files}/modules",
     )
     hooks = (
-        f"copy-in {files}/init /",
+        f"copy-in {files}/init {files}/lab-up /",
+        f"install -D -m 644 -t $1/etc/systemd/system {files}/lab.service",
+        "chroot $1 systemctl enable lab.service",
+        f"chroot $1 systemctl mask {' '.join(UNUSED)}",
         f"install -D -m 600 {folder}/key.pub $1/root/.ssh/authorized_keys",
         f"cp $1/boot/vmlinuz-* {folder}/vmlinuz",
         f"cp $1/boot/initrd.img-* {folder}/initrd.img",

@@ -16,7 +16,7 @@ BOOT_SECONDS = 900.0
 RUN_SECONDS = 300.0
 SITE_PACKAGES = "/packages"
 CHECKOUT = "/checkout"
-AGENT_PORTS = (443, 444)
+AGENT_PORTS = (443, 8443)
 """Where agents listen in a machine."""
 NETWORK = "10.99.0"
 """The network between the machines. QEMU's own network connects each with this computer only."""
@@ -39,10 +39,18 @@ class Machine:
 
     ``number``: 1 to 9, the last part of its address and of its drives' serial numbers.
     ``drives``: bytes and block size of each NVMe drive; its serial number is ``ssd-<number>-<n>``.
+    ``init``: its first process.
     """
 
     def __init__(
-        self, image: Image, folder: Path, number: int, drives: Sequence[tuple[int, int]], group: int
+        self,
+        image: Image,
+        folder: Path,
+        number: int,
+        drives: Sequence[tuple[int, int]],
+        group: int,
+        *,
+        init: str = "/init",
     ) -> None:
         self.name = f"lab-{number}"
         self.drives = [f"ssd-{number}-{slot}" for slot in range(1, len(drives) + 1)]
@@ -55,7 +63,7 @@ class Machine:
         self._qmp = self.folder / "qmp"
         self._log = (self.folder / "qemu.log").open("wb")
         self._process = subprocess.Popen(
-            self._command(image, number, drives, group),
+            self._command(image, number, drives, group, init),
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
@@ -107,6 +115,13 @@ class Machine:
                 stderr=errors,
                 text=True,
             )
+
+    def forward(self, inside: int, outside: int) -> None:
+        """Let programs in the machine reach a port of this computer as one of their own, until the
+        machine loses its power.
+        """
+        way = f"{inside}:127.0.0.1:{outside}"
+        subprocess.run([*self._client(), "-O", "forward", "-R", way, "root@127.0.0.1"], check=True)
 
     def put(self, file: str, text: str) -> None:
         self.shell(f"mkdir -p $(dirname {file}) && cat >{file}", stdin=text)
@@ -164,12 +179,11 @@ class Machine:
         return done
 
     def _command(
-        self, image: Image, number: int, drives: Sequence[tuple[int, int]], group: int
+        self, image: Image, number: int, drives: Sequence[tuple[int, int]], group: int, init: str
     ) -> list[str]:
-        append = (
-            "root=/dev/vda rw init=/init console=ttyS0 quiet panic=5 net.ifnames=0 no_timer_check"
-        )
-        append += f" lab.name={self.name} lab.address={self.address}"
+        append = f"root=/dev/vda rw init={init} console=ttyS0 quiet panic=5 net.ifnames=0"
+        # an emulated processor needs no mitigations, and they halve its speed
+        append += f" mitigations=off no_timer_check lab.name={self.name} lab.address={self.address}"
         accelerator = os.environ.get("LAB_ACCEL", "tcg,thread=multi")
         processors, memory = os.environ.get("LAB_CPUS", "2"), os.environ.get("LAB_MEM", "1024")
         ports = ",".join(

@@ -80,12 +80,16 @@ class LabNode(NodeCalls):
         )
         super().__init__(identity, transport)
 
-    def start(self, *, new: bool = False) -> None:
-        """Start the agent, and wait until it is up. ``new``: its drives may be overwritten."""
+    def start(self) -> None:
+        """Start the agent, and wait until it is up."""
+        self.begin()
+        self.await_up()
+
+    def begin(self, *, new: bool = False) -> None:
+        """Start the agent. ``new``: its drives may be overwritten."""
         options = " ".join(f"--format {one}" for one in self._drives) if new else ""
         command = f"{PYTHON} manage.py node_agent --config {self._config} {options}"
         self.machine.spawn(f"echo $$ >{PID}; cd {CHECKOUT}; {command}", LOG)
-        self.await_up()
 
     def await_up(self, *, other_than: str = "") -> str:
         """As elsewhere, with time for an emulated processor.

@@ -15,7 +15,7 @@ from tests.api.replicas_steps import all_available, places
 from tests.api.snapshot_steps import cloned, created_snapshot_volume, snapped
 from tests.api.volume_steps import GIB, HOST, created, probe_host, published
 from tests.conftest import Api
-from tests.lab.conftest import MakeMachine
+from tests.lab.conftest import CALL_SECONDS, MakeMachine
 from tests.lab.host import RAID, LabHost
 from tests.lab.node import LabNode
 from tests.sagas.checks import await_end
@@ -72,7 +72,12 @@ def pool(
     api: Api, authority: Authority, settings: Settings, make_machine: MakeMachine
 ) -> Iterator[Pool]:
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(
-        update={"node_ca": authority.path, "node_certificate": authority.provisioner()}
+        update={
+            "node_ca": authority.path,
+            "node_certificate": authority.provisioner(),
+            "node_call_seconds": CALL_SECONDS,
+            "probe_interval_seconds": 3600,  # nothing receives heartbeats here
+        }
     )
     node_clients.node_transport.cache_clear()
     transport = node_clients.node_transport()
@@ -81,15 +86,17 @@ def pool(
     for number, machine in zip(NODES, machines, strict=True):
         machine.await_up()
         nodes.append(LabNode(machine, number, authority, transport))
-        nodes[-1].start(new=True)
+        nodes[-1].begin(new=True)
+    for node in nodes:
+        node.await_up()
     yield Pool(api, nodes)
     node_clients.node_transport.cache_clear()
 
 
 def test_what_a_host_wrote_stays(api: Api, pool: Pool) -> None:
     probe_host(api)
-    replicated_volume(api, pool)
     single_volume(api, pool)
+    replicated_volume(api, pool)
     collect()
     assert audit() == []
     for node in pool.nodes.values():

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 EXTENT = 4 * 2**20
 METADATA_BLOCK = 4096
 BYTES_PER_MAPPING = 64
+BYTES_PER_VOLUME = 344
+"""In the text that describes a volume group."""
 _numbers = itertools.count(1)
 
 
@@ -93,11 +95,12 @@ class ThinVolume:
 
 @dataclass
 class Group:
-    """A volume group on one drive."""
+    """A volume group on one drive. ``most_volumes``: as far as its text has space."""
 
     name: str
     uuid: str
     extents: int
+    most_volumes: int
     used: int = 0
     pool: ThinPool | None = None
     volumes: dict[str, ThinVolume] = field(default_factory=dict)
@@ -125,7 +128,8 @@ class Group:
 @dataclass(eq=False)
 class Drive:
     """A drive. ``signatures``: what wipefs finds on it. ``is_there``: it is plugged in, as the
-    device ``number``. ``hangs``: operations on it never end.
+    device ``number``. ``hangs``: nothing that reaches it ever ends. ``turns``: of the event loop
+    that a command for it takes.
     """
 
     path: str
@@ -137,8 +141,11 @@ class Drive:
     is_there: bool = True
     number: str = "259:1"
     hangs: bool = False
+    turns: int = 1
 
-    def make_group(self, name: str) -> None:
-        extents = (self.size - 2**20) // EXTENT
-        self.group = Group(name, str(uuids.uuid4()), extents)
+    def make_group(self, name: str, metadata: int = 2**20) -> None:
+        """``metadata``: bytes for its text; the default is LVM's."""
+        extents = (self.size - metadata) // EXTENT
+        most_volumes = metadata // 2 // BYTES_PER_VOLUME
+        self.group = Group(name, str(uuids.uuid4()), extents, most_volumes)
         self.signatures, self.has_data = ["LVM2_member"], True

@@ -189,7 +189,9 @@ class FakeKernel:
     async def _called(self, words: tuple[str, ...]) -> None:
         self.log.append(words)
         self.on_call(words)
-        await asyncio.sleep(0)
+        text = " ".join(words)
+        for _ in range(max([1, *(one.turns for one in self.drives if one.path in text)])):
+            await asyncio.sleep(0)
 
     def _nvme(self, verb: str, *words: str) -> str:
         options = dict(zip(words[::2], words[1::2], strict=True))

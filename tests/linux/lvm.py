@@ -97,7 +97,7 @@ class FakeLvm:
         [drive] = found
         if drive.group:
             raise Refused(5, f"  Physical volume '{device}' is already in volume group 'x'")
-        drive.make_group(name)
+        drive.make_group(name, _size(options["--metadatasize"]))
 
     def _vgchange(
         self, options: dict[str, str], arguments: Sequence[str], found: list[Drive]
@@ -147,6 +147,8 @@ class FakeLvm:
         if len(group.pool.data) >= group.pool.total:
             text = f"free space in thin pool {group.name}/pool reached threshold."
             raise Refused(5, f"  Cannot create new thin volume, {text}")
+        if len(group.volumes) >= group.most_volumes:
+            raise Refused(5, f"  VG {group.name} metadata exceeds maximum metadata size")
         if not source:
             size = -(-_size(options["--virtualsize"]) // EXTENT) * EXTENT
             group.volumes[name] = ThinVolume(name, size, group.pool)

@@ -8,6 +8,7 @@ import pytest
 
 from inventory.nodes.engines.linux.kernel import Stuck
 from inventory.nodes.wire import ProvisioningType, RefusalCode, VolumeSpec
+from tests.linux.crowd import crowd
 from tests.linux.drives import Drive
 from tests.linux.machine import Died, Machine, on_machine, refused, two
 from tests.nodes.specs import MIB, TARGET, namespace, piece, snapshot, volume
@@ -48,6 +49,27 @@ def test_a_drive_that_holds_something_is_taken_only_on_request(tmp_path: Path, f
         made = drive.group
         await machine.boot()
         assert drive.group is made, "formatted once, even if it is asked for again"
+        machine.kill()
+
+    asyncio.run(main())
+
+
+def test_ssds_are_listed_as_configured_however_long_each_takes_to_open(tmp_path: Path) -> None:
+    async def steps(machine: Machine) -> None:
+        machine.drives[0].turns = 50
+        await machine.reboot()
+        assert [ssd.ssd_id for ssd in (await machine.engine.facts()).ssds] == ["s", "t"]
+
+    on_machine(tmp_path, steps)
+
+
+def test_an_ssd_takes_two_thousand_volumes(tmp_path: Path) -> None:
+    """LVM's text about the volume group has space for them."""
+
+    async def main() -> None:
+        machine = Machine(tmp_path / "m")
+        await crowd(machine, 2000)
+        await machine.agent.volumes.ensure("one-more", SPEC)
         machine.kill()
 
     asyncio.run(main())

@@ -1,5 +1,5 @@
-"""The configuration files in docs/how-to/add-a-linux-node.md are valid and have the described
-meaning.
+"""The configuration files of docs/how-to/add-a-linux-node.md and of the laptop in README.md are
+valid, and mean what the pages say.
 """
 
 import re
@@ -16,7 +16,9 @@ from tests.nodes.certificates import KeyPair, TestCa
 from tests.system.stack import ROOT
 
 PAGE = (ROOT / "docs/how-to/add-a-linux-node.md").read_text()
-SERVER, LAPTOP = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+[SERVER] = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+LAPTOP = (ROOT / "deploy/laptop-node.toml").read_text()
+README = (ROOT / "README.md").read_text()
 
 Write = Callable[[str], Path]
 
@@ -50,7 +52,7 @@ def test_the_configuration_of_a_server_is_valid(write: Write) -> None:
 def test_the_configuration_of_a_laptop_is_valid(write: Write) -> None:
     found = read_config(write(LAPTOP))
     assert isinstance(found, LinuxNodeConfig)
-    made = re.search(r"for n in (.*); do .*losetup .* (/dev/loop1)\$n", PAGE)
+    made = re.search(r"for n in (.*); do\n.*\n.*losetup .* (/dev/loop1)\$n", README)
     assert made
     devices = [f"{made[2]}{number}" for number in made[1].split()]
     assert [ssd.device for ssd in found.linux.ssds] == devices
@@ -65,6 +67,7 @@ def test_the_configuration_of_a_laptop_is_valid(write: Write) -> None:
         ("/dev/loop12", "/dev/loop11", "ssds: device /dev/loop11 is listed twice"),
         ('"loop-2"', '"loop-1"', "ssds: id loop-1 is listed twice"),
         ("client_ca", "socket", "socket"),
+        ("port = 4420", 'transport = "rdma"', "portals.0.transport is 'rdma': Input should be 'tcp'"),
     ],
 )
 def test_wrong_values_are_named(write: Write, old: str, new: str, text: str) -> None:

@@ -1,5 +1,6 @@
 """Targets of the engine over the Linux kernel, as hosts see them."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,23 @@ def test_everything_is_exported_when_the_node_is_up_after_a_restart(tmp_path: Pa
         assert session.device(3).read(0, 4096) == b"kept" * 1024
         [found] = machine.kernel.nvmet.subsystems.values()
         assert found.namespaces[3].attributes["device_uuid"] != "0"
+
+    on_machine(tmp_path, steps)
+
+
+def test_targets_of_one_host_can_be_made_and_removed_at_once(tmp_path: Path) -> None:
+    names = [f"{TARGET}-{number}" for number in range(4)]
+
+    async def steps(machine: Machine) -> None:
+        for nqn in names:
+            await machine.agent.volumes.ensure(nqn[-3:], SPEC)
+        targets = machine.agent.targets
+        await asyncio.gather(*(targets.ensure(nqn, nqn[-3:], namespace()) for nqn in names))
+        assert all(machine.connect(nqn).device(1) for nqn in names)
+        await machine.reboot()
+        assert all(machine.connect(nqn).device(1) for nqn in names)
+        await asyncio.gather(*(machine.engine.remove_target(nqn) for nqn in names))
+        assert machine.kernel.nvmet.hosts == set()
 
     on_machine(tmp_path, steps)
 

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -63,6 +63,7 @@ class PortalTable(Table):
 
     ip: Address
     port: Port = 4420
+    transport: Literal["tcp"] = "tcp"
 
 
 class NodeTable(Table):

@@ -63,10 +63,9 @@ class LinuxEngine:
 
         :raises CommandFailed, OSError, Stuck: the kernel cannot do what is needed.
         """
-        for module in MODULES:
-            output = await self._kernel.run("modprobe", module)
-            if output.code:  # the module may be built in
-                log.warning("kernel module %s: %s", module, output.err.strip())
+        output = await self._kernel.run("modprobe", "--all", *MODULES)
+        if output.code:  # one may be built in
+            log.warning("kernel modules: %s", output.err.strip())
         if not await self._kernel.exists(ROOT):
             raise FileNotFoundError(f"{ROOT} does not exist: the kernel has no NVMe-oF target")
         self._version = f"Linux {(await self._kernel.run('uname', '-r')).out.strip()}"
@@ -169,10 +168,10 @@ class LinuxEngine:
     async def connected_hosts(
         self, only: Collection[str] | None = None
     ) -> dict[str, tuple[str, ...]]:
-        return await self._targets.connected_hosts()
+        return await self._targets.connected_hosts(only)
 
     async def controllers(self, only: Collection[str] | None = None) -> dict[str, ControllerIds]:
-        return await self._targets.controllers()
+        return await self._targets.controllers(only)
 
     async def drift(self, known: Known) -> tuple[DriftItem, ...]:
         names = await self._targets.names()

@@ -15,6 +15,10 @@ CONFIG = (
     'devices {{ filter=["a|^{device}$|","r|.*|"] scan_lvs=0 }}'
     " activation {{ monitoring=0 }} backup {{ backup=0 archive=0 }}"
 )
+METADATA_BYTES = 16 * 2**20
+"""Space for the text in which LVM describes a volume group. It holds the text twice, and a thin
+volume takes about 350 bytes: LVM's default of 1 MiB is full with 1,500 volumes and snapshots.
+"""
 IN_USE = ("in use", "used by another device", "busy")
 """What LVM and dmsetup say of a device that a target, a front or another program has open."""
 
@@ -81,7 +85,10 @@ class Lvm:
         }
 
     async def create_volume_group(self, ssd: SsdConfig, vg: str) -> None:
-        await self.run(ssd, "vgcreate", "--yes", "--setautoactivation", "n", vg, ssd.device)
+        await self.run(
+            *(ssd, "vgcreate", "--yes", "--setautoactivation", "n"),
+            *("--metadatasize", f"{METADATA_BYTES}b", vg, ssd.device),
+        )
 
     async def create_pool(
         self, ssd: SsdConfig, vg: VolumeGroup, *, chunk_size: int, metadata: int

@@ -1,5 +1,6 @@
 """The NVMe-oF target of the kernel, through configfs."""
 
+import asyncio
 import errno
 import ipaddress
 from collections.abc import Mapping
@@ -43,6 +44,7 @@ class Nvmet:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
+        self._hosts = asyncio.Lock()  # the targets of a host share its folder
 
     async def names(self) -> list[str]:
         """Return the NQNs of all subsystems, including those of other programs."""
@@ -87,9 +89,8 @@ class Nvmet:
         """Create a subsystem that no host may use."""
         folder = f"{SUBSYSTEMS}/{nqn}"
         await self._kernel.make(folder)
-        await self._kernel.write(f"{folder}/attr_allow_any_host", "0")
-        await self._kernel.write(f"{folder}/attr_serial", serial)
-        await self._kernel.write(f"{folder}/attr_model", model)
+        for name, value in (("allow_any_host", "0"), ("serial", serial), ("model", model)):
+            await self._kernel.write(f"{folder}/attr_{name}", value)
 
     async def number(self, nqn: str, ids: ControllerIds) -> None:
         """Set the ids for new controllers. Existing controllers keep their ids."""
@@ -121,15 +122,21 @@ class Nvmet:
         await self._kernel.write(f"{SUBSYSTEMS}/{nqn}/namespaces/{nsid}/revalidate_size", "1")
 
     async def allow(self, nqn: str, host: str) -> None:
-        """Allow the host to connect."""
-        if not await self._kernel.exists(f"{HOSTS}/{host}"):
-            await self._kernel.make(f"{HOSTS}/{host}")
-        await self._kernel.link(f"{HOSTS}/{host}", f"{SUBSYSTEMS}/{nqn}/allowed_hosts/{host}")
+        """Let the host connect."""
+        async with self._hosts:
+            if not await self._kernel.exists(f"{HOSTS}/{host}"):
+                await self._kernel.make(f"{HOSTS}/{host}")
+            await self._kernel.link(f"{HOSTS}/{host}", f"{SUBSYSTEMS}/{nqn}/allowed_hosts/{host}")
 
     async def forbid(self, nqn: str, host: str) -> None:
-        """Remove the permission. The host stays connected until the subsystem leaves the ports."""
-        await self._kernel.unlink(f"{SUBSYSTEMS}/{nqn}/allowed_hosts/{host}")
-        await self._remove_unused(f"{HOSTS}/{host}")
+        """Let the host connect no more. It stays connected until the subsystem leaves the ports."""
+        async with self._hosts:
+            await self._kernel.unlink(f"{SUBSYSTEMS}/{nqn}/allowed_hosts/{host}")
+            try:
+                await self._kernel.remove(f"{HOSTS}/{host}")
+            except OSError as error:
+                if error.errno not in {errno.EBUSY, errno.ENOTEMPTY, errno.ENOENT}:
+                    raise
 
     async def remove(self, nqn: str) -> None:
         """Remove a subsystem. It must have no namespaces and hosts, and be on no port."""
@@ -185,13 +192,6 @@ class Nvmet:
             return None
         device = await self._kernel.read(f"{folder}/device_path")
         return Namespace(device, await self._kernel.read(f"{folder}/device_uuid"))
-
-    async def _remove_unused(self, folder: str) -> None:
-        try:
-            await self._kernel.remove(folder)
-        except OSError as error:
-            if error.errno not in {errno.EBUSY, errno.ENOTEMPTY, errno.ENOENT}:
-                raise
 
 
 def address_of(portal: Portal) -> Address:

@@ -95,8 +95,8 @@ class Stores:
                 self.get(ssd_id)
 
     def all(self) -> tuple[Store, ...]:
-        """All usable SSDs."""
-        return tuple(self._stores.values())
+        """All usable SSDs, in the order of the configuration."""
+        return tuple(self._stores[ssd_id] for ssd_id in self._ssds if ssd_id in self._stores)
 
     def are_there(self, mapped: Mapped, lv: str, pieces: Iterable[Piece]) -> bool:
         """Whether each piece has its logical volume, and it is active."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from inventory.nodes.engines.base import TargetState
 from inventory.nodes.engines.linux.config import LinuxConfig
@@ -45,24 +45,27 @@ class Targets:
         self._ports = asyncio.Lock()
         self._devices: dict[str, Mapping[int, Namespace]] = {}
 
-    async def names(self) -> tuple[str, ...]:
-        found = await self._nvmet.names()
+    async def names(self, only: Collection[str] | None = None) -> tuple[str, ...]:
+        """The targets of this node. ``only``: of these."""
+        found = await self._nvmet.names() if only is None else sorted(only)
         return tuple([nqn for nqn in found if await self._is_ours(nqn)])
 
-    async def connected_hosts(self) -> dict[str, tuple[str, ...]]:
-        """Return the connected hosts. Kernels before 6.11 do not report them. There, every host of
-        a target counts as connected while any connection to a portal of the node exists, because a
-        target must not change while a host uses it.
+    async def connected_hosts(
+        self, only: Collection[str] | None = None
+    ) -> dict[str, tuple[str, ...]]:
+        """Kernels before 6.11 do not tell it. While anyone is connected to a portal of the node
+        there, each host of a target counts as connected, because a target must not change under a
+        host.
         """
         is_anyone_there = await self._is_anyone_connected()
         found = {}
-        for nqn in await self.names() if is_anyone_there else ():
+        for nqn in await self.names(only) if is_anyone_there else ():
             hosts = await self._nvmet.sessions(nqn)
             found[nqn] = hosts if hosts is not None else await self._nvmet.hosts(nqn)
         return {nqn: tuple(sorted(hosts)) for nqn, hosts in found.items() if hosts}
 
-    async def controllers(self) -> dict[str, ControllerIds]:
-        return {nqn: await self._nvmet.controllers(nqn) for nqn in await self.names()}
+    async def controllers(self, only: Collection[str] | None = None) -> dict[str, ControllerIds]:
+        return {nqn: await self._nvmet.controllers(nqn) for nqn in await self.names(only)}
 
     async def apply(self, target: TargetState) -> None:
         """See :class:`Engine`.
