@@ -96,7 +96,7 @@ def test_a_late_create_is_refused_by_a_node_that_lost_its_records(
     refused(RefusalCode.CONFLICT, late, "belongs to no pool")
     check()
     assert told(node) == pool_identity()
-    refused(RefusalCode.STALE, late, "remembers nothing older")
+    refused(RefusalCode.STALE, late, "has no records of older generations")
     assert node.volumes() == {}
     again = created(api, "v2")
     assert list(node.volumes()) == [again]

@@ -34,4 +34,4 @@ def test_public_url_must_be_reachable_from_the_node(
         return
     with pytest.raises(NodeNotAvailable) as refused:
         check_reaches_us([address])
-    assert str(refused.value).startswith(f"the storage node at {address} cannot report to https://")
+    assert str(refused.value).startswith(f"the storage node at {address} cannot reach https://")

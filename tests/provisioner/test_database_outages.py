@@ -146,7 +146,7 @@ class TestSentences:
             (errors.DeadlockDetected(), "deadlock"),
             (errors.SerializationFailure(), "changed the same rows"),
             (errors.CannotConnectNow(), "the database is starting"),
-            (errors.TooManyConnections(), "takes no more connections"),
+            (errors.TooManyConnections(), "accepts no more connections"),
             (psycopg.OperationalError("connection refused"), "the database cannot be reached"),
             (AllBusy(), "all database connections of this process are in use"),
         ],

@@ -50,7 +50,7 @@ def test_user_create_refuses_wrong_arguments(create, arguments):
 
 def test_user_create_refuses_a_taken_name(create):
     create("op", "--role", "ADMIN")
-    with pytest.raises(CommandError, match="a user op already"):
+    with pytest.raises(CommandError, match="A user op already"):
         create("op", "--role", "MONITOR", stdin="another good one\n")
     assert user_verify("op", PASSWORD) == Caller("op", frozenset({Role.ADMIN}))
 
