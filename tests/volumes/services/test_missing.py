@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from django.utils import timezone
 
-from inventory.models import Ssd
+from inventory.models import Backend, Ssd
 from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
 from tasks.models import Task
 from tests.api.snapshot_steps import clone, cloned, snap, snapped
@@ -22,6 +22,8 @@ from tests.volumes.reconcilers.node_check_steps import check
 from volumes.audit import audit
 from volumes.models import Replica, Tenant, Volume
 from volumes.reconcilers.relocation import relocate_replicas
+from volumes.services.node.contents import NodeContents, nodes_read
+from volumes.services.node.missing import ReadyRows, mark_missing
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
@@ -171,6 +173,18 @@ def test_a_replica_that_missed_an_expansion_is_expanded_when_it_is_back(world: W
     sizes = {world.node(row).volumes()[row.uuid].capacity for row in (away, other)}
     assert sizes == {15 * GIB}
     world.expect(2)
+
+
+def test_an_expansion_while_a_node_is_read_is_not_repeated(world: World) -> None:
+    """What was read from the node is older than the rows. The volume stays usable."""
+    replica, _ = world.rows()
+    backend = Backend.objects.get(pk=replica.backend_id)
+    before = ReadyRows.of([backend])
+    contents = nodes_read([backend], timeout_seconds=10)[backend.pk]
+    assert isinstance(contents, NodeContents)
+    assert expand(world.api, world.uuid).status == "Success"
+    assert mark_missing(backend, contents, before) == []
+    assert Volume.objects.get(uuid=world.uuid).expanding_to_bytes is None
 
 
 def test_publish_omits_a_lost_replica(world: World, lose: Callable[[Replica], None]) -> None:

@@ -28,9 +28,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ReadyRows:
-    """Keys of the READY rows on some nodes."""
+    """Keys of the READY rows on some nodes.
 
-    replicas: frozenset[int]
+    ``replicas`` has the capacity in bytes that a node should have at least for each replica. It is
+    0 during an expansion, because nodes complete that at different times.
+    """
+
+    replicas: Mapping[int, int]
     snapshots: frozenset[int]
     exports: frozenset[int]
 
@@ -39,13 +43,17 @@ class ReadyRows:
         """Read the keys for these backends."""
         ready = {"state": LifeState.READY}
         replicas = Replica.objects.filter(backend__in=backends, **ready)
+        sizes = replicas.annotate(size=Sum("sub_volumes__capacity_bytes"))
         snapshots = Snapshot.objects.filter(replica__backend__in=backends, **ready)
         exports = Export.objects.filter(replica__backend__in=backends, **ready)
         return cls(
-            *(
-                frozenset(rows.values_list("pk", flat=True))
-                for rows in (replicas, snapshots, exports)
-            )
+            {
+                key: size if expanding_to is None else 0
+                for key, size, expanding_to in sizes.values_list(
+                    "pk", "size", "volume__expanding_to_bytes"
+                )
+            },
+            *(frozenset(rows.values_list("pk", flat=True)) for rows in (snapshots, exports)),
         )
 
 
@@ -112,15 +120,14 @@ def _note_replicas(
     """Mark lost replicas Missing. ``there``: capacities in bytes by uuid and generation."""
     rows = Replica.objects.filter(backend=backend, state=LifeState.READY)
     small = set()
-    sized = rows.select_related("volume").annotate(size=Sum("sub_volumes__capacity_bytes"))
-    for replica in sized:
+    for replica in rows.select_related("volume"):
         if replica.pk not in before.replicas:
             continue
         capacity = there.get((replica.uuid, replica.pk))
         if capacity is None:
             _mark_missing(replica)
             continue
-        if capacity < replica.size:
+        if capacity < before.replicas[replica.pk]:
             small.add(replica.volume_id)
         if replica.replica_state == ReplicaState.MISSING and replica.volume.num_replicas == 1:
             row = rows.filter(pk=replica.pk, replica_state=ReplicaState.MISSING)
