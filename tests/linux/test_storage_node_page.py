@@ -67,7 +67,11 @@ def test_the_configuration_of_a_laptop_is_valid(write: Write) -> None:
         ("/dev/loop12", "/dev/loop11", "ssds: device /dev/loop11 is listed twice"),
         ('"loop-2"', '"loop-1"', "ssds: id loop-1 is listed twice"),
         ("client_ca", "socket", "socket"),
-        ("port = 4420", 'transport = "rdma"', "portals.0.transport is 'rdma': Input should be 'tcp'"),
+        (
+            "port = 4420",
+            'transport = "rdma"',
+            "portals.0.transport is 'rdma': Input should be 'tcp'",
+        ),
     ],
 )
 def test_wrong_values_are_named(write: Write, old: str, new: str, text: str) -> None:
