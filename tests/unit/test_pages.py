@@ -20,6 +20,7 @@ RUN = {
     "tutorial": "tests/system/test_demo_page.py",
     "walk": "tests/system/test_demo_page.py",
 }
+LAB = "tests/lab/installed.py, which no run of all tests has"
 HARDWARE = "needs SPDK, drives, or a host's kernel"
 NOT_RUN = {
     "README.md: make demo    # the whole system with four simulated nodes and a host; plays the "
@@ -67,9 +68,8 @@ NOT_RUN = {
     "docs/how-to/add-an-spdk-node.md: systemctl enable --now spdk provisioner-node-agent": HARDWARE,
     "docs/how-to/add-an-spdk-node.md: nvme connect -t tcp -a 10.1.0.11 -s 4420 -n "
     "nqn.2022-08.com.kioxia:6d4a8383-c09f-4f91-836d-5ed192ca6f64": HARDWARE,
-    "docs/how-to/add-a-linux-node.md: apt-get install lvm2 thin-provisioning-tools nvme-cli kmod": (
-        HARDWARE
-    ),
+    "docs/how-to/add-a-linux-node.md: apt-get install -y lvm2 thin-provisioning-tools nvme-cli "
+    "kmod": (HARDWARE),
     "docs/how-to/add-a-linux-node.md: cd /opt/provisioner && .venv/bin/python manage.py node_agent "
     "--config /etc/provisioner/node.toml \\": HARDWARE,
     "docs/how-to/add-a-linux-node.md: cp "
@@ -79,10 +79,8 @@ NOT_RUN = {
     "docs/how-to/add-a-linux-node.md: provisionerctl nodes add 10.0.0.11 --rack r1": HARDWARE,
     "docs/how-to/add-a-linux-node.md: nvme connect -t tcp -a 10.1.0.11 -s 4420 "
     "-n nqn.2022-08.com.kioxia:host-1 \\": HARDWARE,
-    "docs/how-to/add-a-linux-node.md: sudo apt-get install lvm2 thin-provisioning-tools nvme-cli "
-    "kmod": HARDWARE,
-    "docs/how-to/add-a-linux-node.md: sudo .venv/bin/python manage.py node_agent "
-    "--config node.toml &": HARDWARE,
+    "README.md: sudo apt-get install -y lvm2 thin-provisioning-tools nvme-cli kmod": LAB,
+    "docs/how-to/add-a-linux-node.md: sudo nvme disconnect-all": LAB,
     "docs/reference/linux-node.md: .venv/bin/python -m pytest tests/nodes/test_linux.py "
     "tests/linux": "the tests themselves",
     "docs/reference/spdk-node.md: /opt/spdk/build/bin/nvmf_tgt -r /tmp/a.sock -m 0x1 & "
