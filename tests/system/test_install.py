@@ -119,7 +119,7 @@ def test_redis_requires_the_password(installed: Installed) -> None:
 
 
 def test_volumes_created_since_the_backup_are_adopted_or_discarded(installed: Installed) -> None:
-    assert "\nwrites go on\n" in installed.output
+    assert "\nwrites are allowed again\n" in installed.output
     assert re.search(r"(?m)^\d+  .*'since-1'.*\n\d+  .*'since-2'.*$", installed.output)
     [volumes] = re.findall(r"(?m)^restored: (.*)$", installed.output)
     assert [volume["uuid"] for volume in json.loads(volumes)] == ["since-1"]

@@ -218,7 +218,7 @@ def test_a_spanned_volume_is_expanded_while_unpublished(api: Api, pool: Pool) ->
     published(api, uuid)
     pool.write(149 * GIB, b"beyond one SSD", uuid)
     refused = api.patch(f"/volumes/{uuid}", {"newCapacity": 160})
-    assert "only while it is published to no host: unpublish it" in refused.description
+    assert "only while it is unpublished: unpublish it first" in refused.description
     assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
     assert api.patch(f"/volumes/{uuid}", {"newCapacity": 160}).status == "Success"
     published(api, uuid)
