@@ -73,7 +73,10 @@ def _allow_writes(*, awaited: list[str]) -> None:
             after_generation=after_restored(), until_generation=generation_last(), awaited=awaited
         )
         database_confirm()
-    log.warning("a standby took over, and lacks nothing: writes go on", extra={"silent": awaited})
+    log.warning(
+        "a standby took over without a lost commit: writes are allowed again",
+        extra={"silent": awaited},
+    )
 
 
 def _answers(backends: Iterable[Backend]) -> dict[str, NodeContents]:
