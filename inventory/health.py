@@ -80,7 +80,7 @@ def node_health_reason(
     if not is_compatible(node.version):
         reasons.append(
             f"its version {node.version} is not compatible: "
-            f"version {COMPATIBLE_MAJOR_VERSION} is needed"
+            f"version {COMPATIBLE_MAJOR_VERSION} is required"
         )
     if drained_since is not None:
         reasons.append(f"it has been draining since {_text(drained_since)}")

@@ -200,7 +200,7 @@ def test_a_node_of_an_incompatible_version_is_refused(api, node):
             api.post("/backends", body(node)),
             "NotAvailable",
             f"storage node '{node.persistent_id}' has version '{version}', which is "
-            "incompatible; version 3 is needed",
+            "incompatible; version 3 is required",
         )
     assert settings_of(node) is None
 
@@ -310,7 +310,7 @@ def test_two_nodes_cannot_have_the_same_token(api, token_fleets):
     assert answer.status == "Success"
     again = api.post("/backends", {"mgmtIPs": ["127.0.0.9"], "nodeToken": TOKENS[0]})
     assert again.status == "AlreadyExists"
-    assert f"backend {added!r} has this nodeToken" in again.description
+    assert f"backend {added!r} already has this nodeToken" in again.description
     answer = api.put(f"/backends/{added}", {"nodeToken": TOKENS[1]})
     assert answer.status == "AlreadyExists"
     assert api.put(f"/backends/{added}", {"nodeToken": None}).status == "Success"

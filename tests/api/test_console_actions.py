@@ -215,7 +215,7 @@ def test_a_drain_shows_first_what_moves_and_what_cannot(world: World, operator: 
     placed_on([node.pk], lambda: created(world.api, "free"))
     text = operator.get(address(nodes.DRAIN, node)).text
     moves, _, rest = text.partition("Cannot move now")
-    stays, _, loses = rest.partition("Volumes that lose something")
+    stays, _, loses = rest.partition("Volumes that lose access or redundancy")
     assert "free" in moves
     assert "is published: unpublish it" in unescape(stays)
     assert "2 would lose access" in loses

@@ -41,7 +41,7 @@ def test_a_server_whose_roles_name_no_resource_needs_an_audience(api, token_serv
     token_server.claims = {"prov": ADFS, NODES: ADFS}
     answer = api.post(PATH, token_server.body(authorizationServerAudience=None))
     assert answer.status == "ProvisionerClientUnauthorized"
-    assert "where an audience is set" in answer.description
+    assert "only if an audience is set" in answer.description
 
 
 def test_keys_are_read_over_https_only(admin, api, token_server, settings, get):
@@ -51,7 +51,7 @@ def test_keys_are_read_over_https_only(admin, api, token_server, settings, get):
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"auth_server_http": False})
     authorization_server_clear_cache()
     description = refused(get(token), 503, "ServiceUnavailable")
-    assert "do not come over https" in description
+    assert "must be fetched over https" in description
     answer = admin.post(PATH, token_server.body())
     assert (answer.http, answer.status) == (400, "InvalidInput")
     assert "must be an https URL" in answer.description

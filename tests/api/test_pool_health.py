@@ -170,7 +170,7 @@ def test_the_health_reason_of_a_node_names_its_token_and_version(api: Api, pool:
     Backend.objects.update(version="4.0", token_expires_at=past)
     reason = backend(api, node)["healthReason"]
     assert "the token of its probes expired at 20" in reason
-    assert "its version 4.0 is not compatible: version 3 is needed" in reason
+    assert "its version 4.0 is not compatible: version 3 is required" in reason
     assert backend(api, node)["health"] == "Available"
 
 

@@ -196,7 +196,7 @@ def test_unpublish_fails_if_an_available_node_does_not_confirm(
     body = {"volId": uuid, "hostId": HOST}
     answer = api.post("/unpublish", body)
     assert answer.status == "UnpublishFailed"
-    assert "it will be tried again" in answer.description
+    assert "the provisioner tries again" in answer.description
     fleet.nodes[0].faults.come_up()
     assert api.post("/unpublish", body).status == "Success"
     assert audit() == []

@@ -95,7 +95,7 @@ def test_users_are_listed_with_their_roles_and_tenants(live_server, make_user):
 def test_the_command_refuses_a_text_that_is_no_token(revoke, text):
     with pytest.raises(CommandError, match="not valid"):
         revoke(text)
-    with pytest.raises(CommandError, match="an id is"):
+    with pytest.raises(CommandError, match="the id of a token is"):
         revoke("", "--id=" + 65 * "x")
 
 
