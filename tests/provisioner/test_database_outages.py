@@ -29,7 +29,8 @@ def connection():
     made = connections["default"]
     if made.vendor != "postgresql":
         pytest.skip("PostgreSQL only")
-    return made
+    yield made
+    made.close()  # it may be broken
 
 
 def caused(error, cause):
@@ -195,7 +196,7 @@ def test_connections_that_broke_with_the_server_are_replaced(connection):
         pool.putconn(one)
     with psycopg.connect(**connection.get_connection_params(), autocommit=True) as admin:
         admin.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
     with connection.cursor() as cursor:
