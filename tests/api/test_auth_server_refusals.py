@@ -32,7 +32,10 @@ NO_TOKEN = {
     "list": (Reply(200, b"[1]"), "not a JSON object"),
     "deep": (Reply(200, b"[" * 100_000), "not a JSON object"),
     "no token": (Reply(200, b'{"token": "x"}'), "no usable access_token"),
-    "token that breaks headers": (Reply(200, b'{"access_token": "a\\nb"}'), "no usable access_token"),
+    "token that breaks headers": (
+        Reply(200, b'{"access_token": "a\\nb"}'),
+        "no usable access_token",
+    ),
     "token of another type": (Reply(200, b'{"access_token": 5}'), "no usable access_token"),
     "redirect": (Reply(302, b"", {"Location": "/elsewhere"}), "HTTP status 302"),
     "redirect of the form": (Reply(307, b"", {"Location": "/elsewhere"}), "HTTP status 307"),

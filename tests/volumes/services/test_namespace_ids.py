@@ -98,7 +98,10 @@ def test_an_id_that_a_node_refuses_is_replaced(api: Api, pool: Pool) -> None:
     NamespaceId.objects.all().delete()
     answer = api.post("/publish", {"volId": second, "hostId": HOST})
     assert answer.status == "PublishFailed"
-    assert f"namespace 1 of {NQN} was volume {first} less than 60 minutes ago" in answer.description
+    assert (
+        f"namespace id 1 of {NQN} belonged to volume {first} less than 60 minutes ago"
+        in answer.description
+    )
     published(api, second)
     assert ids(second) == [2]
     collect_all()

@@ -68,7 +68,7 @@ def test_a_lost_volume_is_adopted_with_its_replicas_and_snapshots(
     with pytest.raises(CommandError, match="1 of 1 failed"):
         orphans(capsys, "adopt", key("taken"))
     for alias in ("two", "one", "taken", "shown"):
-        assert "is adopted" in orphans(capsys, "adopt", key(alias))
+        assert "was adopted" in orphans(capsys, "adopt", key(alias))
     check()
     assert (Orphan.objects.count(), audit(), consumed(api)) == (0, [], budget)
     for uuid in (two, one, shown):
@@ -113,7 +113,7 @@ def test_a_kept_orphan_stays_until_it_is_discarded(
     Orphan.objects.update(first_seen_at=timezone.now() - dt.timedelta(days=99))
     check()
     assert len(fleet.nodes[0].volumes()) == 1
-    assert "is removed" in orphans(capsys, "discard", key("v"))
+    assert "was removed" in orphans(capsys, "discard", key("v"))
     assert (fleet.nodes[0].volumes(), Orphan.objects.count()) == ({}, 0)
     with pytest.raises(CommandError):
         orphans(capsys, "discard", 10**6)
@@ -130,7 +130,7 @@ def test_an_orphan_of_another_pool_can_only_be_discarded(
     with pytest.raises(CommandError):
         orphans(capsys, "adopt", key("alias of theirs"))
     assert "can only be discarded" in capsys.readouterr().err
-    assert "is removed" in orphans(capsys, "discard", key("alias of theirs"))
+    assert "was removed" in orphans(capsys, "discard", key("alias of theirs"))
     assert fleet.nodes[0].volumes() == {}
 
 
@@ -158,5 +158,5 @@ def test_a_node_that_was_away_is_compared_when_it_is_back(
     assert volume(api, uuid)["capacity"] == 20 * GIB
     assert Orphan.objects.get().kept is True
     created(api, "x")
-    assert [d for d in audit() if "no row knows" not in d.text and "claimed" not in d.text] == []
+    assert [d for d in audit() if "has no row" not in d.text and "claimed" not in d.text] == []
     Backend.objects.get()
