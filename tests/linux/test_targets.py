@@ -154,7 +154,7 @@ def test_names_that_are_no_file_names_are_refused(tmp_path: Path) -> None:
         await machine.agent.volumes.ensure("v", SPEC)
         for nqn, host in (("nqn.a/../b", HOST), (TARGET, "nqn/x"), ("..", HOST)):
             add = machine.agent.targets.ensure(nqn, "v", namespace(host_nqn=host))
-            await refused(RefusalCode.INVALID, add, "cannot be an NQN")
+            await refused(RefusalCode.INVALID, add, "is not a valid NQN")
         add = machine.agent.targets.ensure(TARGET, "v", namespace(1025))
         await refused(RefusalCode.INVALID, add, "the highest id is 1024")
 

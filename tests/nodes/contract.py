@@ -147,7 +147,7 @@ class TargetContract:
         client.remove_namespace(TARGET, one, 1)
         restart()
         reused = partial(client.ensure_namespace, TARGET, two, namespace(1))
-        refused(RefusalCode.ID_IN_USE, reused, one, "namespace 1", "60 minutes")
+        refused(RefusalCode.ID_IN_USE, reused, one, "namespace id 1", "60 minutes")
         assert client.ensure_namespace(OTHER_TARGET, two, namespace(1)) is True
         assert client.ensure_namespace(TARGET, one, namespace(1, generation=2)) is True
         assert client.ensure_namespace(TARGET, one, namespace(2, generation=3)) is False

@@ -339,7 +339,7 @@ def test_a_copy_is_stopped_only_when_it_writes_no_more(
     while (found := node.client.read_sync("read")) and not found.bytes_done:
         assert found.state is SyncState.RUNNING
     stop = partial(node.client.remove_sync, "read", 3)
-    refused(RefusalCode.UNAVAILABLE, stop, "still written")
+    refused(RefusalCode.UNAVAILABLE, stop, "still being written")
     peer.client.remove_namespace(COPY_TARGET, "filled", 1)
     monkeypatch.undo()
     targets[0].hold(None)
