@@ -71,7 +71,7 @@ def test_a_silent_node_gets_one_call_at_a_time_until_it_answers(
     monkeypatch.setattr(gate, "SILENT_SECONDS", 0.0)
     node_gate = NodeGate()
     left_unanswered(node_gate, "a")
-    with under_way(node_gate, "a", 1), pytest.raises(NodeUnreachable, match="did not answer its last call"):
+    with under_way(node_gate, "a", 1), pytest.raises(NodeUnreachable, match="answer its last call"):
         node_gate._enter("a", 0)
     with under_way(node_gate, "a", CALLS_PER_NODE):
         pass
