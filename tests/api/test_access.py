@@ -121,7 +121,7 @@ class TestBearer:
     @pytest.mark.parametrize("roles", [["HOST"], ["HOST", "ADMIN"]])
     def test_a_host_token_that_names_no_host_is_refused(self, get, keys, roles):
         description = refused(get(bearer(sign(roles=roles))), 401, "Unauthorized")
-        assert "names its host: have it issued again" in description
+        assert "must name its host: issue it again" in description
 
     def test_a_host_token_has_only_the_role_host(self, keys):
         both = token_verify(sign(roles=["HOST", "ADMIN"], host="h"))

@@ -65,7 +65,7 @@ def test_no_node_admits_the_new_nqn_before_all_removed_the_former_one(
     assert (admitted(here), admitted(away)) == ({}, {target_nqn(HOST): A})
     answer = api.post("/publish", {"volId": uuid, "hostId": HOST})
     assert answer.status == "PublishFailed"
-    assert f"nodes {away.persistent_id} have not shut out the former NQN" in answer.description
+    assert f"nodes {away.persistent_id} may still admit the former NQN" in answer.description
     assert probe(api, OTHER, A).status == "AlreadyExists"
     away.restart()
     away.faults.come_up()
