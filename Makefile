@@ -1,7 +1,7 @@
 # make help says what there is. Everything installed goes to .venv, all data of the demo to .data (DATA_DIR).
 PYTHON ?= python3
 BIN := .venv/bin
-JOBS ?= 5# processes of the tests: they wait more than they work
+JOBS ?= 4# processes of the tests: they wait more than they work
 COMPILE := $(BIN)/pip-compile -q --strip-extras --no-header --annotation-style=line \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --generate-hashes
 
