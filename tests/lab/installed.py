@@ -72,7 +72,7 @@ def lab(make_machine: MakeMachine, tmp_path_factory: pytest.TempPathFactory) -> 
     folder, port = tmp_path_factory.mktemp("demo"), free_port()
     demo = Standalone(folder / "data", port)
     try:
-        demo.wait_for("another one:")
+        demo.wait_for("reset:")
         [password] = re.findall(r"Password +(\S+)", demo.output)
         machine.await_up()
         machine.shell(INSTALL)
