@@ -68,7 +68,7 @@ class NodeGate:
                 node.calls += 1
                 return node
             why = "did not answer its last call" if node.silent else "is slow"
-            text = f"not called: the node {why}, and {node.calls} calls already wait for it"
+            text = f"not called: the node {why}; calls that already wait for it: {node.calls}"
             raise NodeUnreachable(text, is_fault=False)
 
     def _leave(self, name: str, node: _Node, *, silent: bool) -> None:

@@ -113,7 +113,8 @@ def _constants_written(statement: str, parameters: tuple[Any, ...]) -> tuple[str
             is_argument = isinstance(parameter, _Argument)
             text = "%s" if is_argument else cursor.mogrify("%s", [parameter])
             written.append(text if is_argument else text.replace("%", "%%"))
-    return statement % tuple(written), tuple(p for p in parameters if isinstance(p, _Argument))
+    fixed = statement.replace("%%", "%%%%") % tuple(written)
+    return fixed, tuple(p for p in parameters if isinstance(p, _Argument))
 
 
 def insert(*rows: Model) -> None:
