@@ -40,7 +40,7 @@ def left_unanswered(node_gate: NodeGate, name: str) -> None:
 def test_concurrent_calls_to_one_node_are_limited() -> None:
     node_gate = NodeGate()
     with under_way(node_gate, "a", CALLS_PER_NODE):
-        with pytest.raises(NodeUnreachable, match="the node is slow; calls .*: 16") as refused:
+        with pytest.raises(NodeUnreachable, match=r"the node is slow; calls .*: 16") as refused:
             node_gate._enter("a", 0)
         assert not refused.value.is_fault
         with node_gate.call("b", 10):
