@@ -113,9 +113,9 @@ class _Connection(HTTPSConnection):
 
 def failure_text(error: Exception) -> str:
     """Return the reason of a failed call, without the names of Python objects."""
-    cause = error.__cause__
-    if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror
+    for one in (error.__cause__, error):
+        if isinstance(one, OSError) and one.strerror:
+            return one.strerror
     told = isinstance(error, ConnectTimeoutError | ProtocolError) and error.args
     return str(error.args[-1] if told else error)
 

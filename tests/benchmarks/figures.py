@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from tests.benchmarks import data, large, limits, load, pgbench, processes
 from tests.benchmarks.measuring import Figure, Meter
+from tests.benchmarks.rebuild import rebuild
+from tests.benchmarks.rhythm import rhythms
 from tests.benchmarks.system import System
 
 SUCCESS = '"Success"'
@@ -23,6 +25,8 @@ class Sizes:
     recordings: int = 10
     rounds: int = 2
     scrapes: int = 5
+    rhythm_hosts: tuple[int, ...] = (1_000, 2_000, 3_000)
+    rebuild_volumes: int = 1_000
     scale_hosts: int = 10_000
     scale_volumes: int = 1_000_000
     scale_tenants: int = 1_000
@@ -82,6 +86,33 @@ def hosts(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
     scripts = [pgbench.write_script(system, "/host_probe", json.loads(probe)) for probe in probes]
     wanted = meter.load("POST", "/host_probe", data.PROBE, numbers=data.HOSTS, expect=SUCCESS)
     results.add(meter.measure(f"host_probe, {data.HOSTS:,} hosts", wanted, scripts))
+
+
+def hosts_rhythm(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
+    """Measure hosts at the rhythm of the real agent, in a pool with 100,000 volumes."""
+    data.hosts(system, 10 * max(sizes.rhythm_hosts))
+    data.nodes(system)
+    data.volumes(system, sizes.many_volumes)
+    for found in rhythms(system, meter, sizes.rhythm_hosts):
+        cores = ", ".join(f"{name} {used:.2f}" for name, used in found.cores.items())
+        results.notes.append(
+            f"{found.hosts:,} hosts at their rhythm: poll p50 {found.poll_p50:.1f} ms, p99 "
+            f"{found.poll_p99:.1f} ms; other calls p99 {found.other_p99:.1f} ms; cores: {cores}"
+        )
+
+
+def dead_node(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
+    """Measure the replacement of all replicas of a node."""
+    found = rebuild(system, meter, sizes.rebuild_volumes)
+    shown = [
+        f"{name} p95 {before:.1f} ms before, {during:.1f} ms meanwhile"
+        for name, (before, during) in (("creates", found.creates), ("polls", found.polls))
+    ]
+    results.notes.append(
+        f"a node with {found.replicas:,} replicas dies: the first replacement starts "
+        f"{found.first:.0f} s after they are due, the last ends after {found.last:.0f} s, at most "
+        f"{found.most_at_once} at once; {'; '.join(shown)}"
+    )
 
 
 def pages(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
@@ -178,15 +209,17 @@ def limits_cost(system: System, meter: Meter, sizes: Sizes, results: Results) ->
 Part = Callable[[System, Meter, Sizes, Results], None]
 PARTS: dict[str, Part] = {
     "creates": creates,
+    "rebuild": dead_node,
     "hosts": hosts,
     "pages": pages,
     "metrics": metrics,
     "lists": lists,
     "limits": limits_cost,
+    "rhythm": hosts_rhythm,
     "scale": scale,
 }
-UNASKED = [name for name in PARTS if name != "scale"]
-"""The parts of a run that names none: a pool of a million volumes takes minutes to make."""
+UNASKED = [name for name in PARTS if name not in ("rebuild", "rhythm", "scale")]
+"""The parts of a run that names none: the others take minutes each."""
 
 
 def run(

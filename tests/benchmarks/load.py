@@ -33,7 +33,8 @@ class Load:
     ``<n>`` in path and body is replaced by a number from ``first`` on that no other call of the
     load has. It starts again after ``numbers`` calls, if that is not 0. ``expect``: text that a
     good answer contains. ``may_refuse``: an answer 429 is allowed; the caller tries again a second
-    later, as the answer says.
+    later, as the answer says. ``rate``: calls begin at this rate per second, and a call that waits
+    for a free connection counts that time as latency. 0: each connection calls without a pause.
     """
 
     port: int
@@ -48,6 +49,7 @@ class Load:
     first: int = 0
     numbers: int = 0
     may_refuse: bool = False
+    rate: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,14 @@ def run(load: Load) -> Outcome:
     :raises AssertionError: an answer was not the expected one, because figures of failed calls have
         no meaning.
     """
-    process = begin(load)
+    return end(begin(load), load)
+
+
+def end(process: subprocess.Popen[str], load: Load) -> Outcome:
+    """Wait for the end of a load that :func:`begin` started.
+
+    :raises AssertionError: as :func:`run`.
+    """
     out, errors = process.communicate()
     assert process.returncode == 0, errors
     values = json.loads(out)
@@ -132,8 +141,8 @@ class _Connection:
         self._whole = True
 
 
-def _requests(load: Load) -> Iterator[bytes]:
-    """Yield requests without end. It is thread-safe, because ``count`` is."""
+def _requests(load: Load) -> Iterator[tuple[float, bytes]]:
+    """Yield requests without end, each with the seconds after the start when it is due."""
     for n in count():
         number = str(load.first + (n % load.numbers if load.numbers else n))
         body = load.body.replace("<n>", number)
@@ -142,7 +151,8 @@ def _requests(load: Load) -> Iterator[bytes]:
             head.append(f"Authorization: Bearer {load.token}")
         if body:
             head += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
-        yield ("\r\n".join(head) + "\r\n\r\n" + body).encode()
+        due = n / load.rate if load.rate else 0.0
+        yield due, ("\r\n".join(head) + "\r\n\r\n" + body).encode()
 
 
 class _Run:
@@ -179,7 +189,10 @@ class _Run:
         left = LEAST_CALLS
         while (began := time.monotonic()) < warm + self._load.seconds or left > 0:
             with self._lock:
-                request = next(self._requests)
+                due, request = next(self._requests)
+            if self._load.rate:
+                time.sleep(max(0.0, self._began + due - began))
+                began = self._began + due
             status, body = connection.call(request)
             took = time.monotonic() - began
             if status == 429 and self._load.may_refuse:

@@ -7,7 +7,9 @@ separate process.
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
@@ -37,8 +39,9 @@ class System:
     name.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str] = MappingProxyType({})) -> None:
         self.folder = folder
+        self._settings = {**SETTINGS, **settings}
         folder.chmod(0o755)
         self.services: dict[str, Service] = {}
         try:
@@ -56,7 +59,7 @@ class System:
         self._add("Redis", redis := Redis(self.folder))
         authority.server("server", ["127.0.0.1"])
         self._pem = str(authority.balancer("server"))
-        self.environment = SETTINGS | {
+        self.environment = self._settings | {
             "PATH": "/usr/bin:/bin",
             "PYTHONPATH": str(ROOT),
             "DATA_DIR": str(self.folder),
@@ -72,15 +75,23 @@ class System:
         self.bare_port = self._balanced("bare view", "tests.benchmarks.bare")
         self._celery("worker", "--pool=threads", "--concurrency=4")
         self._celery("beat")
-        command = ["simulate_nodes", "--count", str(NODES), "--ssd-gib", SSD_GIB]
-        certificate, key = map(str, authority.node("nodes", ["127.0.0.1"]))
-        command += ["--certificate", certificate, "--key", key]
-        command += ["--ca", self.ca, "--require-client-certificate"]
-        self._python("nodes", str(ROOT / "manage.py"), *command)
+        self._certificate, self._key = map(str, authority.node("nodes", ["127.0.0.1"]))
+        self._simulate("nodes", NODES)
         self.token = self.token_of("benchmark", "ADMIN")
         self.ready("API", self.port, "/readyz")
         self.ready("bare view", self.bare_port, "/hosts/none")
-        self._join()
+        self._join("nodes", NODES)
+
+    def add_nodes(self, name: str, count: int, id_prefix: str, rack: str) -> None:
+        """Start nodes in another process, and add them to one rack of the pool."""
+        self._simulate(name, count, "--id-prefix", id_prefix, "--name", name.replace(" ", "-"))
+        self._join(name, count, rack)
+
+    def _simulate(self, name: str, count: int, *options: str) -> None:
+        command = ["simulate_nodes", "--count", str(count), "--ssd-gib", SSD_GIB, *options]
+        command += ["--certificate", self._certificate, "--key", self._key]
+        command += ["--ca", self.ca, "--require-client-certificate"]
+        self._python(name, str(ROOT / "manage.py"), *command)
 
     def _add(self, name: str, service: Any) -> Any:
         self.services[name] = service
@@ -158,10 +169,11 @@ class System:
         for service in reversed(self.services.values()):
             service.kill()
 
-    def _join(self) -> None:
-        for number, (_, place) in enumerate(announced(self.services["nodes"].log, NODES)):
+    def _join(self, name: str, count: int, rack: str = "") -> None:
+        """Without a rack, each node gets one of its own."""
+        for number, (_, place) in enumerate(announced(self.services[name].log, count)):
             address, port = place.split(":")
-            body = {"mgmtIPs": [address], "mgmtPort": int(port), "rack": f"r{number}"}
+            body = {"mgmtIPs": [address], "mgmtPort": int(port), "rack": rack or f"r{number}"}
             self.call("POST", "/backends", body)
 
 

@@ -40,8 +40,8 @@ chmod +x /usr/local/bin/provisionerctl
 DRIVES = ("S4YNNE0N801309", "S4YNNE0N801310")
 DRIVE = "/dev/disk/by-id/nvme-SAMSUNG_MZQL2_{}"
 LAB_DRIVE = "/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_ssd-1-{}"
-SERVER, LAPTOP = 0, 1
-"""Which of the machine's ports each agent has: 443 and 8443."""
+PORT = 8443
+"""Where the agents listen, on the machine's 127.0.0.1: the demo reaches it under the same address."""
 
 
 @dataclass
@@ -50,8 +50,6 @@ class Lab:
 
     machine: Machine
     demo: Standalone
-    password: str
-    login: str
 
     def shell(self, *blocks: str, changed: dict[str, str]) -> str:
         script = "\n".join(blocks)
@@ -60,10 +58,6 @@ class Lab:
             script = script.replace(shown, here)
         start = f"set -euo pipefail; export HOME=/root LC_ALL=C.UTF-8; cd {CODE}\n"
         return self.machine.shell("bash -s 2>&1", stdin=start + script, seconds=BLOCK_SECONDS)
-
-    def outside(self, which: int) -> str:
-        """Where the demo reaches an agent of the machine."""
-        return f"127.0.0.1 --port {self.machine.agent_ports[which].outside}"
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +71,14 @@ def lab(make_machine: MakeMachine, tmp_path_factory: pytest.TempPathFactory) -> 
         machine.await_up()
         machine.shell(INSTALL)
         machine.forward(30100, port)
+        machine.reach(PORT)
         for name in ("ca.pem", "node.pem", "node.key", "ssdtoolbox.pem"):
             machine.put(f"{CODE}/.data/tls/{name}", (folder / "data/tls" / name).read_text())
         two_minutes = pages.of("demo", "README.md")[0].text
         login = two_minutes[: two_minutes.index("provisionerctl status")]
-        yield Lab(machine, demo, password, login)
+        lab = Lab(machine, demo)
+        lab.shell(login, changed={"PASSWORD=...": f"PASSWORD={password}"})
+        yield lab
     finally:
         demo.process.terminate()
         demo.process.wait(60)
@@ -91,12 +88,8 @@ def test_a_laptop_becomes_a_node_and_its_own_host(lab: Lab) -> None:
     """The agent goes on when the shell of README.md ends: it is in the background."""
     readme, down = pages.of("laptop")
     said = lab.shell(
-        lab.login,
-        readme.text.replace("laptop-node.toml &", "laptop-node.toml >/var/log/agent 2>&1 &"),
-        changed={
-            "PASSWORD=...": f"PASSWORD={lab.password}",
-            "127.0.0.1 --port 8443": lab.outside(LAPTOP),
-        },
+        readme.text,
+        changed={"laptop-node.toml &": "laptop-node.toml >/var/log/agent 2>&1 &"},
     )
     assert "Volume real is published to laptop." in said
     assert re.search(r"(?m)^/dev/nvme\S+ .* 1\.07 +GB", said), said
@@ -115,7 +108,8 @@ def test_a_server_becomes_a_node_under_systemd(lab: Lab) -> None:
     server = next(
         block for block in pages.blocks() if (block.page, block.language) == (PAGE, "toml")
     )
-    file = server.text.replace("10.0.0.11", "10.0.2.15").replace("10.1.0.11", machine.address)
+    file = server.text.replace("10.0.0.11", "127.0.0.1").replace("10.1.0.11", machine.address)
+    file = file.replace("port = 443\n", f"port = {PORT}\n")
     for slot, name in enumerate(DRIVES, 1):
         file = file.replace(DRIVE.format(name), LAB_DRIVE.format(slot))
     machine.put("/etc/provisioner/node.toml", file)
@@ -135,16 +129,12 @@ def test_a_server_becomes_a_node_under_systemd(lab: Lab) -> None:
     said = lab.shell(start, changed={"journalctl -fu": "sleep 60; journalctl --no-pager -u"})
     assert "is up" in said, said
 
-    added = f"nodes add {lab.outside(SERVER)} --rack r1"
-    lab.shell(add, changed={"nodes add 10.0.0.11 --rack r1": added})
+    lab.shell(add, changed={"nodes add 10.0.0.11": f"nodes add 127.0.0.1 --port {PORT}"})
     lab.shell(connect, changed={"10.1.0.11": machine.address})
     host = LabHost(machine, HOST)
-    disk = machine.shell(
-        f"lsblk -bndo PATH,SIZE | awk '$2 == {100 * GIB} && /nvme/ {{print $1}}'"
-    ).strip()
-    written = host.write(disk, mib=8)
+    written = host.write(disk(machine), mib=8)
     machine.shell(f"systemctl reload {UNIT}; systemctl restart {UNIT}; sync")
-    assert host.checksum(disk, mib=8) == written
+    assert host.checksum(disk(machine), mib=8) == written
 
     machine.cut_power()
     machine.await_up()
@@ -152,4 +142,10 @@ def test_a_server_becomes_a_node_under_systemd(lab: Lab) -> None:
         f"until journalctl -b --no-pager -u {UNIT} | grep 'is up'; do sleep 1; done", changed={}
     )
     lab.shell(connect, changed={"10.1.0.11": machine.address})
-    assert host.checksum(disk, mib=8) == written
+    assert host.checksum(disk(machine), mib=8) == written
+
+
+def disk(machine: Machine) -> str:
+    """The path of the volume's disk. The kernel may number its drives anew at each start."""
+    found = f"lsblk -bndo PATH,SIZE | awk '$2 == {100 * GIB} && /nvme/ {{print $1}}'"
+    return machine.shell(found).strip()

@@ -123,6 +123,13 @@ class Machine:
         way = f"{inside}:127.0.0.1:{outside}"
         subprocess.run([*self._client(), "-O", "forward", "-R", way, "root@127.0.0.1"], check=True)
 
+    def reach(self, port: int) -> None:
+        """Let programs of this computer reach a port of the machine's 127.0.0.1 as one of their
+        own, until the machine loses its power.
+        """
+        way = f"127.0.0.1:{port}:127.0.0.1:{port}"
+        subprocess.run([*self._client(), "-O", "forward", "-L", way, "root@127.0.0.1"], check=True)
+
     def put(self, file: str, text: str) -> None:
         self.shell(f"mkdir -p $(dirname {file}) && cat >{file}", stdin=text)
 
