@@ -1,6 +1,9 @@
 """The client against misbehaving nodes and servers."""
 
+import socket
 import ssl
+import struct
+import threading
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -70,6 +73,23 @@ def test_a_repeat_after_a_lost_reply_converges(
     assert client.ensure_volume("v", spec) is False
     client.remove_namespace(TARGET, "v", 1)
     assert client.list_targets() == ()
+
+
+def test_a_lost_connection_is_named_without_its_number(transport: NodeTransport) -> None:
+    """A forwarded port resets connections while nothing listens behind it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def reset() -> None:
+            connection, _ = server.accept()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+
+        thread = threading.Thread(target=reset)
+        thread.start()
+        port = server.getsockname()[1]
+        with pytest.raises(NodeUnreachable, match=r": 127\.0\.0\.1: Connection reset by peer$"):
+            NodeClient(transport, ["127.0.0.1"], port).read_node()
+        thread.join()
 
 
 @pytest.mark.parametrize(
