@@ -12,7 +12,7 @@ CHECK := SECRET_KEY=only-for-checks-only-for-checks-only DATA_DIR=build DATABASE
 PAGES := settings_table event_kinds result_codes data_model
 
 .DELETE_ON_ERROR:
-.PHONY: help demo docs pages test test-tools test-embedded lab-test chaos bench check lint format types layers migrations generated schema budgets requirements cli-reference screenshots clean
+.PHONY: help demo docs pages test test-all test-tools test-embedded lab-test chaos bench check lint format types layers migrations generated schema budgets requirements cli-reference screenshots clean
 
 help: ## this list (the default)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -20,8 +20,12 @@ help: ## this list (the default)
 demo: .venv/.run ## start the whole system with simulated nodes and run a demonstration; EXIT=1: stop at its end
 	@$(BIN)/python manage.py standalone --scenario $(if $(EXIT),--exit)
 
-test: .venv/.dev ## all tests; ARGS= goes to pytest, as in ARGS="tests/unit -k settings"
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+test: .venv/.dev ## the suite; ARGS= goes to pytest instead, as in ARGS="tests/unit -k settings"
+	@$(PYTEST) $(or $(ARGS),--ignore=tests/system --ignore=tests/chaos --ignore=tests/benchmarks)
+
+test-all: .venv/.dev ## the suite, and the tests that start the whole production form and break it, as CI does
+	@$(PYTEST)
 
 test-tools: .venv/.dev ## install Debian packages that some tests need; lists them and asks first; YES=1: without asking
 	@YES=$(YES) $(BIN)/python -m tests.programs

@@ -41,7 +41,7 @@ DRIVES = ("S4YNNE0N801309", "S4YNNE0N801310")
 DRIVE = "/dev/disk/by-id/nvme-SAMSUNG_MZQL2_{}"
 LAB_DRIVE = "/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_ssd-1-{}"
 PORT = 8443
-"""Where the agents listen, on the machine's 127.0.0.1: the demo reaches it under the same address."""
+"""Where agents listen, on 127.0.0.1 of the machine. The demo reaches them at the same address."""
 
 
 @dataclass

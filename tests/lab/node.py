@@ -56,7 +56,6 @@ def write_config(
     )
     text += "".join(SSD.format(serial=serial) for serial in drives)
     machine.put(f"{folder}/node.toml", text)
-    machine.put("/etc/mdadm/mdadm.conf", "AUTO -all\n")  # as the page for a server says
     for name, path in (("ca.pem", authority.path), ("node.pem", certificate), ("node.key", key)):
         machine.put(f"{folder}/{name}", path.read_text())
     return f"{folder}/node.toml"

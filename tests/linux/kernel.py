@@ -15,6 +15,7 @@ from tests.linux.lvm import FakeLvm, Refused
 from tests.linux.mapper import FakeMapper
 from tests.linux.network import Network, Session
 from tests.linux.nvmet import FakeNvmet
+from tests.linux.udev import FakeUdev
 
 CONFIGFS = "/sys/kernel/config/nvmet"
 CLASS, BLOCK = "/sys/class/nvme", "/sys/class/block"
@@ -53,6 +54,8 @@ class FakeKernel:
             "dmsetup": lambda *more: self.mapper.run(text, *more),
             "nvme": self._nvme,
             "modprobe": lambda *more: "",
+            "install": lambda *more: self.udev.install(text, *more),
+            "udevadm": self.udev.udevadm,
             "uname": lambda *more: "6.1.0-50-amd64\n",
             "blockdev": lambda option, path: f"{self._drive(path).block_size}\n",
             "wipefs": self._wipefs,
@@ -181,8 +184,9 @@ class FakeKernel:
             del self.mapper.devices[name]
 
     def _boot(self) -> None:
+        self.udev = FakeUdev()
         self.mapper = FakeMapper()
-        self.lvm = FakeLvm(self.drives, self.mapper)
+        self.lvm = FakeLvm(self.drives, self.mapper, self.udev.appeared)
         self.nvmet = FakeNvmet(self.network, self.device, self.addresses)
         self.controllers: dict[str, Session] = {}
 

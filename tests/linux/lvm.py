@@ -2,12 +2,12 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from inventory.nodes.engines.linux.names import mapped_name
 from tests.linux.drives import EXTENT, Drive, Group, ThinPool, ThinVolume
-from tests.linux.mapper import FakeMapper, Target
+from tests.linux.mapper import FakeMapper, Mapped, Target
 
 FLAGS = {"--yes", "--nosuffix", "--snapshot", "--ignoreactivationskip"}
 
@@ -22,11 +22,16 @@ class Refused(Exception):
 
 
 class FakeLvm:
-    """A simulated LVM. Each command sees only the drives that its filter allows."""
+    """A simulated LVM. Each command sees only the drives that its filter allows. ``appeared`` is
+    called with the device of each volume that is activated.
+    """
 
-    def __init__(self, drives: list[Drive], mapper: FakeMapper) -> None:
+    def __init__(
+        self, drives: list[Drive], mapper: FakeMapper, appeared: Callable[[Mapped], None]
+    ) -> None:
         self._drives = drives
         self._mapper = mapper
+        self._appeared = appeared
 
     def run(self, verb: str, *words: str) -> str:
         """:raises Refused: the command failed."""
@@ -56,7 +61,9 @@ class FakeLvm:
             self._mapper.devices[data].number = drive.number
         for volume in group.volumes.values():
             name = mapped_name(group.name, volume.name)
-            self._mapper.make(name, [Target("thin", volume.size, volume)])
+            if name not in self._mapper.devices:
+                self._mapper.make(name, [Target("thin", volume.size, volume)])
+                self._appeared(self._mapper.devices[name])
 
     def _vgs(self, options: dict[str, str], arguments: Sequence[str], found: list[Drive]) -> str:
         rows = [

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from inventory.nodes.wire import ProvisioningType, RefusalCode, VolumeSpec
 from tests.linux.crowd import crowd
 from tests.linux.drives import Drive
 from tests.linux.machine import Died, Machine, on_machine, refused, two
+from tests.linux.udev import MD_MAGIC, MD_OFFSET
 from tests.nodes.specs import MIB, TARGET, namespace, piece, snapshot, volume
 
 SPEC = volume(piece("s", 64 * MIB))
@@ -49,6 +51,31 @@ def test_a_drive_that_holds_something_is_taken_only_on_request(tmp_path: Path, f
         made = drive.group
         await machine.boot()
         assert drive.group is made, "formatted once, even if it is asked for again"
+        machine.kill()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("ssd_id", ["s", "an id with spaces"])
+def test_an_array_of_a_host_is_never_started_on_the_node(tmp_path: Path, ssd_id: str) -> None:
+    """udev would start it as soon as its volume is activated, and the volume would be in use."""
+
+    async def main() -> None:
+        machine = Machine(tmp_path / "m")
+        first, second = machine.config.ssds
+        machine.config = replace(machine.config, ssds=(replace(first, id=ssd_id), second))
+        await machine.boot()
+        spec = volume(piece(ssd_id, 64 * MIB))
+        await machine.agent.volumes.ensure("v", spec)
+        async with machine.disk("v") as disk:
+            disk.write(MD_OFFSET, MD_MAGIC)
+        taken = snapshot(
+            piece(ssd_id, 64 * MIB), volume_uuid="v", volume_generation=spec.generation
+        )
+        await machine.agent.snapshots.ensure("s", taken)
+        await machine.reboot()
+        await machine.agent.snapshots.remove("s", 1)
+        await machine.agent.volumes.remove("v", 1)
         machine.kill()
 
     asyncio.run(main())

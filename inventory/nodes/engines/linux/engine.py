@@ -17,6 +17,7 @@ from inventory.nodes.engines.linux.nvmet import ROOT
 from inventory.nodes.engines.linux.snapshots import Snapshots
 from inventory.nodes.engines.linux.stores import Stores
 from inventory.nodes.engines.linux.targets import Targets
+from inventory.nodes.engines.linux.udev import guard_volumes
 from inventory.nodes.engines.linux.volumes import Volumes
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.target_ids import ControllerIds
@@ -69,6 +70,7 @@ class LinuxEngine:
         if not await self._kernel.exists(ROOT):
             raise FileNotFoundError(f"{ROOT} does not exist: the kernel has no NVMe-oF target")
         self._version = f"Linux {(await self._kernel.run('uname', '-r')).out.strip()}"
+        await guard_volumes(self._kernel)
         await self._copies.clear()
         await self._fronts.drop(self._stores.absent)
         await self._stores.open()
