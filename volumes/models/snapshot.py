@@ -41,7 +41,7 @@ class Snapshot(IdempotentMixin):
                 fields=["uuid"], condition=~Q(state=LifeState.DELETING), name="snapshot_uuid_once"
             ),
             models.UniqueConstraint(
-                fields=["tenant", "alias"],
+                fields=["alias", "tenant"],
                 condition=~Q(state=LifeState.DELETING),
                 name="snapshot_alias_once_per_tenant",
             ),

@@ -95,7 +95,7 @@ class Volume(IdempotentMixin):
                 fields=["uuid"], condition=~Q(state=LifeState.DELETING), name="volume_uuid_once"
             ),
             models.UniqueConstraint(
-                fields=["tenant", "alias"],
+                fields=["alias", "tenant"],
                 condition=~Q(state=LifeState.DELETING),
                 name="volume_alias_once_per_tenant",
             ),
