@@ -40,7 +40,7 @@ class Agents:
         for number in range(len(self.clients)):
             self._call(f"format {number}")
             self._await_up(number)
-        # a server is installed long before its power fails; the lab's ext2 has no journal
+        # a server is installed long before its power fails
         self._machine.shell("sync")
 
     def save(self) -> None:

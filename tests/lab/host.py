@@ -68,7 +68,9 @@ class LabHost:
         self._run(f"until [ $({in_sync}) = {disks} ]; do sleep 1; done", SYNC_SECONDS)
 
     def add_again(self, disk: str) -> None:
-        """Give the array a disk back that failed."""
+        """Give the array a disk back that failed, as soon as it can be read."""
+        read = f"dd if={disk} of=/dev/null bs=4096 count=1 iflag=direct status=none"
+        self._run(f"until {read}; do sleep 0.5; done", APPEAR_SECONDS)
         self._run(f"mdadm {RAID} --remove failed; mdadm {RAID} --re-add {disk}", SYNC_SECONDS)
 
     def expand_raid(self) -> None:

@@ -118,4 +118,6 @@ def _make(made: Image, release: str) -> None:
     subprocess.run([*command, release, partial], check=True)
     os.truncate(partial, DISK_BYTES)
     subprocess.run(["/usr/sbin/resize2fs", "-f", partial], check=True)
+    # with a journal, the file system is whole after a power failure
+    subprocess.run(["/usr/sbin/tune2fs", "-j", partial], check=True)
     partial.rename(made.disk)

@@ -5,6 +5,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 FOLDER = "/run/udev/rules.d/"
+NAMED, READ = "56-lvm.rules", "60-persistent-storage-dm.rules"
+"""Debian's rules that give a device its name, and that read its content."""
 NAMES = re.compile(r'^SUBSYSTEM=="block", ENV\{DM_NAME\}=="([^"]+)", (.+)$', re.MULTILINE)
 NO_READING = 'ENV{DM_UDEV_DISABLE_DISK_RULES_FLAG}="1"'
 MD_OFFSET, MD_MAGIC = 4096, bytes.fromhex("fc4e2ba9")
@@ -21,7 +23,8 @@ class FakeUdev:
         *options, path = words
         assert options == ["-D", "--mode=644", "/dev/stdin"]
         assert path.startswith(FOLDER)
-        self._written[path] = text
+        if NAMED < path.removeprefix(FOLDER) < READ:  # otherwise it has no effect
+            self._written[path] = text
         return ""
 
     def udevadm(self, *words: str) -> str:

@@ -10,14 +10,15 @@ import logging
 from inventory.nodes.engines.linux.kernel import CommandFailed, Kernel, Stuck
 from inventory.nodes.engines.linux.names import VG_PREFIX
 
-RULES = "/run/udev/rules.d/12-provisioner.rules"
-"""After the rules of LVM, which create the links in /dev/mapper, and before those that read the
-content of a device. The file disappears with a restart of the machine, and nothing activates
-volumes before the agent.
+RULES = "/run/udev/rules.d/57-provisioner.rules"
+"""On Debian, after 55-dm.rules and 56-lvm.rules, which give a device its name, and before
+60-persistent-storage-dm.rules, which reads its content. Elsewhere that is read earlier, so the rule
+also removes what was found there. The file disappears with a restart of the machine, and nothing
+activates volumes before the agent.
 """
 RULE = f"""\
 # the content of these devices belongs to hosts: no other program of this machine may use it
-SUBSYSTEM=="block", ENV{{DM_NAME}}=="{VG_PREFIX}-*|{VG_PREFIX}h-*", \
+SUBSYSTEM=="block", ENV{{DM_NAME}}=="{VG_PREFIX}-*|{VG_PREFIX}h-*", ENV{{ID_FS_TYPE}}="", \
 ENV{{DM_UDEV_DISABLE_DISK_RULES_FLAG}}="1", ENV{{DM_UDEV_DISABLE_OTHER_RULES_FLAG}}="1"
 """
 
