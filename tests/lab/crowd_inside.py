@@ -53,7 +53,7 @@ def main(file: str, number: int) -> None:
     there = [one.device for one in config.linux.ssds]
     volumes = ""
     for device, name in enumerate(names(number), FIRST_DEVICE):
-        create_thin(mapped_name(vg, f"{POOL}-tpool"), device)
+        create_thin(f"{mapped_name(vg, POOL)}-tpool", device)
         digits = uuid.uuid4().hex
         groups = [digits[:6], *(digits[at : at + 4] for at in range(6, 26, 4)), digits[26:]]
         volumes += VOLUME.format(name=volume_name(name), id="-".join(groups), device=device)
