@@ -50,7 +50,7 @@ class FakeKernel:
         await self._called(command)
         name, *words = command
         handlers: dict[str, Callable[..., str]] = {
-            "lvm": self.lvm.run,
+            "lvm": lambda *more: self.lvm.run(*more, seconds=seconds),
             "dmsetup": lambda *more: self.mapper.run(text, *more),
             "nvme": self._nvme,
             "modprobe": lambda *more: "",

@@ -9,6 +9,8 @@ from inventory.nodes.engines.linux.names import mapped_name
 from tests.linux.drives import EXTENT, Drive, Group, ThinPool, ThinVolume
 from tests.linux.mapper import FakeMapper, Mapped, Target
 
+ACTIVATE_SECONDS = 0.06
+"""What the activation of a volume took on an emulated machine."""
 FLAGS = {"--yes", "--nosuffix", "--snapshot", "--ignoreactivationskip"}
 
 
@@ -33,8 +35,9 @@ class FakeLvm:
         self._mapper = mapper
         self._appeared = appeared
 
-    def run(self, verb: str, *words: str) -> str:
-        """:raises Refused: the command failed."""
+    def run(self, verb: str, *words: str, seconds: float) -> str:
+        """:raises Refused: the command failed. :raises TimeoutError: it needs more time."""
+        self._seconds = seconds
         options, arguments = _parsed(words)
         found = self._visible(options["--config"])
         for drive in found:
@@ -117,6 +120,9 @@ class FakeLvm:
             raise Refused(
                 5, f"  Check of pool {group.name}/pool failed (status:1). Manual repair required!"
             )
+        names = {mapped_name(group.name, one) for one in group.volumes}
+        if len(names - self._mapper.devices.keys()) * ACTIVATE_SECONDS > self._seconds:
+            raise TimeoutError
         if group.pool:
             self.activate(group)
 

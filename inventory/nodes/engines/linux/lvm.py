@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inventory.nodes.engines.linux.config import SsdConfig
-from inventory.nodes.engines.linux.kernel import CommandFailed, Kernel, Stuck
+from inventory.nodes.engines.linux.kernel import COMMAND_SECONDS, CommandFailed, Kernel, Stuck
 from inventory.nodes.engines.linux.names import POOL
 
 CONFIG = (
@@ -19,6 +19,8 @@ METADATA_BYTES = 16 * 2**20
 """Space for the text in which LVM describes a volume group. It holds the text twice, and a thin
 volume takes about 350 bytes: LVM's default of 1 MiB is full with 1,500 volumes and snapshots.
 """
+ACTIVATE_SECONDS = 0.2
+"""How much longer an activation may take for each volume: ten times what a slow machine needs."""
 IN_USE = ("in use", "used by another device", "busy")
 """What LVM and dmsetup say of a device that a target, a front or another program has open."""
 
@@ -112,11 +114,13 @@ class Lvm:
         """
         await self.run(ssd, "lvchange", "--errorwhenfull", "y", f"{vg}/{POOL}")
 
-    async def activate(self, ssd: SsdConfig, vg: str) -> None:
-        """Activate everything in the volume group. The metadata of the pool is checked before
-        that.
+    async def activate(self, ssd: SsdConfig, vg: str, volumes: int) -> None:
+        """Activate everything in the volume group, which has so many logical volumes. The metadata
+        of the pool is checked before that.
         """
-        await self.run(ssd, "vgchange", "--activate", "y", "--ignoreactivationskip", vg)
+        options = ("--activate", "y", "--ignoreactivationskip")
+        seconds = COMMAND_SECONDS + ACTIVATE_SECONDS * volumes
+        await self.run(ssd, "vgchange", *options, vg, seconds=seconds)
 
     async def create(self, ssd: SsdConfig, vg: str, lv: str, size: int) -> None:
         """Create a thin volume that reads as zeros."""
@@ -138,7 +142,9 @@ class Lvm:
     async def remove(self, ssd: SsdConfig, vg: str, lv: str) -> None:
         await self.run(ssd, "lvremove", "--yes", f"{vg}/{lv}")
 
-    async def run(self, ssd: SsdConfig, verb: str, *arguments: str) -> str:
+    async def run(
+        self, ssd: SsdConfig, verb: str, *arguments: str, seconds: float = COMMAND_SECONDS
+    ) -> str:
         """Run one command of LVM, and return its output.
 
         :raises CommandFailed: it failed, perhaps halfway.
@@ -147,7 +153,7 @@ class Lvm:
         config = CONFIG.format(device=_pattern(ssd.device))
         command = ("lvm", verb, "--config", config, *arguments)
         try:
-            output = await self._kernel.run(*command)
+            output = await self._kernel.run(*command, seconds=seconds)
         except Stuck:
             self.on_stuck(ssd.id)
             raise

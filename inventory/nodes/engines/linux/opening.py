@@ -108,7 +108,7 @@ class Opening:
             chunk_size, metadata = choose_sizes(group.free)
             await self._lvm.create_pool(ssd, group, chunk_size=chunk_size, metadata=metadata)
             there = await self._lvm.logical_volumes(ssd, group.name)
-        await self._lvm.activate(ssd, group.name)
+        await self._lvm.activate(ssd, group.name, len(there))
         if not there[POOL].fails_when_full:
             await self._lvm.fail_when_full(ssd, group.name)
         return there[POOL].chunk_size
