@@ -20,7 +20,7 @@ METADATA_BYTES = 16 * 2**20
 volume takes about 350 bytes: LVM's default of 1 MiB is full with 1,500 volumes and snapshots.
 """
 ACTIVATE_SECONDS = 0.2
-"""How much longer an activation may take for each volume: ten times what a slow machine needs."""
+"""How much longer an activation may take for each volume. An emulated machine needed half of it."""
 IN_USE = ("in use", "used by another device", "busy")
 """What LVM and dmsetup say of a device that a target, a front or another program has open."""
 
