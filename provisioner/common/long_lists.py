@@ -56,11 +56,13 @@ def paused(
 @dataclass(frozen=True)
 class Listing:
     """Describes a list. ``read`` reads the items of a page, once or more in each transaction.
-    ``key_of`` reads from an item the key that the list is ordered by.
+    ``key_of`` reads from an item the key that the list is ordered by. ``is_one_statement``: whether
+    one call of ``read`` is one statement, so a short list needs no transaction.
     """
 
     read: Callable[[Page], Items]
     key_of: Callable[[dict[str, Any]], str]
+    is_one_statement: bool = False
 
     @classmethod
     def of_rows(

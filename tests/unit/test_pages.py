@@ -29,9 +29,7 @@ NOT_RUN = {
     "CONTRIBUTING.md: make test-tools    # creates .venv; lists missing Debian packages, and asks "
     "before it installs them": "CI runs both commands",
     "CONTRIBUTING.md: make test                                                           # the "
-    "suite, in parallel": "a part of make test-all",
-    "CONTRIBUTING.md: make test-all                                                       # and "
-    "the tests of the whole production form": "CI runs it",
+    "suite, in parallel": "CI runs all tests",
     "CONTRIBUTING.md: apt-get install --no-install-recommends mmdebstrap genext2fs "
     "qemu-system-x86 openssh-client e2fsprogs": "brings what make lab-test needs",
     "CONTRIBUTING.md: .venv/bin/python manage.py shell -c "

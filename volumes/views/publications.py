@@ -13,7 +13,6 @@ from inventory.views.outputs import TaskIdOutput
 from provisioner.common.api import success
 from provisioner.common.endpoint_spec import HOST, Operation
 from provisioner.common.long_lists import Items, Listing
-from provisioner.common.moment import one_moment
 from provisioner.common.pagination import Page
 from provisioner.common.parsing import parse_body, parse_query
 from tasks.models import TaskType
@@ -135,7 +134,6 @@ class TargetsViewSet(TenantViewSet):
         listing = Listing.of_rows(lambda: hosts_with(publications()), targets, _host_id)
         return self.listed(Page(), listing)
 
-    @one_moment()
     def _found(self, wanted: dict[str, Any]) -> Response:
         host = self.caller.host_id
         rows = targets_read(tenant_id=self.tenant_scope, seen_by=host, **wanted)

@@ -85,13 +85,12 @@ class VolumesViewSet(TenantViewSet):
             rows = volumes_of_health(wanted.rows(), health)
             return volumes_json(volume_rows(page.cut(rows, "uuid")))
 
-        return self.listed(Page.of(fields), Listing(read, itemgetter("uuid")))
+        listing = Listing(read, itemgetter("uuid"), is_one_statement=not health)
+        return self.listed(Page.of(fields), listing)
 
-    @one_moment()
     def retrieve(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
         return Response(volumes_json(replace(self.volumes, uuid=volume_uuid).read()))
 
-    @one_moment()
     def by_alias(self, request: Request, alias: str, tenant: str | None = None) -> Response:
         return Response(volumes_json(replace(self.volumes, alias=alias).read()))
 
