@@ -9,11 +9,13 @@ from typing import NamedTuple
 from tests.benchmarks import data, load
 from tests.benchmarks.load import Load, Outcome
 from tests.benchmarks.measuring import Meter
+from tests.benchmarks.system import RACKS as USUAL
 from tests.benchmarks.system import System
 from tests.waiting import eventually
 
-NODES = 83
-"""In addition to the usual 16, of which none has a replica at first, and the one that dies."""
+CROWDED = "many"
+RACKS = (*USUAL, *[CROWDED] * 83)
+"""The racks of the 99 nodes that stay."""
 DYING = "02:00:03"
 CLIENTS = 8
 SETTINGS = {"PROBE_INTERVAL_SECONDS": "10", "POLL_INTERVAL_SECONDS": "5"}
@@ -26,7 +28,7 @@ STARTED = "SELECT count(*) FROM tasks_task WHERE type = 'ReplicaSync'"
 RUNNING = "SELECT count(*) FROM tasks_task WHERE type = 'ReplicaSync' AND ended_at IS NULL"
 DUE = (
     "SELECT extract(epoch FROM now() - available_until) FROM inventory_backend"
-    " WHERE persistent_id LIKE %s"
+    " WHERE persistent_id = %s"
 )
 
 
@@ -46,18 +48,19 @@ class Rebuild(NamedTuple):
 def rebuild(system: System, meter: Meter, volumes: int) -> Rebuild:
     """Let a node with a replica of each of so many volumes die, and wait until all are replaced.
 
-    At first only that node and others of one rack may have replicas, so each volume has one on it.
-    New replicas are made on the usual nodes, which are in racks of their own.
+    At first only that node and those of the rack CROWDED may have replicas, so each volume has one
+    on it. New replicas are made on the other nodes, which are in racks of their own.
     """
-    usual = [node["persistentID"] for node in system.call("GET", "/backends")]
-    system.add_nodes("more nodes", NODES, "02:00:02", rack="many")
-    system.add_nodes("dying node", 1, DYING, rack="dying")
+    usual = [_id(one) for one in system.call("GET", "/backends") if one["rack"] != CROWDED]
+    system.add_node("dying node", DYING, rack="dying")
     for node in usual:
         system.call("PUT", f"/backends/{node}", {"inUse": False})
     with ThreadPoolExecutor(CLIENTS) as clients:
         list(clients.map(lambda n: _create(system, n), range(volumes)))
     for node in usual:
         system.call("PUT", f"/backends/{node}", {"inUse": True})
+    [dying] = [node for node in map(_id, system.call("GET", "/backends")) if node.startswith(DYING)]
+    system.call("PUT", f"/backends/{dying}", {"inUse": False})
     before = _loads(meter)
     system.services["dying node"].kill()
     with system.connect() as database:
@@ -67,18 +70,22 @@ def rebuild(system: System, meter: Meter, volumes: int) -> Rebuild:
             assert row
             return float(row[0])
 
-        here = "SELECT count(*) FROM volumes_replica WHERE backend_id LIKE %s AND state = 'READY'"
-        assert value(here, f"{DYING}%") == volumes
+        here = "SELECT count(*) FROM volumes_replica WHERE backend_id = %s AND state = 'READY'"
+        assert value(here, dying) == volumes
         eventually(lambda: value(STARTED) > 0, seconds=AWAY_SECONDS, what="no replacement starts")
-        first = value(DUE, f"{DYING}%") - 60 * DOWN_MINUTES
+        first = value(DUE, dying) - 60 * DOWN_MINUTES
         at_once, during = [], []
-        while value(here, f"{DYING}%"):
+        while value(here, dying):
             during.append(_loads(meter))
             at_once.append(value(RUNNING))
-        last = value(DUE, f"{DYING}%") - 60 * DOWN_MINUTES
+        last = value(DUE, dying) - 60 * DOWN_MINUTES
     middle = [median(one[kind].percentile(95) for one in during) for kind in (0, 1)]
     creates, polls = ((b.percentile(95), m) for b, m in zip(before, middle, strict=True))
     return Rebuild(volumes, first, last, int(max(at_once)), creates, polls)
+
+
+def _id(node: dict[str, str]) -> str:
+    return node["persistentID"]
 
 
 def _create(system: System, number: int) -> None:

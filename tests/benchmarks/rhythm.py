@@ -21,7 +21,10 @@ OTHERS = {
 }
 OTHER_SECONDS = 30.0
 SECONDS = 20.0
-CONNECTIONS = 32
+CONNECTIONS = 12
+"""Of each kind of call, which has a caller of its own. The API limits the calls in progress of one
+caller.
+"""
 COUNTED = ("API", "HAProxy of API", "PostgreSQL")
 
 
@@ -39,10 +42,14 @@ class Rhythm(NamedTuple):
 
 def rhythms(system: System, meter: Meter, numbers: tuple[int, ...]) -> Iterator[Rhythm]:
     """Measure each number of hosts. The pool must have ten times as many."""
+    tokens = {name: system.token_of(f"rhythm-{name}", "ADMIN") for name in ("polls", *OTHERS)}
     for hosts in numbers:
-        polls = _load(meter, "GET", POLLS, "", hosts, hosts)
+        polls = _load(meter, ("GET", POLLS, ""), hosts, hosts, tokens["polls"])
         load.run(replace(polls, rate=0.0, seconds=2.0))  # from now on, answers are in memory
-        others = [_load(meter, *call, hosts, hosts / OTHER_SECONDS) for call in OTHERS.values()]
+        others = [
+            _load(meter, call, hosts, hosts / OTHER_SECONDS, tokens[name])
+            for name, call in OTHERS.items()
+        ]
         began, before = time.monotonic(), _cpu(system)
         running = [(load.begin(one), one) for one in (polls, *others)]
         polled, *rest = [load.end(process, one) for process, one in running]
@@ -58,11 +65,10 @@ def rhythms(system: System, meter: Meter, numbers: tuple[int, ...]) -> Iterator[
         )
 
 
-def _load(meter: Meter, method: str, path: str, body: str, hosts: int, rate: float) -> Load:
+def _load(meter: Meter, call: tuple[str, str, str], hosts: int, rate: float, token: str) -> Load:
     return meter.load(
-        method,
-        path,
-        body,
+        *call,
+        token=token,
         concurrency=CONNECTIONS,
         numbers=hosts,
         seconds=meter.seconds / 2 * SECONDS,

@@ -27,8 +27,8 @@ def run(parts: list[str], seconds: float, sizes: Sizes, folder: Path) -> str:
     """
     if pgbench.program() is None:
         print("NO PGBENCH: nothing is compared with it; Debian has it in postgresql", flush=True)
-    settings = rebuild.SETTINGS if "rebuild" in parts else {}
-    system, results = System(folder, settings), Results()
+    form = (rebuild.SETTINGS, rebuild.RACKS) if "rebuild" in parts else ()
+    system, results = System(folder, *form), Results()
     try:
         figures.run(parts, system, seconds, sizes, results)
     except OutOfTime:

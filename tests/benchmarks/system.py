@@ -7,7 +7,7 @@ separate process.
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,7 +21,7 @@ from tests.programs import installed
 from tests.system.stack import DEPLOY, ROOT, Postgres, Redis, Service, announced, manage, until
 from tests.system.units import Unit
 
-NODES = 16
+RACKS = tuple(f"r{number}" for number in range(16))
 SSD_GIB = str(2**20)
 API_WORKERS = 2
 SETTINGS = {
@@ -36,11 +36,17 @@ SETTINGS = {
 
 class System:
     """The running system. ``api`` and ``bare`` are the two servers. ``services``: all processes, by
-    name.
+    name. ``settings``: in addition to SETTINGS. ``racks``: that of each node.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, str] = MappingProxyType({}),
+        racks: Sequence[str] = RACKS,
+    ) -> None:
         self.folder = folder
+        self._racks = racks
         self._settings = {**SETTINGS, **settings}
         folder.chmod(0o755)
         self.services: dict[str, Service] = {}
@@ -76,16 +82,18 @@ class System:
         self._celery("worker", "--pool=threads", "--concurrency=4")
         self._celery("beat")
         self._certificate, self._key = map(str, authority.node("nodes", ["127.0.0.1"]))
-        self._simulate("nodes", NODES)
+        self._simulate("nodes", len(self._racks))
         self.token = self.token_of("benchmark", "ADMIN")
         self.ready("API", self.port, "/readyz")
         self.ready("bare view", self.bare_port, "/hosts/none")
-        self._join("nodes", NODES)
+        self._join("nodes", self._racks)
 
-    def add_nodes(self, name: str, count: int, id_prefix: str, rack: str) -> None:
-        """Start nodes in another process, and add them to one rack of the pool."""
-        self._simulate(name, count, "--id-prefix", id_prefix, "--name", name.replace(" ", "-"))
-        self._join(name, count, rack)
+    def add_node(self, name: str, id_prefix: str, rack: str) -> None:
+        """Start a node in a process of its own, and add it to the pool. Simulated nodes of
+        different processes cannot copy to each other.
+        """
+        self._simulate(name, 1, "--id-prefix", id_prefix, "--name", name.replace(" ", "-"))
+        self._join(name, [rack])
 
     def _simulate(self, name: str, count: int, *options: str) -> None:
         command = ["simulate_nodes", "--count", str(count), "--ssd-gib", SSD_GIB, *options]
@@ -169,11 +177,11 @@ class System:
         for service in reversed(self.services.values()):
             service.kill()
 
-    def _join(self, name: str, count: int, rack: str = "") -> None:
-        """Without a rack, each node gets one of its own."""
-        for number, (_, place) in enumerate(announced(self.services[name].log, count)):
+    def _join(self, name: str, racks: Sequence[str]) -> None:
+        nodes = announced(self.services[name].log, len(racks))
+        for rack, (_, place) in zip(racks, nodes, strict=True):
             address, port = place.split(":")
-            body = {"mgmtIPs": [address], "mgmtPort": int(port), "rack": rack or f"r{number}"}
+            body = {"mgmtIPs": [address], "mgmtPort": int(port), "rack": rack}
             self.call("POST", "/backends", body)
 
 

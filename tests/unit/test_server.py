@@ -5,6 +5,8 @@ envelope.
 import json
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,3 +110,35 @@ def test_an_answer_is_sent_in_one_piece() -> None:
         head, _, body = theirs.recv(4096).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 OK\r\n")
         assert (body, theirs.recv(4096)) == (b"first", b"last")
+
+
+SHOW_COLLECTED = """
+import gc, os, runpy
+prepare = runpy.run_path("deploy/gunicorn.conf.py")["when_ready"]
+import provisioner.wsgi
+prepare(None)
+from provisioner.urls import urlpatterns
+if os.fork() == 0:
+    print(gc.get_freeze_count() > 100_000, len(gc.get_objects()) < 1_000)
+else:
+    os.wait()
+"""
+
+
+def test_a_worker_never_collects_the_application_as_garbage(tmp_path: Path) -> None:
+    """It would stop all its threads for a tenth of a second, again and again."""
+    settings = {
+        "SECRET_KEY": "x" * 40,
+        "DATA_DIR": str(tmp_path),
+        "DATABASE_URL": "sqlite://:memory:",
+        "REDIS_URL": "memory://",
+        "PYTHONPATH": ".",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", SHOW_COLLECTED],
+        env=settings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "True True\n", done.stderr
