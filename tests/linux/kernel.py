@@ -35,6 +35,7 @@ class FakeKernel:
         network.drives += self.drives
         self.addresses = set(addresses)
         self.rdma_addresses: set[str] = set()
+        self.is_rdma_readable = True
         self.log: list[tuple[str, ...]] = []
         self.on_call: Callable[[tuple[str, ...]], None] = lambda words: None
         self._boot()
@@ -283,16 +284,17 @@ class FakeKernel:
         return ""
 
     def _rdma(self, *words: str) -> str:
-        """``rdma`` as of iproute2 6.1."""
+        """``rdma`` of iproute2 6.1. It can be read without RDMA devices, too."""
         assert words == ("-j", "resource", "show", "cm_id")
-        if "nvmet-rdma" not in self.modules:
+        if not self.is_rdma_readable:  # measured on a kernel that is built without RDMA
             raise Refused(1, "Failed to open NETLINK_RDMA socket")
-        common = {"ifindex": 0, "ifname": "rxe0", "qp-type": "RC", "ps": "TCP"}
-        found = [
-            common | {"state": "LISTEN", "src-addr": f"{port.attributes['addr_traddr']}:4420"}
-            for port in self.nvmet.ports.values()
-            if port.attributes["addr_trtype"] == "rdma" and port.subsystems
-        ]
+        common = {"ifindex": 0, "ifname": "rxe0", "port": 1, "ps": "TCP", "comm": "nvmet_rdma"}
+        found = []
+        for values in [port.attributes for port in self.nvmet.ports.values() if port.subsystems]:
+            if values["addr_trtype"] == "rdma":
+                place = f"{values['addr_traddr']}:{values['addr_trsvcid']}"
+                ends = {"src-addr": place, "dst-addr": "0.0.0.0:0"}
+                found.append(common | {"state": "LISTEN"} | ends)
         for address, number in self._sessions("rdma"):
             ends = {"src-addr": f"{address}:{number}", "dst-addr": "192.0.2.9:49153"}
             found.append(common | {"state": "CONNECT"} | ends)
