@@ -65,6 +65,7 @@ from typing import Self
 
 from pydantic import Field
 
+from inventory.nodes.portal_transports import TCP
 from inventory.nodes.target_ids import ControllerIds
 from inventory.nodes.wire_base import (
     Bytes,
@@ -104,11 +105,11 @@ class Refusal(Wire):
 
 
 class Portal(Wire):
-    """An address where NVMe-oF targets listen. ``transport`` is spelled as in the reference."""
+    """An address where NVMe-oF targets listen. ``transport``: see :mod:`.portal_transports`."""
 
     ip: str = Field(max_length=255)
     port: int = Field(ge=1, le=65535)
-    transport: str = Field(default="TCP_IP", max_length=64)
+    transport: str = Field(default=TCP, max_length=64)
 
 
 class Ssd(Wire):
@@ -356,12 +357,12 @@ class Target(Wire):
 
 class SyncSpec(Wire):
     """A copy of this volume into the namespace ``nsid`` of the target ``nqn``. The node connects as
-    ``host_nqn``. ``generation`` is that of the destination volume. ``volume_generation`` is that of
-    the source volume, to which no host may write during the copy. The destination is new, at least
-    as large, and has the same block size. If the source spans SSDs, the destination has pieces of
-    the same sizes and is exported ``by_piece``. The same PUT again finds the copy, or restarts it
-    if it FAILED. Only the ``portals`` of the target may then differ. A later generation replaces
-    the copy.
+    ``host_nqn``, over TCP. ``generation`` is that of the destination volume. ``volume_generation``
+    is that of the source volume, to which no host may write during the copy. The destination is
+    new, at least as large, and has the same block size. If the source spans SSDs, the destination
+    has pieces of the same sizes and is exported ``by_piece``. The same PUT again finds the copy, or
+    restarts it if it FAILED. Only the ``portals`` of the target may then differ. A later generation
+    replaces the copy.
     """
 
     generation: Generation

@@ -186,7 +186,7 @@ FIELDS: dict[str, str] = {
     "TenantInput.totalIOPS": "Budget of IOPS; 0: no limit. It is counted, not enforced.",
     "TenantBudgetInput.totalIOPS": "Budget of IOPS; 0: no limit. It is counted, not enforced.",
     "TenantOutput.totalIOPS": "Budget of IOPS; 0: no limit.",
-    "transport": "Transport of the portal: `TCP_IP` or `RDMA`.",
+    "transport": "Transport of the portal: `TCP_IP` or `RoCEv2`.",
     "type": "Type of the task.",
     "LicenseOutput.type": "Type of the licence.",
     "url": "Address.",

@@ -4,6 +4,7 @@ import pytest
 from django.utils import timezone
 
 from inventory.models import Backend, BackendAddress, Ssd
+from inventory.nodes.portal_transports import RDMA, TCP
 from inventory.nodes.wire import Portal, Tag
 from provisioner.access.principals import Role
 from provisioner.access.tokens import token_verify
@@ -202,6 +203,13 @@ def test_ipv6_portal_is_shown(api, node):
         {"ip": "fe80::1", "port": 4420, "transport": "TCP_IP"},
         {"ip": "10.0.0.1", "port": 4421, "transport": "TCP_IP"},
     ]
+
+
+def test_a_portal_over_rdma_has_the_name_that_all_versions_of_os_brick_know(api, node):
+    rdma = Portal(ip="10.0.0.1", port=4420, transport=RDMA)
+    node.change(portals=(rdma, rdma.model_copy(update={"transport": TCP})))
+    portals = shown(api, add(api, node))["portals"]
+    assert sorted(portal["transport"] for portal in portals) == ["RoCEv2", "TCP_IP"]
 
 
 def test_a_node_with_a_drive_that_is_not_certified_is_not_certified(api, node):

@@ -9,7 +9,9 @@ from django.utils import timezone
 
 from inventory.models import Backend
 from inventory.nodes.engines.simulated import SimulatedFleet
+from inventory.nodes.portal_transports import RDMA, TCP
 from inventory.nodes.wire import RefusalCode, SyncState
+from inventory.services.node.clients import node_client
 from provisioner.common.results import ProvisionerError
 from tasks.models import Task
 from tests.api.copy_steps import add, advance, let_wait, move, shown, standing_still, stop
@@ -61,6 +63,17 @@ def test_progress_is_shown_to_clients(world: World) -> None:
     assert (task["state"], task["progress"]) == ("FINISHED", 100.0)
     assert "secondsLeft" not in task
     world.expect(3)
+
+
+def test_a_copy_gets_no_portals_over_rdma(world: World) -> None:
+    """Nodes connect to each other over TCP."""
+    for backend in Backend.objects.all():
+        backend.portals.create(ip="10.0.0.1", port=4420, transport=RDMA)
+    add(world)
+    source = world.rows()[0]
+    assert source.backend
+    copy = node_client(source.backend).read_sync(source.uuid)
+    assert [portal.transport for portal in copy.portals] == [TCP]
 
 
 def test_a_stopped_task_leaves_nothing_on_the_node(world: World) -> None:

@@ -15,7 +15,9 @@ LOOK_SECONDS = 1.0
 
 
 class Agents:
-    """``clients``: one for each node. ``drives``: the serial numbers of each node's drives."""
+    """``clients``: one for each node. ``drives``: the serial numbers of each node's drives.
+    ``transports``: of the portals of each node.
+    """
 
     def __init__(
         self,
@@ -23,11 +25,15 @@ class Agents:
         authority: Authority,
         transport: NodeTransport,
         drives: Sequence[Sequence[str]],
+        *,
+        transports: Sequence[str] = ("tcp",),
     ) -> None:
         self._machine = machine
         ports = machine.agent_ports[: len(drives)]
         files = [
-            write_config(machine, number, authority, drives=names, port=port.inside)
+            write_config(
+                machine, number, authority, drives=names, port=port.inside, transports=transports
+            )
             for number, (names, port) in enumerate(zip(drives, ports, strict=True), 1)
         ]
         self.clients = [NodeClient(transport, ["127.0.0.1"], port.outside) for port in ports]

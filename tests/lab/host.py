@@ -1,8 +1,9 @@
-"""The kernel of a machine as a host: NVMe/TCP connections, disks and RAID arrays."""
+"""The kernel of a machine as a host: NVMe-oF connections, disks and RAID arrays."""
 
 from collections.abc import Sequence
 
 from inventory.nodes.engines.names import namespace_uuid
+from inventory.nodes.portal_transports import TRTYPES
 from inventory.nodes.wire import Portal
 from tests.lab.machine import Machine
 
@@ -23,7 +24,8 @@ class LabHost:
 
     def connect(self, portal: Portal, target: str) -> None:
         """Connect to a target for good: a lost connection is tried again until it is back."""
-        options = f"-t tcp -a {portal.ip} -s {portal.port} -n {target} -q {self._nqn} -l -1"
+        options = f"-t {TRTYPES[portal.transport]} -a {portal.ip} -s {portal.port}"
+        options += f" -n {target} -q {self._nqn} -l -1"
         self._run(f"nvme connect {options} -c 2")
         limits = "/sys/class/nvme/nvme*/fast_io_fail_tmo"  # nvme-cli 2.3 has no option for it
         self._run(f"for limit in $(ls {limits}); do echo {FAIL_SECONDS} > $limit; done")

@@ -32,8 +32,9 @@ client_ca = "{folder}/ca.pem"
 state_folder = "{folder}/state"
 total_bandwidth = 4_000_000_000
 total_iops = 300_000
-portals = [{{ ip = "{machine.address}", port = {nvme_port} }}]
+portals = [{portals}]
 """
+PORTAL = '{{ ip = "{machine.address}", port = {nvme_port}, transport = "{transport}" }}'
 SSD = """
 [[ssds]]
 id = "{serial}"
@@ -42,18 +43,26 @@ device = "/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_{serial}"
 
 
 def write_config(
-    machine: Machine, number: int, authority: Authority, *, drives: Sequence[str], port: int
+    machine: Machine,
+    number: int,
+    authority: Authority,
+    *,
+    drives: Sequence[str],
+    port: int,
+    transports: Sequence[str] = ("tcp",),
 ) -> str:
     """Write the files of a node into the machine; return the path of its configuration.
 
     ``drives``: serial numbers of the machine's drives that the node gets. ``port``: of the agent;
-    hosts connect to NVME_PORT plus ``number``.
+    hosts connect to NVME_PORT plus ``number``, over each of the ``transports``.
     """
     folder = f"{FOLDER}/{number}"
     certificate, key = authority.node(f"lab-{machine.name}-{number}", ["127.0.0.1"])
-    text = CONFIG.format(
-        machine=machine, number=number, port=port, folder=folder, nvme_port=NVME_PORT + number
+    portals = ", ".join(
+        PORTAL.format(machine=machine, nvme_port=NVME_PORT + number, transport=one)
+        for one in transports
     )
+    text = CONFIG.format(machine=machine, number=number, port=port, folder=folder, portals=portals)
     text += "".join(SSD.format(serial=serial) for serial in drives)
     machine.put(f"{folder}/node.toml", text)
     for name, path in (("ca.pem", authority.path), ("node.pem", certificate), ("node.key", key)):

@@ -34,6 +34,8 @@ class FakeKernel:
         self.network = network
         network.drives += self.drives
         self.addresses = set(addresses)
+        self.rdma_addresses: set[str] = set()
+        self.is_rdma_readable = True
         self.log: list[tuple[str, ...]] = []
         self.on_call: Callable[[tuple[str, ...]], None] = lambda words: None
         self._boot()
@@ -53,7 +55,8 @@ class FakeKernel:
             "lvm": lambda *more: self.lvm.run(*more, seconds=seconds),
             "dmsetup": lambda *more: self.mapper.run(text, *more),
             "nvme": self._nvme,
-            "modprobe": lambda *more: "",
+            "modprobe": self._modprobe,
+            "rdma": self._rdma,
             "install": lambda *more: self.udev.install(text, *more),
             "udevadm": self.udev.udevadm,
             "uname": lambda *more: "6.1.0-50-amd64\n",
@@ -187,7 +190,8 @@ class FakeKernel:
         self.udev = FakeUdev()
         self.mapper = FakeMapper()
         self.lvm = FakeLvm(self.drives, self.mapper, self.udev.appeared)
-        self.nvmet = FakeNvmet(self.network, self.device, self.addresses)
+        self.nvmet = FakeNvmet(self.network, self.device, self.addresses, self.rdma_addresses)
+        self.modules: set[str] = set()
         self.controllers: dict[str, Session] = {}
 
     async def _called(self, words: tuple[str, ...]) -> None:
@@ -205,7 +209,7 @@ class FakeKernel:
             with suppress(ValueError):
                 session.subsystem.sessions.remove(session)
             return ""
-        place = (options["--traddr"], int(options["--trsvcid"]))
+        place = (options["--transport"], options["--traddr"], int(options["--trsvcid"]))
         try:
             session = self.network.connect(place, options["--nqn"], options["--hostnqn"])
         except OSError as error:
@@ -269,14 +273,45 @@ class FakeKernel:
         lines = ["  sl  local_address rem_address   st tx_queue rx_queue"]
         if path.endswith("6"):
             return lines
-        for subsystem in self.nvmet.subsystems.values():
-            for session in subsystem.sessions:
-                values = session.port.attributes
-                packed = bytes(map(int, values["addr_traddr"].split(".")))
-                [word] = struct.unpack("=I", packed)
-                port = int(values["addr_trsvcid"])
-                lines.append(f"   0: {word:08X}:{port:04X} 0100007F:C001 01 00000000:00000000")
+        for address, port in self._sessions("tcp"):
+            [word] = struct.unpack("=I", bytes(map(int, address.split("."))))
+            lines.append(f"   0: {word:08X}:{port:04X} 0100007F:C001 01 00000000:00000000")
         return lines
+
+    def _modprobe(self, option: str, *names: str) -> str:
+        assert option == "--all"
+        self.modules.update(names)
+        return ""
+
+    def _rdma(self, *words: str) -> str:
+        """``rdma`` of iproute2 6.1. It can be read without RDMA devices, too."""
+        assert words == ("-j", "resource", "show", "cm_id")
+        if not self.is_rdma_readable:  # measured on a kernel that is built without RDMA
+            raise Refused(1, "Failed to open NETLINK_RDMA socket")
+        common = {"ifindex": 0, "ifname": "rxe0", "port": 1, "ps": "TCP", "comm": "nvmet_rdma"}
+        found = []
+        for values in [port.attributes for port in self.nvmet.ports.values() if port.subsystems]:
+            if values["addr_trtype"] == "rdma":
+                place = f"{values['addr_traddr']}:{values['addr_trsvcid']}"
+                ends = {"src-addr": place, "dst-addr": "0.0.0.0:0"}
+                found.append(common | {"state": "LISTEN"} | ends)
+        for address, number in self._sessions("rdma"):
+            ends = {"src-addr": f"{address}:{number}", "dst-addr": "192.0.2.9:49153"}
+            found.append(common | {"state": "CONNECT"} | ends)
+        return json.dumps(found)
+
+    def _sessions(self, transport: str) -> list[tuple[str, int]]:
+        """The address and port of each session over this transport."""
+        ports = [
+            session.port.attributes
+            for subsystem in self.nvmet.subsystems.values()
+            for session in subsystem.sessions
+        ]
+        return [
+            (values["addr_traddr"], int(values["addr_trsvcid"]))
+            for values in ports
+            if values["addr_trtype"] == transport
+        ]
 
 
 def _parts(path: str) -> list[str]:

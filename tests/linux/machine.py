@@ -16,6 +16,7 @@ from inventory.nodes.engines.base import NOTICE_SECONDS
 from inventory.nodes.engines.linux.config import LinuxConfig, SsdConfig
 from inventory.nodes.engines.linux.engine import LinuxEngine
 from inventory.nodes.errors import NodeRefused
+from inventory.nodes.portal_transports import RDMA, TRTYPES
 from inventory.nodes.wire import Piece, Portal, RefusalCode
 from tests.linux.drives import Drive
 from tests.linux.kernel import FakeKernel
@@ -53,6 +54,18 @@ class Machine:
             state_folder=folder,
         )
         self._is_running = False
+
+    def add_rdma(self, *, is_there: bool = True) -> Portal:
+        """Give the machine an RDMA device, and its next process a portal there.
+
+        ``is_there``: otherwise the address is that of a card without RDMA.
+        """
+        portal = self.portal.model_copy(update={"ip": "192.0.2.1", "transport": RDMA})
+        self.kernel.addresses.add(portal.ip)
+        if is_there:
+            self.kernel.rdma_addresses.add(portal.ip)
+        self.config = replace(self.config, portals=(self.portal, portal))
+        return portal
 
     def format(self, *names: str) -> None:
         """Allow the next process of the agent to overwrite these SSDs."""
@@ -106,12 +119,13 @@ class Machine:
     async def drift(self) -> list[str]:
         return [f"{one.kind} {one.name}" for one in (await self.agent.drift()).strays]
 
-    def connect(self, nqn: str, host: str = HOST) -> Session:
-        """Connect as a host.
+    def connect(self, nqn: str, host: str = HOST, *, portal: Portal | None = None) -> Session:
+        """Connect as a host, by default over TCP.
 
         :raises OSError: the host is not allowed to connect.
         """
-        return self.network.connect((self.portal.ip, self.portal.port), nqn, host)
+        at = portal or self.portal
+        return self.network.connect((TRTYPES[at.transport], at.ip, at.port), nqn, host)
 
     @asynccontextmanager
     async def disk(self, uuid: str) -> AsyncIterator[Any]:

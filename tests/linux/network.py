@@ -9,7 +9,8 @@ from tests.linux.drives import Drive, fail
 if TYPE_CHECKING:
     from tests.linux.nvmet import FakeNvmet, Port, Subsystem
 
-Place = tuple[str, int]
+Place = tuple[str, str, int]
+"""Transport, address and port."""
 
 
 @dataclass(eq=False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.linux.drives import fail
-from tests.linux.network import Network, Session
+from tests.linux.network import Network, Place, Session
 
 LAST_ID = 65519
 NSIDS = range(1, 0xFFFFFFFF)
@@ -46,13 +46,16 @@ class Port:
 
 class FakeNvmet:
     """The target. ``find``: returns the open device of a path. ``addresses``: the addresses of the
-    machine.
+    machine. ``rdma_addresses``: those of RDMA devices.
     """
 
-    def __init__(self, network: Network, find: FindDevice, addresses: set[str]) -> None:
+    def __init__(
+        self, network: Network, find: FindDevice, addresses: set[str], rdma_addresses: set[str]
+    ) -> None:
         self._network = network
         self._find = find
         self._addresses = addresses
+        self._rdma_addresses = rdma_addresses
         self.hosts: set[str] = set()
         self.subsystems: dict[str, Subsystem] = {}
         self.ports: dict[str, Port] = {}
@@ -228,10 +231,13 @@ class FakeNvmet:
 
     def _listen(self, port: Port) -> None:
         values = port.attributes
-        if values["addr_trtype"] != "tcp" or values["addr_adrfam"] not in {"ipv4", "ipv6"}:
+        transport, address = values["addr_trtype"], values["addr_traddr"]
+        if transport not in {"tcp", "rdma"} or values["addr_adrfam"] not in {"ipv4", "ipv6"}:
             raise fail(errno.EINVAL)
-        if values["addr_traddr"] not in self._addresses:
+        if address not in self._addresses:
             raise fail(errno.EADDRNOTAVAIL)
+        if transport == "rdma" and address not in self._rdma_addresses:
+            raise fail(errno.ENODEV)
         self._network.listen(_place(port), self, port)
 
     def _end(self, subsystem: Subsystem, sessions: list[Session]) -> None:
@@ -299,5 +305,6 @@ class FakeNvmet:
         return found
 
 
-def _place(port: Port) -> tuple[str, int]:
-    return port.attributes["addr_traddr"], int(port.attributes["addr_trsvcid"])
+def _place(port: Port) -> Place:
+    values = port.attributes
+    return values["addr_trtype"], values["addr_traddr"], int(values["addr_trsvcid"])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from inventory.nodes.engines.linux import node_config
 from inventory.nodes.engines.linux.node_config import LinuxNodeConfig
 from inventory.nodes.engines.node_config import WrongConfig
 from inventory.nodes.engines.read_config import read_config
@@ -16,7 +17,7 @@ from tests.nodes.certificates import KeyPair, TestCa
 from tests.system.stack import ROOT
 
 PAGE = (ROOT / "docs/how-to/add-a-linux-node.md").read_text()
-[SERVER] = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+SERVER, RDMA_PORTAL = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
 LAPTOP = (ROOT / "deploy/laptop-node.toml").read_text()
 README = (ROOT / "README.md").read_text()
 
@@ -49,6 +50,17 @@ def test_the_configuration_of_a_server_is_valid(write: Write) -> None:
     assert [ssd.format for ssd in found.linux.ssds] == [True, False]
 
 
+def test_the_portal_over_rdma_is_valid(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rdma").touch(mode=0o755)
+    monkeypatch.setattr(node_config, "ENVIRONMENT", {"PATH": str(tmp_path)})
+    found = read_config(write(SERVER + RDMA_PORTAL))
+    assert isinstance(found, LinuxNodeConfig)
+    portal = Portal(ip="10.1.0.11", port=4420)
+    assert found.linux.portals == (portal, portal.model_copy(update={"transport": "RoCEv2"}))
+
+
 def test_the_configuration_of_a_laptop_is_valid(write: Write) -> None:
     found = read_config(write(LAPTOP))
     assert isinstance(found, LinuxNodeConfig)
@@ -69,11 +81,36 @@ def test_the_configuration_of_a_laptop_is_valid(write: Write) -> None:
         ("client_ca", "socket", "socket"),
         (
             "port = 4420",
+            'transport = "fc"',
+            "portals.0.transport is 'fc': Input should be 'tcp' or",
+        ),
+        (
+            "port = 4420",
             'transport = "rdma"',
-            "portals.0.transport is 'rdma': Input should be 'tcp'",
+            "portals: at least one must have transport tcp, over which nodes copy volumes",
+        ),
+        (
+            "}]",
+            '}, { ip = "127.0.0.2", transport = "rdma" }]',
+            "portals: 127.0.0.2 port 4420 over RDMA: must be the address of an RDMA device",
+        ),
+        (
+            "}]",
+            "}" + ', { ip = "10.1.0.12", transport = "rdma" }' * 2 + "]",
+            "portals 10.1.0.12 port 4420 over RDMA is listed twice",
         ),
     ],
 )
 def test_wrong_values_are_named(write: Write, old: str, new: str, text: str) -> None:
     with pytest.raises(WrongConfig, match=re.escape(text)):
         read_config(write(LAPTOP.replace(old, new)))
+
+
+def test_a_portal_over_rdma_needs_the_command_that_shows_its_hosts(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_config, "ENVIRONMENT", {"PATH": "/nowhere"})
+    file = write(SERVER + RDMA_PORTAL)
+    with pytest.raises(WrongConfig, match=r"needs the command rdma, .* package iproute2$"):
+        read_config(file)
+    assert read_config(write(SERVER))

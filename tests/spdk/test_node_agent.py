@@ -139,6 +139,7 @@ def test_a_drive_is_overwritten_only_on_request(
         (r"block_size = 4096", "block_size = 4095", ("ssds.0.block_size is '4095'", "4096")),
         (r'id = "ssd-1-2"', 'id = "ssd-1-1"', ("ssds: id ssd-1-1 is listed twice",)),
         (r'id = "ssd-1-2"', 'id = "ssd-1-2"\nbdev = "Nvme0n1"', ("ssds.1", "either bdev or file")),
+        (r"port = (\d+) }", r'port = \1, transport = "rdma" }', ("transport is 'rdma'", "'tcp'")),
         (r"total_iops = \S+", "total_iops = 0", ("total_iops is '0'", "greater than or equal")),
         (r'socket = "', 'socket = "relative', ("socket is 'relative", "an absolute path")),
         (r"\A", "]", ("node.toml",)),

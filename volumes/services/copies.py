@@ -17,6 +17,7 @@ from typing import TypeVar
 from inventory.models import Portal
 from inventory.nodes import wire
 from inventory.nodes.client import NodeClient
+from inventory.nodes.portal_transports import RDMA
 from provisioner.common.models import LifeState
 from volumes.models import (
     Export,
@@ -176,7 +177,7 @@ def _remove_closed_targets(replica: Replica, until: float) -> str:
 
 
 def _spec(replica: Replica, source: Replica, export: Export) -> wire.SyncSpec:
-    portals = Portal.objects.filter(backend=replica.backend_id)
+    portals = Portal.objects.filter(backend=replica.backend_id).exclude(transport=RDMA)
     return wire.SyncSpec(
         generation=replica.pk,
         volume_generation=source.pk,

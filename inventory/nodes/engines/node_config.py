@@ -17,9 +17,11 @@ from inventory.nodes.agent.database import Database
 from inventory.nodes.agent.listener import TlsFiles
 from inventory.nodes.agent.service import AgentService, RestartableEngine
 from inventory.nodes.engines.base import Engine
+from inventory.nodes.portal_transports import TRTYPES
 from inventory.nodes.wire import Identifier, Portal
 
 SHOWN_CHARACTERS = 100
+TRANSPORTS = {name: transport for transport, name in TRTYPES.items()}
 STATE_FILE = "node.sqlite3"
 
 
@@ -63,7 +65,10 @@ class PortalTable(Table):
 
     ip: Address
     port: Port = 4420
-    transport: Literal["tcp"] = "tcp"
+    transport: Literal["tcp", "rdma"] = "tcp"
+
+    def __str__(self) -> str:
+        return f"{self.ip} port {self.port}" + (" over RDMA" if self.transport == "rdma" else "")
 
 
 class NodeTable(Table):
@@ -92,8 +97,7 @@ class NodeTable(Table):
         """
         if self.client_ca is None and self.token_file is None:
             raise ValueError("needs client_ca or token_file to restrict callers")
-        portals = [f"{portal.ip} port {portal.port}" for portal in self.portals]
-        for what, listed in {**unique, "portals": portals}.items():
+        for what, listed in {**unique, "portals": self.portals}.items():
             values = [str(one) for one in listed]
             twice = {value for value in values if values.count(value) > 1}
             if twice:
@@ -101,7 +105,10 @@ class NodeTable(Table):
 
     def wire_portals(self) -> tuple[Portal, ...]:
         """The portals in the format of the node API."""
-        return tuple(Portal(ip=portal.ip, port=portal.port) for portal in self.portals)
+        return tuple(
+            Portal(ip=one.ip, port=one.port, transport=TRANSPORTS[one.transport])
+            for one in self.portals
+        )
 
 
 @dataclass(frozen=True)

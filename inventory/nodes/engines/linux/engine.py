@@ -20,6 +20,7 @@ from inventory.nodes.engines.linux.targets import Targets
 from inventory.nodes.engines.linux.udev import guard_volumes
 from inventory.nodes.engines.linux.volumes import Volumes
 from inventory.nodes.errors import NodeRefused
+from inventory.nodes.portal_transports import RDMA
 from inventory.nodes.target_ids import ControllerIds
 from inventory.nodes.wire import Qos, RefusalCode, SnapshotSpec, Sync, SyncSpec, VolumeSpec
 
@@ -27,6 +28,7 @@ WATCH_SECONDS = 5.0
 LOOKS = 2
 STATE_FILE = "engine.sqlite3"
 MODULES = ("nvmet-tcp", "nvme-tcp", "dm-thin-pool", "dm-flakey")
+RDMA_MODULE = "nvmet-rdma"
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +66,9 @@ class LinuxEngine:
 
         :raises CommandFailed, OSError, Stuck: the kernel cannot do what is needed.
         """
-        output = await self._kernel.run("modprobe", "--all", *MODULES)
+        is_rdma = any(portal.transport == RDMA for portal in self._config.portals)
+        modules = (*MODULES, RDMA_MODULE) if is_rdma else MODULES
+        output = await self._kernel.run("modprobe", "--all", *modules)
         if output.code:  # one may be built in
             log.warning("kernel modules: %s", output.err.strip())
         if not await self._kernel.exists(ROOT):

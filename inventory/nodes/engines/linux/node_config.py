@@ -2,6 +2,8 @@
 example.
 """
 
+import ipaddress
+import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ from pydantic import Field, model_validator
 
 from inventory.nodes.engines.linux.config import LinuxConfig, SsdConfig
 from inventory.nodes.engines.linux.engine import LinuxEngine
-from inventory.nodes.engines.linux.real_kernel import RealKernel
+from inventory.nodes.engines.linux.real_kernel import ENVIRONMENT, RealKernel
 from inventory.nodes.engines.node_config import (
     Name,
     NodeConfig,
@@ -48,7 +50,26 @@ class LinuxTable(NodeTable):
                 "ssds: device": [ssd.device for ssd in self.ssds],
             }
         )
+        self._check_portals()
         return self
+
+    def _check_portals(self) -> None:
+        """:raises ValueError: copies between nodes or connected hosts could not work."""
+        over_rdma = [portal for portal in self.portals if portal.transport == "rdma"]
+        if len(over_rdma) == len(self.portals):
+            raise ValueError(
+                "portals: at least one must have transport tcp, over which nodes copy volumes"
+            )
+        for portal in over_rdma:
+            address = ipaddress.ip_address(portal.ip)
+            if address.is_loopback or address.is_unspecified:
+                # the kernel would listen on all RDMA devices
+                raise ValueError(f"portals: {portal}: must be the address of an RDMA device")
+        if over_rdma and not shutil.which("rdma", path=ENVIRONMENT["PATH"]):
+            raise ValueError(
+                "portals: transport rdma needs the command rdma, which shows connected hosts:"
+                " install the package iproute2"
+            )
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from inventory.nodes.engines.linux.kernel import Kernel
+from inventory.nodes.portal_transports import TRTYPES
 from inventory.nodes.target_ids import ControllerIds
 from inventory.nodes.wire import Portal
 
-ROOT = "/sys/kernel/config/nvmet"
+ROOT, DEBUG = "/sys/kernel/config/nvmet", "/sys/kernel/debug/nvmet"
 HOSTS, SUBSYSTEMS, PORTS = f"{ROOT}/hosts", f"{ROOT}/subsystems", f"{ROOT}/ports"
-DEBUG, TRANSPORT = "/sys/kernel/debug/nvmet", "tcp"
 
 Address = tuple[str, str, str, str]  # transport, address family, address and port
 
@@ -197,4 +197,4 @@ class Nvmet:
 def address_of(portal: Portal) -> Address:
     """The address of a port at the portal."""
     family = f"ipv{ipaddress.ip_address(portal.ip).version}"
-    return TRANSPORT, family, portal.ip, str(portal.port)
+    return TRTYPES[portal.transport], family, portal.ip, str(portal.port)

@@ -207,8 +207,14 @@ class Targets:
             there = set(await self._nvmet.ports_of(nqn))
             for number in there - wanted:
                 await self._nvmet.leave(number, nqn)
+            failed = []
             for number in sorted(wanted - there):
-                await self._nvmet.join(number, nqn)
+                try:
+                    await self._nvmet.join(number, nqn)
+                except OSError as error:  # hosts can use the other portals
+                    failed.append(error)
+            if failed:
+                raise failed[0]
 
     async def _verify(self, target: TargetState, wanted: Mapping[int, Namespace]) -> None:
         made = await self._nvmet.read(target.nqn)

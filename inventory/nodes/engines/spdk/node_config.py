@@ -13,6 +13,7 @@ from inventory.nodes.engines.node_config import (
     NodeConfig,
     NodeTable,
     Place,
+    PortalTable,
     SsdId,
     Table,
     common_values,
@@ -50,12 +51,19 @@ class SsdTable(Table):
         return self
 
 
+class TcpPortalTable(PortalTable):
+    """An address where hosts connect over TCP."""
+
+    transport: Literal["tcp"] = "tcp"
+
+
 class SpdkTable(NodeTable):
     """A node on SPDK."""
 
     engine: Literal["spdk"] = "spdk"
     socket: Place = Path("/var/tmp/spdk.sock")  # noqa: S108 - where SPDK puts it
     ssds: Annotated[tuple[SsdTable, ...], Field(min_length=1)]
+    portals: Annotated[tuple[TcpPortalTable, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
     def consistent(self) -> "SpdkTable":
