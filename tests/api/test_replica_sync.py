@@ -73,6 +73,7 @@ def test_a_copy_gets_no_portals_over_rdma(world: World) -> None:
     source = world.rows()[0]
     assert source.backend
     copy = node_client(source.backend).read_sync(source.uuid)
+    assert copy
     assert [portal.transport for portal in copy.portals] == [TCP]
 
 
