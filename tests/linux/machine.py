@@ -21,7 +21,7 @@ from inventory.nodes.wire import Piece, Portal, RefusalCode
 from tests.linux.drives import Drive
 from tests.linux.kernel import FakeKernel
 from tests.linux.network import Network, Session
-from tests.nodes.specs import HOST, MIB, namespace, piece
+from tests.nodes.specs import HOST, MIB, TARGET, namespace, piece, volume
 
 SSD_BYTES = 1024 * MIB
 WATCH = 0.01
@@ -167,3 +167,9 @@ async def refused(code: RefusalCode, call: Awaitable[object], *parts: str) -> No
 async def await_notice() -> None:
     """Wait until empty targets are removed."""
     await asyncio.sleep(NOTICE_SECONDS * 1.5)
+
+
+async def export(machine: Machine, uuid: str = "v", nsid: int = 1) -> None:
+    """Create a volume on the SSD ``s``, and export it in TARGET."""
+    await machine.agent.volumes.ensure(uuid, volume(piece("s", 64 * MIB)))
+    await machine.agent.targets.ensure(TARGET, uuid, namespace(nsid))

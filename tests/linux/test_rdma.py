@@ -12,8 +12,7 @@ from inventory.nodes.engines.linux.real_kernel import RealKernel
 from inventory.nodes.portal_transports import RDMA
 from inventory.nodes.target_ids import ControllerIds
 from inventory.nodes.wire import Portal
-from tests.linux.machine import Machine, on_machine
-from tests.linux.test_targets import export
+from tests.linux.machine import Machine, export, on_machine
 from tests.nodes.specs import HOST, TARGET, namespace
 
 IDS = ControllerIds(first=128, last=191)

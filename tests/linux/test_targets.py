@@ -7,15 +7,10 @@ import pytest
 
 from inventory.nodes.target_ids import ControllerIds
 from inventory.nodes.wire import RefusalCode
-from tests.linux.machine import Machine, await_notice, on_machine, refused
+from tests.linux.machine import Machine, await_notice, export, on_machine, refused
 from tests.nodes.specs import HOST, MIB, OTHER_HOST, OTHER_TARGET, TARGET, namespace, piece, volume
 
 SPEC = volume(piece("s", 64 * MIB))
-
-
-async def export(machine: Machine, uuid: str = "v", nsid: int = 1) -> None:
-    await machine.agent.volumes.ensure(uuid, SPEC)
-    await machine.agent.targets.ensure(TARGET, uuid, namespace(nsid))
 
 
 def test_only_the_host_of_a_target_may_connect(tmp_path: Path) -> None:
