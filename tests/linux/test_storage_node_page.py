@@ -80,6 +80,11 @@ def test_the_configuration_of_a_laptop_is_valid(write: Write) -> None:
         ('"loop-2"', '"loop-1"', "ssds: id loop-1 is listed twice"),
         ("client_ca", "socket", "socket"),
         (
+            '{ ip = "127.0.0.1"',
+            '{ ip = "0.0.0.0"',
+            "portals.0.ip is '0.0.0.0': must be an address that others can connect to",
+        ),
+        (
             "port = 4420",
             'transport = "fc"',
             "portals.0.transport is 'fc': Input should be 'tcp' or",

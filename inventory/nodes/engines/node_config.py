@@ -30,7 +30,10 @@ class WrongConfig(Exception):
 
 
 def _address(value: str) -> str:
-    return str(ipaddress.ip_address(value))
+    address = ipaddress.ip_address(value)
+    if address.is_unspecified:
+        raise ValueError("must be an address that others can connect to")
+    return str(address)
 
 
 def _file(path: Path) -> Path:

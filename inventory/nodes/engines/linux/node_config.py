@@ -61,8 +61,7 @@ class LinuxTable(NodeTable):
                 "portals: at least one must have transport tcp, over which nodes copy volumes"
             )
         for portal in over_rdma:
-            address = ipaddress.ip_address(portal.ip)
-            if address.is_loopback or address.is_unspecified:
+            if ipaddress.ip_address(portal.ip).is_loopback:
                 # the kernel would listen on all RDMA devices
                 raise ValueError(f"portals: {portal}: must be the address of an RDMA device")
         if over_rdma and not shutil.which("rdma", path=ENVIRONMENT["PATH"]):
