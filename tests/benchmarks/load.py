@@ -21,7 +21,7 @@ import httptools
 
 WARM_SECONDS = 0.5
 CALL_SECONDS = 60.0
-LEAST_CALLS = 2  # of each connection
+LEAST_CALLS = 2  # of each connection without a rate
 SHOWN_FAILURES = 3
 
 
@@ -186,7 +186,7 @@ class _Run:
     def _work(self, connection: _Connection) -> None:
         expected = self._load.expect.encode()
         warm = self._began + WARM_SECONDS
-        left = LEAST_CALLS
+        left = 0 if self._load.rate else LEAST_CALLS
         while (began := time.monotonic()) < warm + self._load.seconds or left > 0:
             with self._lock:
                 due, request = next(self._requests)

@@ -19,6 +19,7 @@ TINY = Sizes(
     recordings=1,
     rounds=1,
     scrapes=1,
+    rhythm_hosts=(300,),
     scale_hosts=1_100,
     scale_volumes=700,
     scale_tenants=3,
@@ -40,7 +41,8 @@ def folder() -> Iterator[Path]:
 def test_figures_come_out(folder: Path) -> None:
     """It measures the parts that use the code of the other parts."""
     tool("haproxy")
-    lines = run(["creates", "metrics", "lists", "limits", "scale"], 0.2, TINY, folder).splitlines()
+    parts = ["creates", "metrics", "lists", "limits", "rhythm", "scale"]
+    lines = run(parts, 0.2, TINY, folder).splitlines()
     rows = [line.split(" | ") for line in lines if line.startswith("| ")]
     assert [row[0] for row in rows[2:]] == [
         "| create, 1 replica",
@@ -53,6 +55,7 @@ def test_figures_come_out(folder: Path) -> None:
         ("GET /volumes of 600: ", 1),
         ("p95 of another tenant's poll: ", 1),
         ("a poll takes ", 1),
+        ("300 hosts at their rhythm: poll p50 ", 1),
         ("GET /metrics with 700 volumes: p50 ", 1),
         ("a create of one replica with 700 volumes: p50 ", 1),
     ):
