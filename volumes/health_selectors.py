@@ -4,7 +4,7 @@
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from django.db.models import (
@@ -46,14 +46,19 @@ IN_PROGRESS = Q(state=LifeState.CREATING) | Q(
 LOST = Q(replica_state__in=[ReplicaState.MISSING, ReplicaState.TERMINATING])
 
 
-def volume_healths(rows: Iterable[VolumeAndReplicas]) -> dict[int, VolumeHealth]:
+def volume_healths(
+    rows: Iterable[VolumeAndReplicas], *, before_query: Callable[[], None] = lambda: None
+) -> dict[int, VolumeHealth]:
     """Return the health of the volumes of a page, by key.
 
-    It makes no query, or one query if some of the volumes are Rebuilding.
+    It makes no query, or one query if some of the volumes are Rebuilding. ``before_query`` is
+    called before that one.
     """
     now = clock.now()
     found = {v.id: (v.uuid, volume_health(v, replicas, now)) for v, replicas in rows}
     rebuilding = [uuid for uuid, one in found.values() if one.health is Health.REBUILDING]
+    if rebuilding:
+        before_query()
     progress = volumes_progress(rebuilding) if rebuilding else {}
     return {key: one._replace(rebuild=progress.get(uuid)) for key, (uuid, one) in found.items()}
 

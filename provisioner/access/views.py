@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -28,7 +28,7 @@ from provisioner.common.database import is_conflict
 from provisioner.common.endpoint_spec import Operation
 from provisioner.common.known_answers import cache_answer_while
 from provisioner.common.long_lists import PIECE_ROWS, Listing, Sender
-from provisioner.common.moment import one_moment
+from provisioner.common.moment import one_moment, read_at_one_moment
 from provisioner.common.pagination import Page
 from provisioner.common.parsing import ignored_fields, path_identifiers
 from provisioner.common.results import InvalidInput
@@ -130,8 +130,11 @@ class ApiViewSet(ViewSet):
 
         :raises TooManyAtOnce: HTTP 429, the list is long, and other long lists took too long.
         """
-        with nullcontext() if listing.is_one_statement else one_moment():
-            items, has_more = listing.first(page)
+        if listing.is_one_statement:
+            items, has_more = read_at_one_moment(lambda: listing.first(page))
+        else:
+            with one_moment():
+                items, has_more = listing.first(page)
         if not has_more:
             return Response(items)
         ends = self._slot.exchange_for_list()

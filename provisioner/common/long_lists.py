@@ -57,7 +57,8 @@ def paused(
 class Listing:
     """Describes a list. ``read`` reads the items of a page, once or more in each transaction.
     ``key_of`` reads from an item the key that the list is ordered by. ``is_one_statement``: whether
-    one call of ``read`` is one statement, so a short list needs no transaction.
+    one call of ``read`` is one statement, or calls ``require_one_moment`` before the second one.
+    Then a short list needs no transaction.
     """
 
     read: Callable[[Page], Items]

@@ -1,11 +1,37 @@
 """Transactions whose reads all show the database at one moment."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connection, transaction
 from psycopg import IsolationLevel
+
+T = TypeVar("T")
+
+
+class NeedsOneMoment(Exception):
+    """An answer needs a second statement, and no transaction shows one moment."""
+
+
+def require_one_moment() -> None:
+    """Call this before the second statement of an answer that is usually one statement.
+
+    :raises NeedsOneMoment: no transaction is open.
+    """
+    if not connection.in_atomic_block:
+        raise NeedsOneMoment
+
+
+def read_at_one_moment(read: Callable[[], T]) -> T:
+    """Return what ``read`` reads: without a transaction if it is one statement. If it calls
+    :func:`require_one_moment`, it is called again in a transaction.
+    """
+    try:
+        return read()
+    except NeedsOneMoment:
+        with one_moment():
+            return read()
 
 
 @contextmanager

@@ -15,7 +15,10 @@ from django.urls import get_resolver
 
 from inventory.models import Backend, Host, Ssd
 from provisioner.access import authorization_server
+from provisioner.common import clock
 from provisioner.common.moment import one_moment
+from tasks.models import Task, TaskState, TaskType
+from tests.api.replicas_steps import all_available, replicated, report
 from tests.api.snapshot_steps import snapped
 from tests.api.volume_steps import GIB, HOST, created, probe_host, published
 from tests.conftest import Api
@@ -25,6 +28,7 @@ from volumes.models import (
     Publication,
     Replica,
     ReplicaRelocation,
+    ReplicaState,
     Snapshot,
     SubVolume,
     Tenant,
@@ -184,6 +188,33 @@ def test_an_answer_shows_the_state_before_a_delete_or_after_it(
             found = read(caller, filled)
         assert found in (before, read(caller, filled)), (number, seen)
         delete_all(ids["uuid"])
+
+
+@pytest.mark.parametrize("path", ["/volumes", "/volumes/{uuid}", "/volumes_by_alias/v"])
+def test_a_volume_and_the_progress_of_its_rebuild_are_of_one_moment(
+    api: Api, caller: Client, pool: Pool, path: str
+) -> None:
+    """The progress is a second statement."""
+    pool(2)
+    uuid = replicated(api)
+    published(api, uuid, probe_host(api))
+    [first, _] = all_available(api, uuid)
+    report(api, uuid, first, "Synchronizing")
+    task = Task.objects.create(type=TaskType.REPLICA_SYNC, volume_id=uuid, progress=40)
+    filled = path.format(uuid=uuid)
+    [before] = read(caller, filled)
+    assert (before["health"], before["rebuildProgress"]) == ("Rebuilding", 40.0)
+
+    def end() -> None:
+        with transaction.atomic():
+            Replica.objects.filter(uuid=first).update(replica_state=ReplicaState.AVAILABLE)
+            Task.objects.filter(pk=task.pk).update(state=TaskState.FINISHED, ended_at=clock.now())
+
+    with after_select(1, end):
+        [found] = read(caller, filled)
+    [after] = read(caller, filled)
+    assert (after["health"], "rebuildProgress" in after) == ("Healthy", False)
+    assert found in (before, after)
 
 
 def test_every_get_is_listed_in_this_file() -> None:

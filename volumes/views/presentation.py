@@ -6,6 +6,7 @@ from typing import Any
 
 from provisioner.common import clock
 from provisioner.common.models import LifeState
+from provisioner.common.moment import require_one_moment
 from volumes.health import VolumeHealth
 from volumes.health_selectors import volume_healths
 from volumes.models import (
@@ -32,11 +33,12 @@ BLOCK_SIZES = {512: "512B", 4096: "4KB"}
 
 
 def volumes_json(rows: Sequence[VolumeAndReplicas]) -> list[dict[str, Any]]:
-    """Return volumes in the form of the reference, with their health. It makes at most one
-    query.
+    """Return volumes in the form of the reference, with their health.
+
+    :raises NeedsOneMoment: it needs a query, for the progress of a rebuild.
     """
     now = clock.now()
-    healths = volume_healths(rows)
+    healths = volume_healths(rows, before_query=require_one_moment)
     found = []
     for volume, replicas in rows:
         data = _volume(volume, replicas, now)

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from provisioner.common.api import success
 from provisioner.common.endpoint_spec import Operation
 from provisioner.common.long_lists import Items, Listing
-from provisioner.common.moment import one_moment
+from provisioner.common.moment import one_moment, read_at_one_moment
 from provisioner.common.pagination import Page
 from provisioner.common.parsing import parse_body, parse_query
 from volumes.health_selectors import volumes_of_health
@@ -89,10 +89,12 @@ class VolumesViewSet(TenantViewSet):
         return self.listed(Page.of(fields), listing)
 
     def retrieve(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
-        return Response(volumes_json(replace(self.volumes, uuid=volume_uuid).read()))
+        wanted = replace(self.volumes, uuid=volume_uuid)
+        return Response(read_at_one_moment(lambda: volumes_json(wanted.read())))
 
     def by_alias(self, request: Request, alias: str, tenant: str | None = None) -> Response:
-        return Response(volumes_json(replace(self.volumes, alias=alias).read()))
+        wanted = replace(self.volumes, alias=alias)
+        return Response(read_at_one_moment(lambda: volumes_json(wanted.read())))
 
     def extended(self, request: Request, volume_uuid: str, tenant: str | None = None) -> Response:
         with one_moment():
