@@ -3,6 +3,7 @@
 import re
 import subprocess
 import time
+import tracemalloc
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,8 +31,10 @@ from volumes.metrics.scale import TESTED
 from volumes.metrics.volumes import volume_metrics
 from volumes.models import Orphan, Replica
 from volumes.reconcilers.relocation import relocate_replicas
+from volumes.views import metrics
 
 pytestmark = pytest.mark.django_db(transaction=True)
+MIB = 2**20
 Pool = Callable[[int], list[str]]
 
 
@@ -286,3 +289,19 @@ def test_metrics_need_the_role_monitor(api: Api) -> None:
     assert api.as_role("MONITOR").get("/metrics").http == 200
     assert api.as_role("STORAGE").get("/metrics").http == 403
     assert Api(api.url, "").get("/metrics").http == 401
+
+
+def test_a_scrape_of_a_large_pool_takes_little_memory(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if the text about the pool itself fits into memory."""
+    client = Client(headers={"Authorization": api.authorization})
+    client.get("/metrics").close()
+    monkeypatch.setattr(metrics, "volume_metrics", lambda: (b"#" * MIB for _ in range(64)))
+    tracemalloc.start()
+    answer = client.get("/metrics")
+    size = sum(len(chunk) for chunk in answer)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert size > 64 * MIB
+    assert peak < 16 * MIB

@@ -41,7 +41,8 @@ class MetricsViewSet(ApiViewSet):
         text.write(generate_latest(_processes()))
         with one_moment():  # all is read first, so that a slow client does not prolong it
             text.write(generate_latest(PoolCollector()))
-            text.writelines(paused(volume_metrics(), self._others_work, GIVES_WAY))
+            for lines in paused(volume_metrics(), self._others_work, GIVES_WAY):
+                text.write(lines)  # writelines() would keep all of them in memory until its end
         text.seek(0)
         return StreamingHttpResponse(
             FileWrapper(text, CHUNK_BYTES), content_type=CONTENT_TYPE_LATEST
