@@ -49,10 +49,8 @@ LOST = Q(replica_state__in=[ReplicaState.MISSING, ReplicaState.TERMINATING])
 def volume_healths(
     rows: Iterable[VolumeAndReplicas], *, before_query: Callable[[], None] = lambda: None
 ) -> dict[int, VolumeHealth]:
-    """Return the health of the volumes of a page, by key.
-
-    It makes no query, or one query if some of the volumes are Rebuilding. ``before_query`` is
-    called before that one.
+    """Return the health of the volumes of a page, by key. If some of them are Rebuilding, it calls
+    ``before_query`` and makes one query.
     """
     now = clock.now()
     found = {v.id: (v.uuid, volume_health(v, replicas, now)) for v, replicas in rows}

@@ -28,7 +28,7 @@ from provisioner.common.database import is_conflict
 from provisioner.common.endpoint_spec import Operation
 from provisioner.common.known_answers import cache_answer_while
 from provisioner.common.long_lists import PIECE_ROWS, Listing, Sender
-from provisioner.common.moment import one_moment, read_at_one_moment
+from provisioner.common.moment import read_at_one_moment
 from provisioner.common.pagination import Page
 from provisioner.common.parsing import ignored_fields, path_identifiers
 from provisioner.common.results import InvalidInput
@@ -130,11 +130,9 @@ class ApiViewSet(ViewSet):
 
         :raises TooManyAtOnce: HTTP 429, the list is long, and other long lists took too long.
         """
-        if listing.is_one_statement:
-            items, has_more = read_at_one_moment(lambda: listing.first(page))
-        else:
-            with one_moment():
-                items, has_more = listing.first(page)
+        items, has_more = read_at_one_moment(
+            lambda: listing.first(page), is_one_statement=listing.is_one_statement
+        )
         if not has_more:
             return Response(items)
         ends = self._slot.exchange_for_list()

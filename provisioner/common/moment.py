@@ -1,7 +1,7 @@
 """Transactions whose reads all show the database at one moment."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from django.db import connection, transaction
@@ -23,15 +23,15 @@ def require_one_moment() -> None:
         raise NeedsOneMoment
 
 
-def read_at_one_moment(read: Callable[[], T]) -> T:
-    """Return what ``read`` reads: without a transaction if it is one statement. If it calls
-    :func:`require_one_moment`, it is called again in a transaction.
+def read_at_one_moment(read: Callable[[], T], *, is_one_statement: bool = True) -> T:
+    """Return what ``read`` reads: without a transaction if it is one statement. If it is not, or
+    calls :func:`require_one_moment`, it is called in a transaction.
     """
-    try:
-        return read()
-    except NeedsOneMoment:
-        with one_moment():
+    if is_one_statement:
+        with suppress(NeedsOneMoment):
             return read()
+    with one_moment():
+        return read()
 
 
 @contextmanager
