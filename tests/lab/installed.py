@@ -49,7 +49,6 @@ class Lab:
     """``shell`` runs blocks of pages as root, who types them in the folder of the code."""
 
     machine: Machine
-    demo: Standalone
 
     def shell(self, *blocks: str, changed: dict[str, str]) -> str:
         script = "\n".join(blocks)
@@ -76,7 +75,7 @@ def lab(make_machine: MakeMachine, tmp_path_factory: pytest.TempPathFactory) -> 
             machine.put(f"{CODE}/.data/tls/{name}", (folder / "data/tls" / name).read_text())
         two_minutes = pages.of("demo", "README.md")[0].text
         login = two_minutes[: two_minutes.index("provisionerctl status")]
-        lab = Lab(machine, demo)
+        lab = Lab(machine)
         lab.shell(login, changed={"PASSWORD=...": f"PASSWORD={password}"})
         yield lab
     finally:
