@@ -4,7 +4,7 @@
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from django.db.models import (
@@ -47,18 +47,19 @@ LOST = Q(replica_state__in=[ReplicaState.MISSING, ReplicaState.TERMINATING])
 
 
 def volume_healths(
-    rows: Iterable[VolumeAndReplicas], *, before_query: Callable[[], None] = lambda: None
+    rows: Sequence[VolumeAndReplicas], *, before_query: Callable[[], None] = lambda: None
 ) -> dict[int, VolumeHealth]:
     """Return the health of the volumes of a page, by key. If some of them are Rebuilding, it calls
     ``before_query`` and makes one query.
     """
     now = clock.now()
-    found = {v.id: (v.uuid, volume_health(v, replicas, now)) for v, replicas in rows}
-    rebuilding = [uuid for uuid, one in found.values() if one.health is Health.REBUILDING]
+    found = {v.id: volume_health(v, replicas, now) for v, replicas in rows}
+    rebuilding = {v.uuid: v.id for v, _ in rows if found[v.id].health is Health.REBUILDING}
     if rebuilding:
         before_query()
-    progress = volumes_progress(rebuilding) if rebuilding else {}
-    return {key: one._replace(rebuild=progress.get(uuid)) for key, (uuid, one) in found.items()}
+        for uuid, rebuild in volumes_progress(rebuilding).items():
+            found[rebuilding[uuid]] = found[rebuilding[uuid]]._replace(rebuild=rebuild)
+    return found
 
 
 def volumes_with_health() -> QuerySet[Any]:
@@ -102,11 +103,10 @@ def _health() -> Coalesce:
 def _by_volume(replicas: QuerySet[Replica]) -> QuerySet[Any]:
     """Return one row with the health for each volume that has one of the replicas."""
     now = clock.now()
-    up = Q(backend__available_until__gte=now)
-    silent = Q(backend__available_until__lt=now)
+    up, silent = Q(backend__available_until__gte=now), Q(backend__available_until__lt=now)
     not_asked = silent & Q(backend__polled_at__lt=F("backend__available_until"))
-    rows = replicas.order_by().values("volume")
-    rows = rows.alias(
+    by_volume = replicas.order_by().values("volume")
+    counted = by_volume.alias(
         known=_replicas(WHOLE, ReplicaState.AVAILABLE),
         available=_replicas(WHOLE & up, ReplicaState.AVAILABLE),
         unknown=_replicas(WHOLE & up, ReplicaState.UNKNOWN),
@@ -115,11 +115,11 @@ def _by_volume(replicas: QuerySet[Replica]) -> QuerySet[Any]:
         unknown_later=_replicas(WHOLE & not_asked, ReplicaState.UNKNOWN),
         ours=Count("pk", filter=IN_PROGRESS & up & ~LOST),
     )
-    rows = rows.alias(
+    compared = counted.alias(
         current=Case(When(known=0, then="unknown"), default="available"),
         later=Case(When(known=0, then="unknown_later"), default="available_later"),
     )
-    return rows.annotate(health=_of_counts())
+    return compared.annotate(health=_of_counts())
 
 
 def _replicas(condition: Q, state: ReplicaState) -> Count:

@@ -3,10 +3,11 @@
 import datetime as dt
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MILLISECOND = dt.timedelta(milliseconds=1)
 
 
 def epoch_milliseconds(at: dt.datetime) -> int:
-    return (at - _EPOCH) // dt.timedelta(milliseconds=1)
+    return (at - _EPOCH) // _MILLISECOND
 
 
 def iso_milliseconds(at: dt.datetime) -> str:

@@ -2,8 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache, reduce
+from operator import or_
+
+from django.db.models import Q, QuerySet
 
 from inventory.nodes.wire import Source
+from provisioner.common.compiled import Compiled, whole
 from provisioner.common.models import LifeState
 from volumes.models import Replica, Volume
 from volumes.selectors import backend_with_addresses, replicas_with_nodes
@@ -33,19 +38,38 @@ def replicas_make(
     Returns the replicas that failed, or None if all are READY. Another attempt of the same request
     may have created some of them.
     """
-    rows = Replica.objects.filter(volume=volume, state=LifeState.CREATING)
     for replica in claimed:
         replica.backend = backend_with_addresses(str(replica.backend_id))
-    replicas = {r.pk: r for r in claimed or replicas_with_nodes(rows)}
+    replicas = {r.pk: r for r in claimed or _creating(volume)}
     outcomes = replicas_ensure(volume, replicas.values(), until=until)
     check_after_not_found(_sources(replicas.values()), outcomes, until=until)
     made = [key for key, outcome in outcomes.items() if isinstance(outcome, bool)]
-    moved = rows.filter(pk__in=made).update(state=LifeState.READY, deadline_at=None)
+    moved = _ready(made)
     if failed := tuple(r for key, r in replicas.items() if key not in made):
         return FailedReplicas(failed, failures_text(replicas, outcomes), lack_space(outcomes))
     if moved < len(made):  # another attempt was faster, and may have replaced some of them
         return replicas_make(volume, until=until)
     return None
+
+
+def _creating(volume: Volume) -> QuerySet[Replica]:
+    return replicas_with_nodes(Replica.objects.filter(volume=volume, state=LifeState.CREATING))
+
+
+def _ready(keys: Sequence[int]) -> int:
+    """Set these replicas READY if they are CREATING. Returns how many were."""
+    names = [f"replica_{number}" for number in range(len(keys))]
+    return _readying(*names).update(**dict(zip(names, keys, strict=True))) if keys else 0
+
+
+@cache
+def _readying(*names: str) -> Compiled:
+    chosen = reduce(or_, (Q(pk=whole(name)) for name in names))
+    return Compiled(
+        lambda: Replica.objects.filter(chosen, state=LifeState.CREATING),
+        state=LifeState.READY,
+        deadline_at=None,
+    )
 
 
 def _sources(replicas: Iterable[Replica]) -> dict[int, Replica]:

@@ -266,8 +266,10 @@ def volume_ready(volume: Volume) -> None:
 
     :raises NodesFailed: it was deleted or aborted meanwhile.
     """
-    ready = Volume.objects.filter(pk=volume.pk, state=LifeState.READY)
-    if not READY.update(volume=volume.pk) and not ready.exists():
+    if (
+        not READY.update(volume=volume.pk)
+        and not Volume.objects.filter(pk=volume.pk, state=LifeState.READY).exists()
+    ):
         raise NodesFailed("the volume was deleted while it was being created")
     volume.state, volume.deadline_at = LifeState.READY, None
 
