@@ -147,7 +147,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["provisioner.access.permissions.RoleAllows"],
     "DEFAULT_PARSER_CLASSES": ["provisioner.common.parsing.JSONObjectParser"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["provisioner.common.rendering.OrjsonRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "provisioner.common.api.AlwaysJSON",
     "DEFAULT_SCHEMA_CLASS": "provisioner.common.schema.OperationSchema",
     "EXCEPTION_HANDLER": "provisioner.common.api.exception_handler",

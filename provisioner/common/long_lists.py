@@ -14,11 +14,11 @@ from wsgiref.util import FileWrapper
 
 from django.db.models import QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
-from rest_framework.renderers import JSONRenderer
 
 from provisioner.common.database import release_connection
 from provisioner.common.moment import one_moment
 from provisioner.common.pagination import Page
+from provisioner.common.rendering import OrjsonRenderer
 
 FEW_ROWS = 500
 """A list with at most this number of rows is answered as a whole."""
@@ -157,7 +157,7 @@ class Sender:
         """Yield the JSON text in parts. Pauses between chunks, so that other requests get most of
         the time.
         """
-        renderer, before = JSONRenderer(), b"["
+        renderer, before = OrjsonRenderer(), b"["
         for items in paused(pieces, self._gives_way):
             yield before + renderer.render(items)[1:-1]
             before = b","
