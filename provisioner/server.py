@@ -86,7 +86,8 @@ class Worker(ThreadWorker):
 
     def init_process(self) -> None:
         self.known = KnownAnswers()
-        for listener in [] if self.cfg.is_ssl else self.sockets:
+        self.has_tls: bool = self.cfg.is_ssl
+        for listener in [] if self.has_tls else self.sockets:
             # accept a connection when its request has arrived; HAProxy sends it at once
             listener.setsockopt(IPPROTO_TCP, TCP_DEFER_ACCEPT, DEFER_SECONDS)
         super().init_process()
@@ -97,7 +98,7 @@ class Worker(ThreadWorker):
             sock, client = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
-        head = b"" if self.cfg.is_ssl else arrived(sock)
+        head = b"" if self.has_tls else arrived(sock)
         if answer := head and self.known.find(client[0], head):
             reply(sock, head, answer)
             return

@@ -106,9 +106,12 @@ def turn_bounds() -> Bounds:
     return Bounds(threads, of_one, TURN_SECONDS)
 
 
-def has_turn(caller: Hashable) -> bool:
-    """Whether a request of this caller would get a place and a turn now without waiting."""
-    return _places.is_free(caller, place_bounds()) and _turns.is_free(caller, turn_bounds())
+def turn_watch(caller: Hashable) -> Callable[[], bool]:
+    """Return a function that tells whether a request of this caller would get a place and a turn
+    without waiting.
+    """
+    places, turns = place_bounds(), turn_bounds()
+    return lambda: _places.is_free(caller, places) and _turns.is_free(caller, turns)
 
 
 def others_work(*, mine: int = 0) -> bool:

@@ -21,7 +21,7 @@ from rest_framework.viewsets import ViewSet
 
 from provisioner.access.authentication import BearerAuthentication, credentials_of
 from provisioner.access.authorization_server import is_known_absent
-from provisioner.access.concurrency import RequestTurn, has_turn, others_work
+from provisioner.access.concurrency import RequestTurn, others_work, turn_watch
 from provisioner.access.principals import Caller
 from provisioner.access.tokens import token_watch
 from provisioner.common.database import is_conflict
@@ -149,8 +149,8 @@ class ApiViewSet(ViewSet):
         scheme, token = credentials_of(self.request)
         if scheme != BearerAuthentication.scheme or not is_known_absent():
             return
-        caller, is_admitted = self.caller, token_watch(token)
-        cache_answer_while(lambda: is_valid() and is_admitted() and has_turn(caller))
+        is_admitted, has_turn = token_watch(token), turn_watch(self.caller)
+        cache_answer_while(lambda: is_valid() and is_admitted() and has_turn())
 
     def idempotency_digest(self, content: object) -> str:
         """Return a digest that retries of a request share, and no other request has. It covers the

@@ -48,7 +48,8 @@ def now() -> dt.datetime:
 
 def epoch_seconds() -> float:
     """:func:`now` in seconds since the epoch."""
-    return now().timestamp()
+    offset = _clock.offset
+    return time.time() if offset is None else time.monotonic() + offset
 
 
 def clock_compared(database_seconds: float, began: float, ended: float) -> None:

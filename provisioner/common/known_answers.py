@@ -13,11 +13,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from email.utils import formatdate
+from functools import lru_cache
 from hashlib import blake2b
 from socket import MSG_DONTWAIT, MSG_PEEK, socket
 from typing import NamedTuple
 
 from prometheus_client import Counter
+
+from provisioner.common import clock
 
 GIVEN = Counter(
     "provisioner_known_answers",
@@ -27,6 +30,8 @@ MAX_ANSWERS = 32_768
 """The number of requests that a process remembers. If there are more, the cache is cleared."""
 LONGEST_HEAD = 8192
 END = b"\r\n\r\n"
+AT_ONCE = int(MSG_DONTWAIT)
+PEEK = int(MSG_PEEK | MSG_DONTWAIT)
 IDEMPOTENCY_KEY = re.compile(rb"\r\nidempotency-key: [0-9a-fA-F-]{36}(?=\r\n)")
 """The load balancer adds this key to each request. It has no meaning for a GET."""
 BODY = re.compile(rb"\r\n(content-length|transfer-encoding|expect|upgrade):", re.IGNORECASE)
@@ -71,7 +76,7 @@ class KnownAnswers:
             return None
         GIVEN.inc()
         before, between, after = known.parts
-        date, request_id = formatdate(usegmt=True).encode(), uuid.uuid4().hex.encode()
+        date, request_id = _http_date(int(clock.epoch_seconds())), uuid.uuid4().hex.encode()
         return b"".join((before, date, between, request_id, after))
 
     def begin(self) -> None:
@@ -99,6 +104,11 @@ class KnownAnswers:
         self._known[_digest(address, head)] = known
 
 
+@lru_cache(maxsize=1)
+def _http_date(second: int) -> bytes:
+    return formatdate(second, usegmt=True).encode()
+
+
 def _is_whole(head: bytes) -> bool:
     """Whether the bytes are exactly one request head."""
     return head.find(END) == len(head) - len(END)
@@ -113,7 +123,7 @@ def arrived(sock: socket) -> bytes:
     the socket.
     """
     try:
-        return sock.recv(LONGEST_HEAD, MSG_PEEK | MSG_DONTWAIT)
+        return sock.recv(LONGEST_HEAD, PEEK)
     except OSError:  # nothing arrived, or the client disconnected
         return b""
 
@@ -121,5 +131,5 @@ def arrived(sock: socket) -> bytes:
 def reply(sock: socket, head: bytes, answer: bytes) -> None:
     """Answer a request that has arrived, and close the connection."""
     with suppress(OSError), sock:
-        sock.recv(len(head), MSG_DONTWAIT)  # closing with unread bytes would lose the answer
-        sock.send(answer, MSG_DONTWAIT)  # shorter than the buffer of a new connection
+        sock.recv(len(head), AT_ONCE)  # closing with unread bytes would lose the answer
+        sock.send(answer, AT_ONCE)  # shorter than the buffer of a new connection

@@ -57,8 +57,8 @@ def test_a_caller_without_a_free_turn_gets_no_answer_from_memory(busy: Api) -> N
     (:mod:`known_answers`).
     """
     caller = Caller("tester", frozenset({Role.ADMIN}))
-    assert not concurrency.has_turn(caller)
-    assert concurrency.has_turn(Caller("another", frozenset({Role.ADMIN})))
+    assert not concurrency.turn_watch(caller)()
+    assert concurrency.turn_watch(Caller("another", frozenset({Role.ADMIN})))()
 
 
 def test_a_wait_for_a_turn_ends_with_429(busy: Api, monkeypatch: pytest.MonkeyPatch) -> None:
