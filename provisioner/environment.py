@@ -258,7 +258,7 @@ class Environment(BaseSettings):
         le=2**40,
         description="Greatest number of bytes of records that wait for one syslog server.",
     )
-    max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body.")
+    max_body_bytes: int = Field(131_072, ge=1024, description="Largest request body.")
     worker_metrics_port: int = Field(
         0,
         ge=0,
