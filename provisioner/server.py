@@ -11,7 +11,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from socket import IPPROTO_TCP, TCP_DEFER_ACCEPT, socket
-from typing import Any
+from typing import Any, cast
 
 from gunicorn.glogging import Logger
 from gunicorn.http.wsgi import Response
@@ -59,14 +59,18 @@ def _too_slow(what: str) -> ConnectionResetError:
 
 
 class Connection(TConn):
-    """A connection that is closed by the thread that served it.
+    """A connection that is closed by the thread that served it. gunicorn would wait for the client
+    to close its end, in the only thread that accepts and dispatches connections.
 
-    gunicorn would wait for the client to close its end, in the only thread that accepts and
-    dispatches connections. With HAProxy this would happen after each request. ``head``: the first
-    bytes of the first request, which can still be received.
+    ``head``: the bytes of the first request that were received already.
     """
 
     head = b""
+
+    def init(self) -> None:
+        super().init()
+        if self.head:  # the first request was not handled yet
+            cast("Any", self.parser).unreader.unread(self.head)
 
     def close(self, graceful: bool = False) -> None:
         if not graceful:
@@ -100,7 +104,7 @@ class Worker(ThreadWorker):
             return
         head = b"" if self.has_tls else arrived(sock)
         if answer := head and self.known.find(client[0], head):
-            reply(sock, head, answer)
+            reply(sock, answer)
             return
         self.nr_conns += 1
         conn = Connection(self.cfg, sock, client, listener.getsockname())

@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from email.utils import formatdate
 from functools import lru_cache
 from hashlib import blake2b
-from socket import MSG_DONTWAIT, MSG_PEEK, socket
+from socket import MSG_DONTWAIT, socket
 from typing import NamedTuple
 
 from prometheus_client import Counter
@@ -31,7 +31,6 @@ MAX_ANSWERS = 32_768
 LONGEST_HEAD = 8192
 END = b"\r\n\r\n"
 AT_ONCE = int(MSG_DONTWAIT)
-PEEK = int(MSG_PEEK | MSG_DONTWAIT)
 IDEMPOTENCY_KEY = re.compile(rb"\r\nidempotency-key: [0-9a-fA-F-]{36}(?=\r\n)")
 """The load balancer adds this key to each request. It has no meaning for a GET."""
 BODY = re.compile(rb"\r\n(content-length|transfer-encoding|expect|upgrade):", re.IGNORECASE)
@@ -119,17 +118,14 @@ def _digest(address: str, head: bytes) -> bytes:
 
 
 def arrived(sock: socket) -> bytes:
-    """Return the bytes that can be received now, at most LONGEST_HEAD. They stay in the buffer of
-    the socket.
-    """
+    """Return the bytes that have arrived, at most LONGEST_HEAD."""
     try:
-        return sock.recv(LONGEST_HEAD, PEEK)
+        return sock.recv(LONGEST_HEAD, AT_ONCE)
     except OSError:  # nothing arrived, or the client disconnected
         return b""
 
 
-def reply(sock: socket, head: bytes, answer: bytes) -> None:
-    """Answer a request that has arrived, and close the connection."""
+def reply(sock: socket, answer: bytes) -> None:
+    """Send the answer, and close the connection."""
     with suppress(OSError), sock:
-        sock.recv(len(head), AT_ONCE)  # closing with unread bytes would lose the answer
         sock.send(answer, AT_ONCE)  # shorter than the buffer of a new connection
