@@ -99,18 +99,11 @@ def call_all(
     A call that has not ended after ``timeout_seconds`` counts as ``NodeUnreachable``. If it has
     started, it continues in its thread, so give it its own ``timeout``. If it has not started, it
     is never made. All callers in the process share PARALLEL_CALLS threads, so a call must not use
-    ``call_all`` itself. A single call runs in the thread of the caller; only its own ``timeout``
-    limits it.
+    ``call_all`` itself.
 
     :raises Exception: a call raised another error than the two node errors, which is a bug.
     """
     begin_wait()
-    if len(calls) == 1:
-        [(key, function)] = calls.items()
-        try:
-            return {key: function()}
-        except (NodeRefused, NodeUnreachable) as error:
-            return {key: error}
     begun = _begin(calls, nodes)
     wait(begun.values(), timeout=timeout_seconds)
     for call in begun.values():

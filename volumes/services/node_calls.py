@@ -215,13 +215,17 @@ def _gone(remove: Callable[..., None], node: NodeClient, **named: Any) -> bool:
 
 
 def _on_nodes(work: Iterable[Work], until: float) -> Outcomes:
-    """Run the calls in parallel. If the node of a row was removed by force, no call is made, and
-    the outcome is False.
+    """Run the calls in parallel, and a single call in this thread. If the node of a row was removed
+    by force, no call is made, and the outcome is False.
     """
+    rows = list(work)
+    match rows:
+        case [(key, Backend() as only, call)]:
+            return {key: node_call(only, call, until=until)}
     done: dict[int, bool | NodeError] = {}
     calls: dict[int, Callable[[], bool]] = {}
     nodes: dict[int, str] = {}
-    for key, backend, call in work:
+    for key, backend, call in rows:
         if backend is None:
             done[key] = False
         else:
