@@ -102,7 +102,7 @@ class TestFields:
             assert (answer.http, answer.status) == (400, "InvalidInput")
 
     def test_long_values_are_shortened_in_the_description(self, echo):
-        answer = echo({"rack": "x" * 1_000_000})
+        answer = echo({"rack": "x" * 100_000})
         assert answer.description == (
             f"rack = 'x{'x' * 75}...: Ensure this field has no more than 255 characters."
         )
@@ -112,7 +112,7 @@ class TestFields:
             "clientSecret = '...': Ensure this field has no more than 4 characters."
         )
 
-    @pytest.mark.parametrize("depth", [50, 500, 800, 900, 1000, 5000, 100_000])
+    @pytest.mark.parametrize("depth", [50, 500, 800, 900, 1000, 5000, 50_000])
     def test_deeply_nested_bodies_are_refused(self, echo, depth):
         deep = "[" * depth + "]" * depth
         for name in ("mgmtPort", "rack", "zones", "inner", "alias"):
