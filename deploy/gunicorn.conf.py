@@ -115,16 +115,21 @@ def when_ready(arbiter: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Run Celery in this process if the broker is in memory; follow which hosts have tasks, if
-    requests arrive in plain text; make SIGTERM end the readiness.
+    """Run Celery in this process if the broker is in memory; keep the data fresh on which answers
+    from memory depend, if requests arrive in plain text; make SIGTERM end the readiness.
     """
-    from provisioner.access.health import stop_serving  # noqa: PLC0415 - needs Django
+    from provisioner.access.authorization_server import (  # noqa: PLC0415 - needs Django
+        authorization_server_refresh,
+    )
+    from provisioner.access.health import stop_serving  # noqa: PLC0415
+    from provisioner.access.revocation import revocations_refresh  # noqa: PLC0415
     from provisioner.celery import EmbeddedWorker  # noqa: PLC0415
-    from tasks.busy_hosts import follow  # noqa: PLC0415
+    from provisioner.common.following import follow  # noqa: PLC0415
+    from tasks import busy_hosts  # noqa: PLC0415
 
     worker.celery = EmbeddedWorker() if CELERY_BROKER_URL.startswith("memory") else None
     if not ENVIRONMENT.tls_certificate:
-        follow()
+        follow(busy_hosts.read, authorization_server_refresh, revocations_refresh)
 
     def stop(number: int, frame: Any) -> None:
         stop_serving()

@@ -2,19 +2,10 @@
 each host asks for its tasks every second.
 """
 
-import logging
-import threading
 import time
-from collections.abc import Callable
-
-from django.db import Error, connection
 
 from tasks.models import Task
 
-log = logging.getLogger(__name__)
-
-READ_SECONDS = 0.5
-"""Interval in which the hosts are read."""
 STALE_SECONDS = 1.0
 """Older data is not used. So a host counts as idle for at most this time after its task was
 created.
@@ -42,26 +33,3 @@ def read() -> None:
     began_at = time.monotonic()
     hosts = Task.objects.exclude(host_id="").order_by().values_list("host_id", flat=True)
     _read = began_at, frozenset(hosts.distinct())
-
-
-def follow() -> Callable[[], None]:
-    """Read the hosts every READ_SECONDS in a separate thread. Returns a function that ends the
-    thread.
-    """
-    ended = threading.Event()
-
-    def run() -> None:
-        while not ended.wait(READ_SECONDS):
-            try:
-                read()
-            except Error as error:
-                log.warning(
-                    "tasks cannot be read", extra={"reason": f"{type(error).__name__}: {error}"}
-                )
-            except Exception:  # if this thread ended, all polls would read the database unnoticed
-                log.exception("the hosts with tasks cannot be read")
-            finally:
-                connection.close()  # the pool checks a connection before it is used again
-
-    threading.Thread(target=run, name="busy-hosts", daemon=True).start()
-    return ended.set

@@ -101,6 +101,16 @@ def authorization_server_current() -> OidcServer | None:
     return server
 
 
+def authorization_server_refresh() -> None:
+    """Read the stored server again after half of CACHE_SECONDS, so that no request has to."""
+    global _cached  # noqa: PLW0603
+    now, cached = time.monotonic(), _cached
+    if now - cached[0] >= CACHE_SECONDS / 2:
+        server = authorization_server_get()
+        if _cached is cached:  # not changed in this process meanwhile
+            _cached = now, server
+
+
 def is_known_absent() -> bool:
     """Whether this process read, at most CACHE_SECONDS ago, that there is no server."""
     read_at, server = _cached

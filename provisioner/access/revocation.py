@@ -26,8 +26,12 @@ class _Known:
     read_at: float
 
     @property
+    def age(self) -> float:
+        return time.monotonic() - self.read_at
+
+    @property
     def is_fresh(self) -> bool:
-        return time.monotonic() - self.read_at < authorization_server.CACHE_SECONDS
+        return self.age < authorization_server.CACHE_SECONDS
 
 
 _known: _Known | None = None
@@ -75,15 +79,29 @@ def revocations_clear_cache() -> None:
     _known = None
 
 
+def revocations_refresh() -> None:
+    """Read them again after half of CACHE_SECONDS, so that no request has to."""
+    global _known  # noqa: PLW0603
+    known = _known
+    if known is None or known.age >= authorization_server.CACHE_SECONDS / 2:
+        found = _read_now()
+        if _known is known:  # no token was revoked in this process meanwhile
+            _known = found
+
+
 def _read() -> _Known:
     global _known  # noqa: PLW0603
     known = _known
     if known is None or not known.is_fresh:
-        now = time.monotonic()
-        revoked = RevokedToken.objects.values_list("token_id", flat=True)
-        users = _active_users().values_list("username", flat=True)
-        _known = known = _Known(frozenset(revoked), frozenset(users), now)
+        _known = known = _read_now()
     return known
+
+
+def _read_now() -> _Known:
+    now = time.monotonic()
+    revoked = RevokedToken.objects.values_list("token_id", flat=True)
+    users = _active_users().values_list("username", flat=True)
+    return _Known(frozenset(revoked), frozenset(users), now)
 
 
 def _active_users() -> QuerySet[Any]:

@@ -204,6 +204,20 @@ def test_all_other_requests_are_answered_by_the_api(
         assert poller.is_logged(answer)
 
 
+def test_no_poll_has_to_read_what_the_process_reads_in_time(poller: Poller, idle: str) -> None:
+    """Tokens and the authorization server are read again before they are too old."""
+
+    def all_are_known() -> bool:
+        until = time.monotonic() + 1.5 * CACHE_SECONDS
+        while time.monotonic() < until:
+            if poller.is_logged(poller.poll(idle)):
+                return False
+            time.sleep(0.05)
+        return True
+
+    eventually(all_are_known, seconds=60, what="some polls were answered by the API")
+
+
 def test_requests_without_a_valid_token_are_answered_by_the_api(
     poller: Poller, idle: str, admin_header: dict[str, str]
 ) -> None:
