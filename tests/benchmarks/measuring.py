@@ -8,7 +8,7 @@ from tests.benchmarks import data, load, pgbench, processes
 from tests.benchmarks.load import Load, Outcome
 from tests.benchmarks.system import System
 
-SHOWN_CPU = ("API", "PostgreSQL", "nodes")
+SHOWN_CPU = ("API", "HAProxy of API", "PostgreSQL", "nodes")
 
 
 @dataclass(frozen=True)

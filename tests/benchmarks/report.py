@@ -17,7 +17,7 @@ HEAD = (
     "p99 ms",
     "of the bare view",
     "of pgbench",
-    "CPU ms per call: API + PostgreSQL + nodes",
+    "CPU ms per call: API + HAProxy + PostgreSQL + nodes",
 )
 NONE = "no pgbench"
 
