@@ -125,11 +125,14 @@ def post_worker_init(worker: Any) -> None:
     from provisioner.access.revocation import revocations_refresh  # noqa: PLC0415
     from provisioner.celery import EmbeddedWorker  # noqa: PLC0415
     from provisioner.common.following import follow  # noqa: PLC0415
+    from provisioner.common.writes import writes_refresh  # noqa: PLC0415
     from tasks import busy_hosts  # noqa: PLC0415
+    from volumes.services.host import repeated  # noqa: PLC0415
 
     worker.celery = EmbeddedWorker() if CELERY_BROKER_URL.startswith("memory") else None
     if not ENVIRONMENT.tls_certificate:
-        follow(busy_hosts.read, authorization_server_refresh, revocations_refresh)
+        reads = busy_hosts.read, authorization_server_refresh, revocations_refresh, writes_refresh
+        worker.end_following = follow(*reads, repeated.probes.store)
 
     def stop(number: int, frame: Any) -> None:
         stop_serving()
@@ -144,6 +147,8 @@ def post_worker_init(worker: Any) -> None:
 
 
 def worker_exit(arbiter: Any, worker: Any) -> None:
+    if end_following := getattr(worker, "end_following", None):
+        end_following()
     if embedded := getattr(worker, "celery", None):
         embedded.stop()
         embedded.join(ENVIRONMENT.stop_seconds)

@@ -1,6 +1,7 @@
 """Probes of hosts (reference, "Host Probe")."""
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -59,10 +60,16 @@ class HostReport:
     def by_driver(self) -> bool:
         return self.version.startswith(DRIVER_VERSION)
 
-    def row(self) -> Host:
-        """Return an unsaved row of the host, with the current time."""
-        now = clock.now()
-        until = now + dt.timedelta(seconds=LATE_FACTOR * self.duration)
+    @property
+    def columns(self) -> list[str]:
+        """The columns that a probe of a known host changes."""
+        kept = {"uuid", "nqn", "tenant_id", "recorded_available"}
+        kept |= {"used_namespace_ids"} if self.used_namespace_ids is None else set()
+        return [field.name for field in Host._meta.concrete_fields if field.name not in kept]
+
+    def row(self, at: dt.datetime) -> Host:
+        """Return an unsaved row of the host, after a probe at this time."""
+        until = at + dt.timedelta(seconds=LATE_FACTOR * self.duration)
         return Host(
             uuid=self.uuid,
             name=self.name,
@@ -72,7 +79,7 @@ class HostReport:
             duration=self.duration,
             multipath=self.multipath,
             used_namespace_ids=list(self.used_namespace_ids or ()),
-            last_probe_at=now,
+            last_probe_at=at,
             available_until=until,
             agent_until=None if self.by_driver else until,
             probed_by_driver=self.by_driver,
@@ -89,11 +96,8 @@ def host_probe(report: HostReport) -> None:
 
     :raises NqnTaken: another host has the NQN.
     """
-    host = report.row()
-    kept = {"uuid", "nqn", "tenant_id", "recorded_available"}
-    kept |= {"used_namespace_ids"} if report.used_namespace_ids is None else set()
+    host, columns = report.row(clock.now()), report.columns
     write = _write_of_driver if report.by_driver else upsert
-    columns = [field.name for field in Host._meta.concrete_fields if field.name not in kept]
     try:
         write(host, columns)
     except IntegrityError as error:
@@ -103,13 +107,37 @@ def host_probe(report: HostReport) -> None:
         write(host, columns)  # another first probe of the same host created it at the same time
 
 
+def probes_store(probes: Sequence[tuple[HostReport, dt.datetime]]) -> list[HostReport]:
+    """Record probes of agents, each as of its time. Hosts that have been probed later keep what
+    they have.
+
+    Returns the reports of hosts that do not exist or have another NQN. They are not recorded.
+    """
+    keys = [report.uuid for report, _ in probes]
+    others, rows = [], defaultdict(list)
+    with transaction.atomic(durable=True):
+        locked = Host.objects.select_for_update().filter(pk__in=keys).order_by("pk")
+        known = {pk: (nqn, at) for pk, nqn, at in locked.values_list("pk", "nqn", "last_probe_at")}
+        for report, at in probes:
+            nqn, last_probe_at = known.get(report.uuid, ("", at))
+            if nqn != report.nqn:
+                others.append(report)
+            elif last_probe_at <= at:
+                rows[tuple(report.columns)].append(report.row(at))
+        for columns, hosts in rows.items():
+            Host.objects.bulk_create(
+                hosts, update_conflicts=True, unique_fields=["uuid"], update_fields=columns
+            )
+    return others
+
+
 def host_add(report: HostReport) -> bool:
     """Create the host. Returns False if another host with this id or NQN was created at the same
     time.
     """
     try:
         with transaction.atomic():
-            report.row().save(force_insert=True)
+            report.row(clock.now()).save(force_insert=True)
     except IntegrityError:
         return False
     return True

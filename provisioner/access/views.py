@@ -142,15 +142,15 @@ class ApiViewSet(ViewSet):
     def cache_answer_while(self, is_valid: Callable[[], bool]) -> None:
         """Allow this process to repeat the present answer to identical requests while
         ``is_valid()`` holds (:mod:`provisioner.common.known_answers`). ``is_valid`` must not wait
-        for anything. In addition, the local token of the caller must still be valid, and the caller
-        must have a free turn. Answers to callers with other credentials are not cached, because
-        these are verified for each request.
+        for anything. It is asked last: before, the local token of the caller must still be valid,
+        and the caller must have a free turn. Answers to callers with other credentials are not
+        cached, because these are verified for each request.
         """
         scheme, token = credentials_of(self.request)
         if scheme != BearerAuthentication.scheme or not is_known_absent():
             return
         is_admitted, has_turn = token_watch(token), turn_watch(self.caller)
-        cache_answer_while(lambda: is_valid() and is_admitted() and has_turn())
+        cache_answer_while(lambda: is_admitted() and has_turn() and is_valid())
 
     def idempotency_digest(self, content: object) -> str:
         """Return a digest that retries of a request share, and no other request has. It covers the

@@ -1,5 +1,6 @@
 """Keeps data of this process fresh, so that no request has to read it. Otherwise all requests that
-arrive while it is too old would read it at once, each second or two.
+arrive while it is too old would read it at once, each second or two. The same thread stores what
+requests left in memory.
 """
 
 import logging
@@ -10,31 +11,40 @@ from django.db import Error, connection
 
 log = logging.getLogger(__name__)
 
-READ_SECONDS = 0.5
+INTERVAL_SECONDS = 0.5
+END_SECONDS = 5.0
 
 
-def follow(*reads: Callable[[], None]) -> Callable[[], None]:
-    """Call these functions every READ_SECONDS in a separate thread. An error is logged. Returns a
-    function that ends the thread.
+def follow(*steps: Callable[[], None]) -> Callable[[], None]:
+    """Call these functions every INTERVAL_SECONDS in a separate thread. An error is logged. Returns
+    a function that calls them once more and ends the thread, within END_SECONDS.
     """
     ended = threading.Event()
 
     def run() -> None:
-        while not ended.wait(READ_SECONDS):
-            for read in reads:
-                _attempt(read)
-            connection.close()  # the pool checks a connection before it is used again
+        is_last = False
+        while not is_last:
+            is_last = ended.wait(INTERVAL_SECONDS)
+            for step in steps:
+                _attempt(step)
+            _attempt(connection.close)  # the pool checks a connection before it is used again
 
-    threading.Thread(target=run, name="following", daemon=True).start()
-    return ended.set
+    thread = threading.Thread(target=run, name="following", daemon=True)
+    thread.start()
+
+    def end() -> None:
+        ended.set()
+        thread.join(END_SECONDS)
+
+    return end
 
 
-def _attempt(read: Callable[[], None]) -> None:
-    about = {"read": f"{read.__module__}.{read.__qualname__}"}
+def _attempt(step: Callable[[], None]) -> None:
+    about = {"step": f"{step.__module__}.{step.__qualname__}"}
     try:
-        read()
+        step()
     except Error as error:
         reason = f"{type(error).__name__}: {error}"
-        log.warning("data of this process cannot be read", extra=about | {"reason": reason})
+        log.warning("data of this process is not fresh", extra=about | {"reason": reason})
     except Exception:  # if the thread ended, all requests would read the data unnoticed
-        log.exception("data of this process cannot be read", extra=about)
+        log.exception("data of this process is not fresh", extra=about)

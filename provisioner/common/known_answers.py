@@ -1,10 +1,11 @@
 """Cached answers: a process sends them again to identical requests, without calling Django.
 
-A host that has no task sends the same bytes each second and gets the same answer. The view that
-produced the answer can tell whether it would still be the same, and declares this with
-:func:`cache_answer_while`. From then on :class:`KnownAnswers` finds the answer by the bytes of the
-request. The view has already decided everything that depends on the request alone: parameters,
-headers, bindings of the token and certificates. Only what changes with time is checked again.
+A host that has no task sends the same bytes each second and gets the same answer, and it also
+repeats its probe. The view that produced the answer can tell whether it would still be the same,
+and declares this with :func:`cache_answer_while`. From then on :class:`KnownAnswers` finds the
+answer by the bytes of the request. The view has already decided everything that depends on the
+request alone: parameters, headers, bindings of the token and certificates. Only what changes with
+time is checked again.
 """
 
 import re
@@ -24,16 +25,17 @@ from provisioner.common import clock
 
 GIVEN = Counter(
     "provisioner_known_answers",
-    "Polls of hosts without tasks that were answered from memory.",
+    "Polls of hosts without tasks, and repeated probes, that were answered from memory.",
 )
 MAX_ANSWERS = 32_768
 """The number of requests that a process remembers. If there are more, the cache is cleared."""
-LONGEST_HEAD = 8192
+LONGEST_REQUEST = 8192
 END = b"\r\n\r\n"
 AT_ONCE = int(MSG_DONTWAIT)
 IDEMPOTENCY_KEY = re.compile(rb"\r\nidempotency-key: [0-9a-fA-F-]{36}(?=\r\n)")
-"""The load balancer adds this key to each request. It has no meaning for a GET."""
-BODY = re.compile(rb"\r\n(content-length|transfer-encoding|expect|upgrade):", re.IGNORECASE)
+"""The load balancer adds this key to each request. No view that declares an answer needs it."""
+LENGTH = re.compile(rb"\r\ncontent-length:[ ]?([0-9]+)(?=\r\n)", re.IGNORECASE)
+UNUSUAL = re.compile(rb"\r\n(transfer-encoding|expect|upgrade):", re.IGNORECASE)
 ANSWER = re.compile(
     rb"(HTTP/1\.1 200 .*\r\nDate: )[^\r]+"
     rb"(\r\nConnection: close\r\n.*\r\nX-Request-ID: )([^\r]+)(\r\n.*)",
@@ -49,7 +51,8 @@ def cache_answer_while(is_valid: IsValid) -> None:
 
     It is sent for each request of the same bytes from the same address, with a new date and request
     id. ``is_valid`` must not wait for anything, because it runs in the thread that accepts
-    connections. The answer must be in one part, not streamed.
+    connections. If it returns True, the answer is sent, so it may also note the request. The answer
+    must be in one part, not streamed.
     """
     _declared.set(is_valid)
 
@@ -66,11 +69,11 @@ class KnownAnswers:
         self._known: dict[bytes, _Known] = {}
         self._parts: dict[tuple[bytes, bytes, bytes], tuple[bytes, bytes, bytes]] = {}
 
-    def find(self, address: str, head: bytes) -> bytes | None:
-        """Return the complete answer to a request that consists of ``head``. None: the application
-        must answer.
+    def find(self, address: str, request: bytes) -> bytes | None:
+        """Return the complete answer to a request of these bytes. None: the application must
+        answer.
         """
-        known = self._known.get(_digest(address, head))
+        known = self._known.get(_digest(address, request))
         if known is None or not known.is_valid():
             return None
         GIVEN.inc()
@@ -82,25 +85,25 @@ class KnownAnswers:
         """Note that the application begins to handle a request in this thread."""
         _declared.set(None)
 
-    def learn(self, address: str, head: bytes, answer: bytes) -> None:
+    def learn(self, address: str, request: bytes, answer: bytes) -> None:
         """Cache the answer to the request of this thread, if the application declared that it may
         be cached.
 
-        An answer is not cached if the request has a body or an id of its own, or if the connection
-        stays open after it.
+        An answer is not cached if the request has an id of its own or has not arrived at once, or
+        if the connection stays open after it.
         """
         is_valid, found = _declared.get(), ANSWER.fullmatch(answer)
-        if is_valid is None or found is None or BODY.search(head):
+        if is_valid is None or found is None or not _is_whole(request):
             return
         before, between, request_id, after = found.groups()
-        if not _is_whole(head) or request_id in head:
+        if request_id in request:
             return
         if len(self._known) >= MAX_ANSWERS:
             self._known.clear()
             self._parts.clear()
         parts = (before, between, after)  # one copy for all hosts
         known = _Known(is_valid, self._parts.setdefault(parts, parts))
-        self._known[_digest(address, head)] = known
+        self._known[_digest(address, request)] = known
 
 
 @lru_cache(maxsize=1)
@@ -108,19 +111,23 @@ def _http_date(second: int) -> bytes:
     return formatdate(second, usegmt=True).encode()
 
 
-def _is_whole(head: bytes) -> bool:
-    """Whether the bytes are exactly one request head."""
-    return head.find(END) == len(head) - len(END)
+def _is_whole(request: bytes) -> bool:
+    """Whether the bytes are exactly one request."""
+    head, end, body = request.partition(END)
+    head += b"\r\n"
+    lengths = [int(length) for length in LENGTH.findall(head)] or [0]
+    return bool(end) and lengths == [len(body)] and not UNUSUAL.search(head)
 
 
-def _digest(address: str, head: bytes) -> bytes:
-    return blake2b(IDEMPOTENCY_KEY.sub(b"", head, 1) + address.encode(), digest_size=32).digest()
+def _digest(address: str, request: bytes) -> bytes:
+    keyless = IDEMPOTENCY_KEY.sub(b"", request, 1)
+    return blake2b(keyless + address.encode(), digest_size=32).digest()
 
 
 def arrived(sock: socket) -> bytes:
-    """Return the bytes that have arrived, at most LONGEST_HEAD."""
+    """Return the bytes that have arrived, at most LONGEST_REQUEST."""
     try:
-        return sock.recv(LONGEST_HEAD, AT_ONCE)
+        return sock.recv(LONGEST_REQUEST, AT_ONCE)
     except OSError:  # nothing arrived, or the client disconnected
         return b""
 

@@ -61,6 +61,21 @@ def writes_barred() -> str:
     return reason
 
 
+def writes_refresh() -> None:
+    """Ask again after half of STALE_SECONDS, so that no request has to."""
+    last, asked_at = _answer.last, time.monotonic()
+    if asked_at >= last[1] - STALE_SECONDS / 2:
+        reason = _answer.check()
+        if _answer.last is last:  # not cleared meanwhile
+            _answer.last = (reason, asked_at + STALE_SECONDS)
+
+
+def writes_known_allowed() -> bool:
+    """Whether writes were allowed at most STALE_SECONDS ago. Reads nothing."""
+    reason, until = _answer.last
+    return not reason and time.monotonic() < until
+
+
 def require_writes() -> None:
     """:raises WritesBarred: writes are barred now."""
     if reason := writes_barred():

@@ -7,6 +7,7 @@ from django.test import Client
 
 from provisioner.access import login_attempts
 from tests.api.inventory_steps import worker  # noqa: F401
+from tests.api.poller_steps import plain_server, poller  # noqa: F401
 from tests.api.syslog_steps import configured, receiver, rsyslog, work  # noqa: F401
 from tests.api.wire import ADMIN, basic
 from tests.oidc.fixtures import (  # noqa: F401

@@ -85,10 +85,14 @@ class Server:
 
     def plain(self, text: bytes, source: str = "127.0.0.1", seconds: float = 10) -> bytes:
         """Send exactly these bytes without TLS, and return the answer."""
-        place = ("127.0.0.1", self.port)
-        with socket.create_connection(place, seconds, source_address=(source, 0)) as connected:
+        with self.connected(source, seconds) as connected:
             connected.sendall(text)
             return connected.makefile("rb").read()
+
+    def connected(self, source: str = "127.0.0.1", seconds: float = 10) -> socket.socket:
+        """A connection without TLS."""
+        place = ("127.0.0.1", self.port)
+        return socket.create_connection(place, seconds, source_address=(source, 0))
 
     def connect(self, *, certificate: bool = True) -> ssl.SSLSocket:
         plain = socket.create_connection(("127.0.0.1", self.port), timeout=10)

@@ -2,60 +2,30 @@
 give.
 """
 
-import base64
-import datetime as dt
 import re
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from django.db import connection
 
 from provisioner.access.authorization_server import CACHE_SECONDS
 from provisioner.access.models import AuthorizationServer, RevokedToken
 from provisioner.access.principals import Role
-from provisioner.access.tokens import token_identify, token_issue
-from provisioner.certificates import Authority
+from provisioner.access.tokens import token_identify
 from provisioner.common import clock
 from tasks.busy_hosts import STALE_SECONDS
 from tasks.models import Task, TaskType
-from tests.api.server_steps import Server
+from tests.api.poller_steps import CHANGING, TRIES, Poller, token
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 IDLE, BUSY = "idle-host", "busy-host"
-REQUEST_ID = re.compile(rb"(?<=\r\nX-Request-ID: )[^\r]+")
 COUNTED = re.compile(rb"^provisioner_known_answers_total (\S+)", re.MULTILINE)
-CHANGING = re.compile(rb"(?<=\r\nDate: )[^\r]+|(?<=\r\nX-Request-ID: )[0-9a-f]{32}(?=\r\n)")
-TRIES = 6
 LIFETIME_SECONDS = 15
 Lines = list[str]
-
-
-@pytest.fixture(scope="module")
-def server(
-    django_db_setup: None,
-    django_db_blocker: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Server]:
-    """A server that behaves as behind HAProxy, which is trusted to check certificates."""
-    plain = dict.fromkeys(("TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA"), "")
-    with django_db_blocker.unblock():  # type: ignore[attr-defined]
-        running = Server(
-            tmp_path_factory.mktemp("plain"),
-            TRUSTED_PROXIES="127.0.0.1",
-            REQUIRE_CLIENT_CERTIFICATE="true",
-            METRICS_OPEN="true",
-            **plain,
-        )
-    yield running
-    running.stop()
 
 
 @pytest.fixture(autouse=True)
@@ -63,72 +33,15 @@ def _rows(base_rows: None) -> None:
     Task.objects.create(type=TaskType.REMOTE_MIGRATION, host_id=BUSY, tenant_id="acme")
 
 
-def token(*roles: Role, seconds: int = 3600, **bindings: Any) -> str:
-    lifetime = dt.timedelta(seconds=seconds)
-    return token_issue(name="poller", roles=roles, lifetime=lifetime, **bindings)[0]
-
-
-def certificate(authority: Authority) -> str:
-    pem = Path(authority.client("poller")).read_bytes()
-    return base64.b64encode(x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)).decode()
-
-
-class Poller:
-    """Sends requests as HAProxy forwards them."""
-
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        self._certificate = certificate(server.authority)
-        self._key = 0
-
-    def request(
-        self, path: str, credentials: str, *more: str, method: str = "GET", end: str = "close"
-    ) -> bytes:
-        self._key += 1
-        lines = [f"{method} {path} HTTP/1.1", "host: api", f"authorization: {credentials}", *more]
-        lines += ["x-ssl-client-verify: SUCCESS", f"x-ssl-client-cert: {self._certificate}"]
-        lines += ["x-forwarded-for: 10.0.0.7", "x-forwarded-proto: https"]
-        lines += [f"idempotency-key: 00000000-0000-0000-0000-{self._key:012}", f"connection: {end}"]
-        return ("\r\n".join(lines) + "\r\n\r\n").encode()
-
-    def send(self, *arguments: str, source: str = "127.0.0.1", **how: str) -> bytes:
-        return self.server.plain(self.request(*arguments, **how), source)
-
-    def poll(self, credentials: str, host: str = IDLE) -> bytes:
-        return self.send(f"/tasks?hostId={host}", credentials)
-
-    def is_logged(self, answer: bytes) -> bool:
-        """Whether the API gave this answer. The API logs each request; answers from the cache are
-        only counted.
-        """
-        found = REQUEST_ID.search(answer)
-        assert found, answer
-        return any(found[0].decode() in line for line in self.server.log())
-
-    def known(self, send: Callable[[], bytes]) -> bytes:
-        """Return the cached answer to this request. If the data is too old, the API answers
-        first.
-        """
-        answers: list[bytes] = []
-
-        def is_known() -> bool:
-            answers.append(send())
-            return not self.is_logged(answers[-1])
-
-        eventually(is_known, seconds=60, what=lambda: answers[-1])
-        return answers[-1]
-
-
-@pytest.fixture
-def poller(server: Server) -> Poller:
-    return Poller(server)
+def poll(poller: Poller, credentials: str, host: str = IDLE) -> bytes:
+    return poller.send(f"/tasks?hostId={host}", credentials)
 
 
 @pytest.fixture
 def idle(poller: Poller) -> str:
     """Return the credentials of a poll that is answered from memory."""
     credentials = f"Bearer {token(Role.ADMIN)}"
-    assert b"\r\n\r\n[]" in poller.known(lambda: poller.poll(credentials))
+    assert b"\r\n\r\n[]" in poller.known(lambda: poll(poller, credentials))
     return credentials
 
 
@@ -139,6 +52,7 @@ HOSTS = f"/tasks?hostId={IDLE}"
     ("path", "roles", "bindings", "more"),
     [
         (HOSTS, [Role.ADMIN], {}, []),
+        (HOSTS, [Role.ADMIN], {}, ["content-length: 0"]),
         (HOSTS, [Role.MONITOR], {}, ["user-agent: agent/3.22", "accept: */*"]),
         (HOSTS, [Role.STORAGE], {"tenant_id": "acme"}, []),
         (HOSTS, [Role.HOST], {"host_id": IDLE}, []),
@@ -181,7 +95,6 @@ ADMIN: tuple[list[Role], dict[str, Any]] = ([Role.ADMIN], {})
         (ADMIN, "/tasks?hostId=not%20an%20id", [], {}, 400),
         (ADMIN, f"{HOSTS}&taskId=one", [], {}, 400),
         (ADMIN, HOSTS, ["x-request-id: of-the-caller"], {}, 200),
-        (ADMIN, HOSTS, ["content-length: 0"], {}, 200),
         (ADMIN, HOSTS, [], {"source": "127.0.0.2"}, 403),
         (ADMIN, f"/volumes?hostID={IDLE}", [], {}, 200),
     ],
@@ -210,7 +123,7 @@ def test_no_poll_has_to_read_what_the_process_reads_in_time(poller: Poller, idle
     def all_are_known() -> bool:
         until = time.monotonic() + 1.5 * CACHE_SECONDS
         while time.monotonic() < until:
-            if poller.is_logged(poller.poll(idle)):
+            if poller.is_logged(poll(poller, idle)):
                 return False
             time.sleep(0.05)
         return True
@@ -222,8 +135,8 @@ def test_requests_without_a_valid_token_are_answered_by_the_api(
     poller: Poller, idle: str, admin_header: dict[str, str]
 ) -> None:
     for _ in range(TRIES):
-        assert poller.poll("Bearer x.y.z").startswith(b"HTTP/1.1 401 ")
-        answer = poller.poll(admin_header["Authorization"])
+        assert poll(poller, "Bearer x.y.z").startswith(b"HTTP/1.1 401 ")
+        answer = poll(poller, admin_header["Authorization"])
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert poller.is_logged(answer)
 
@@ -236,7 +149,7 @@ def test_requests_on_a_kept_connection_are_answered_by_the_api(poller: Poller, i
         answer = poller.server.plain(first + second)
         assert answer.count(b"HTTP/1.1 200 ") == 2
         assert b"RemoteMigration" in answer
-    assert b"RemoteMigration" not in poller.known(lambda: poller.poll(idle))
+    assert b"RemoteMigration" not in poller.known(lambda: poll(poller, idle))
 
 
 def test_answers_from_memory_are_counted_in_the_metrics(poller: Poller, idle: str) -> None:
@@ -247,16 +160,16 @@ def test_answers_from_memory_are_counted_in_the_metrics(poller: Poller, idle: st
         return float(found[1])
 
     before = counted()
-    poller.known(lambda: poller.poll(idle))
+    poller.known(lambda: poll(poller, idle))
     assert counted() == before + 1
 
 
 def test_a_new_task_is_seen_in_time(poller: Poller, idle: str) -> None:
     Task.objects.create(type=TaskType.REMOTE_MIGRATION, host_id=IDLE)
     time.sleep(STALE_SECONDS)
-    assert b"RemoteMigration" in poller.poll(idle)
+    assert b"RemoteMigration" in poll(poller, idle)
     Task.objects.filter(host_id=IDLE).delete()
-    poller.known(lambda: poller.poll(idle))
+    poller.known(lambda: poll(poller, idle))
 
 
 def test_a_new_task_is_seen_in_time_while_the_hosts_cannot_be_read(
@@ -266,10 +179,10 @@ def test_a_new_task_is_seen_in_time_while_the_hosts_cannot_be_read(
         cursor.execute("ALTER TABLE tasks_task RENAME TO away")
         try:
             time.sleep(STALE_SECONDS)
-            assert poller.poll(idle).startswith(b"HTTP/1.1 500 ")
+            assert poll(poller, idle).startswith(b"HTTP/1.1 500 ")
         finally:
             cursor.execute("ALTER TABLE away RENAME TO tasks_task")
-    poller.known(lambda: poller.poll(idle))
+    poller.known(lambda: poll(poller, idle))
 
 
 def test_a_new_task_is_seen_in_time_while_the_reading_hangs(poller: Poller, idle: str) -> None:
@@ -280,26 +193,26 @@ def test_a_new_task_is_seen_in_time_while_the_reading_hangs(poller: Poller, idle
         time.sleep(STALE_SECONDS)
         with pytest.raises(TimeoutError):
             poller.server.plain(poller.request(HOSTS, idle), seconds=1)
-    poller.known(lambda: poller.poll(idle))
+    poller.known(lambda: poll(poller, idle))
 
 
 def test_a_revoked_token_is_refused_in_time(poller: Poller) -> None:
     given = token(Role.ADMIN)
-    poller.known(lambda: poller.poll(f"Bearer {given}"))
+    poller.known(lambda: poll(poller, f"Bearer {given}"))
     token_id, expires_at = token_identify(given)
     RevokedToken.objects.create(token_id=token_id, expires_at=expires_at)
     time.sleep(CACHE_SECONDS)
     for _ in range(TRIES):
-        assert b"was revoked" in poller.poll(f"Bearer {given}")
+        assert b"was revoked" in poll(poller, f"Bearer {given}")
 
 
 def test_an_expired_token_is_refused(poller: Poller) -> None:
     ends_at = time.monotonic() + LIFETIME_SECONDS + 1  # it expires at a whole second
     credentials = f"Bearer {token(Role.ADMIN, seconds=LIFETIME_SECONDS)}"
-    poller.known(lambda: poller.poll(credentials))
+    poller.known(lambda: poll(poller, credentials))
     time.sleep(max(0.0, ends_at - time.monotonic()))
     for _ in range(TRIES):
-        assert b"has expired" in poller.poll(credentials)
+        assert b"has expired" in poll(poller, credentials)
 
 
 def test_local_tokens_are_refused_when_there_is_an_authorization_server(
@@ -313,7 +226,7 @@ def test_local_tokens_are_refused_when_there_is_an_authorization_server(
     )
     time.sleep(CACHE_SECONDS)
     for _ in range(TRIES):
-        assert not poller.poll(idle).startswith(b"HTTP/1.1 200 ")
+        assert not poll(poller, idle).startswith(b"HTTP/1.1 200 ")
     AuthorizationServer.objects.all().delete()
     time.sleep(CACHE_SECONDS)
-    poller.known(lambda: poller.poll(idle))
+    poller.known(lambda: poll(poller, idle))

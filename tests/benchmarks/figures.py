@@ -85,6 +85,7 @@ def hosts(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
     probes = [data.PROBE.replace("<n>", str(n)) for n in range(sizes.recordings)]
     scripts = [pgbench.write_script(system, "/host_probe", json.loads(probe)) for probe in probes]
     wanted = meter.load("POST", "/host_probe", data.PROBE, numbers=data.HOSTS, expect=SUCCESS)
+    load.run(wanted)
     results.add(meter.measure(f"host_probe, {data.HOSTS:,} hosts", wanted, scripts))
 
 

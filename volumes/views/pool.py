@@ -5,6 +5,7 @@ host changes.
 """
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, ClassVar
 
 from rest_framework import serializers
@@ -21,6 +22,7 @@ from provisioner.common.long_lists import Items
 from provisioner.common.parsing import Input, parse_body, parse_query
 from volumes.health_selectors import pool_counts_cache
 from volumes.selectors import used_namespace_ids
+from volumes.services.host import repeated
 from volumes.services.host.remove import host_remove
 from volumes.services.host.report import host_report
 from volumes.services.node.remove import backend_remove
@@ -81,4 +83,7 @@ class VolumesHostProbeViewSet(HostProbeViewSet):
         self.own_host(fields["uuid"])
         report = HostReport(**fields, tenant_id=self.caller.tenant_id)
         host_report(report, is_its_own=self.caller.host_id is not None)
+        if not report.by_driver and report.tenant_id is None:
+            repeated.probes.admit(report)
+            self.cache_answer_while(partial(repeated.probes.repeat, report))
         return success()

@@ -1,0 +1,250 @@
+"""Probes that a host repeats are answered from memory, and stored together soon after."""
+
+import datetime as dt
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connection
+
+from events.models import Event
+from inventory.models import Host
+from inventory.services.pool.identity import database_confirm, database_doubt_set
+from provisioner.access.principals import Role
+from provisioner.common import clock, writes
+from tests.api.poller_steps import CHANGING, PLAIN, TRIES, Poller, token
+from tests.api.server_steps import Server
+from tests.waiting import eventually
+from volumes.services.host.repeated import STALE_SECONDS
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HOST = "repeating-host"
+NQN = "nqn.2014-08.org.nvmexpress:uuid:repeating-host"
+OTHER_NQN = f"{NQN}-2"
+PROBE: dict[str, Any] = {
+    "hostId": HOST,
+    "hostNqn": NQN,
+    "name": "n1",
+    "clientType": "Openstack",
+    "version": "3.22.170",
+    "duration": 30,
+}
+
+
+@pytest.fixture(autouse=True)
+def _rows(base_rows: None) -> None:
+    pass
+
+
+@pytest.fixture
+def credentials() -> str:
+    return f"Bearer {token(Role.ADMIN)}"
+
+
+def probe(poller: Poller, credentials: str, *more: str, **fields: Any) -> bytes:
+    body = json.dumps(PROBE | fields)
+    return poller.send("/host_probe", credentials, *more, method="POST", body=body)
+
+
+def known(poller: Poller, credentials: str, *more: str, **fields: Any) -> bytes:
+    return poller.known(lambda: probe(poller, credentials, *more, **fields))
+
+
+def last_probe_at() -> dt.datetime:
+    return Host.objects.get(pk=HOST).last_probe_at
+
+
+@contextmanager
+def other_session() -> Iterator[psycopg.Connection[Any]]:
+    settings = connection.get_connection_params()
+    wanted = {n: settings[n] for n in ("host", "port", "user", "dbname") if settings.get(n)}
+    with psycopg.connect(**wanted) as session:
+        yield session
+
+
+@pytest.mark.parametrize(
+    ("roles", "bindings", "more", "fields"),
+    [
+        ([Role.ADMIN], {}, [], {}),
+        ([Role.HOST], {"host_id": HOST}, ["user-agent: agent/3.22"], {"multipath": True}),
+        ([Role.STORAGE], {}, ["content-type: application/json"], {"usedNamespacesIds": [3, 1]}),
+        ([Role.ADMIN], {}, [], {"unknown": 1}),
+    ],
+)
+def test_an_answer_from_memory_has_the_same_bytes_as_the_apis(
+    poller: Poller,
+    roles: list[Role],
+    bindings: dict[str, Any],
+    more: list[str],
+    fields: dict[str, Any],
+) -> None:
+    credentials = f"Bearer {token(*roles, **bindings)}"
+    by_the_api = probe(poller, credentials, *more, **fields)
+    assert poller.is_logged(by_the_api)
+    from_memory = known(poller, credentials, *more, **fields)
+    assert CHANGING.sub(b"-", from_memory) == CHANGING.sub(b"-", by_the_api)
+    assert b'"Success"' in from_memory
+
+
+def test_what_a_repeated_probe_says_is_stored_in_time(poller: Poller, credentials: str) -> None:
+    fields = {"name": "n2", "usedNamespacesIds": [7], "duration": 20}
+    known(poller, credentials, **fields)
+    Host.objects.update(name="x", version="x", duration=1, used_namespace_ids=[], agent_until=None)
+    before = clock.now()
+    while poller.is_logged(probe(poller, credentials, **fields)):
+        before = clock.now()
+    time.sleep(STALE_SECONDS)
+    host = Host.objects.get()
+    assert (host.name, host.version, host.duration) == ("n2", PROBE["version"], 20)
+    assert host.used_namespace_ids == [7]
+    assert before <= host.last_probe_at <= clock.now()
+    assert host.available_until == host.agent_until == host.last_probe_at + dt.timedelta(seconds=60)
+
+
+def test_namespace_ids_that_a_repeated_probe_does_not_report_stay(
+    poller: Poller, credentials: str
+) -> None:
+    known(poller, credentials)
+    Host.objects.update(used_namespace_ids=[9])
+    before = last_probe_at()
+    known(poller, credentials)
+    eventually(lambda: last_probe_at() > before, seconds=5, what="it is not stored")
+    assert Host.objects.get().used_namespace_ids == [9]
+
+
+def test_the_last_of_two_different_probes_counts(poller: Poller, credentials: str) -> None:
+    for _ in range(TRIES):
+        known(poller, credentials, name="first")
+        assert poller.is_logged(probe(poller, credentials, name="second"))
+        time.sleep(STALE_SECONDS)
+        assert Host.objects.get().name == "second"
+        assert poller.is_logged(probe(poller, credentials, name="first"))
+        assert Host.objects.get().name == "first"
+
+
+def test_a_host_that_was_deleted_meanwhile_is_there_again(poller: Poller, credentials: str) -> None:
+    known(poller, credentials)
+    while poller.is_logged(probe(poller, credentials)):
+        pass
+    Host.objects.all().delete()
+    eventually(Host.objects.exists, seconds=5, what="the host is not there again")
+    first, again = Event.objects.filter(kind="HostAdded").order_by("number")
+    assert first.actor_type == Event.Actor.CALLER
+    assert (again.actor_type, again.actor) == (Event.Actor.HOST, HOST)
+    assert poller.is_logged(probe(poller, credentials))
+    known(poller, credentials)
+
+
+def test_a_host_whose_nqn_another_process_changed_gets_it_back(
+    poller: Poller, credentials: str
+) -> None:
+    """As if the two probes had been handled one after the other."""
+    known(poller, credentials)
+    Host.objects.update(nqn=OTHER_NQN)
+    while poller.is_logged(probe(poller, credentials)):
+        pass
+    eventually(lambda: Host.objects.get().nqn == NQN, seconds=5, what="it has the other NQN")
+
+
+def test_a_host_whose_nqn_is_taken_is_told_with_the_next_probe(
+    poller: Poller, credentials: str
+) -> None:
+    known(poller, credentials)
+    Host.objects.all().delete()
+    answer = probe(poller, credentials, hostId="other")
+    assert b'"Success"' in answer
+    probe(poller, credentials)
+    time.sleep(STALE_SECONDS)
+    for _ in range(TRIES):
+        assert b'"AlreadyExists"' in probe(poller, credentials)
+    assert [host.pk for host in Host.objects.all()] == ["other"]
+
+
+def test_a_probe_is_refused_in_time_while_writes_are_barred(
+    poller: Poller, credentials: str
+) -> None:
+    known(poller, credentials)
+    database_doubt_set("it is older")
+    try:
+        time.sleep(writes.STALE_SECONDS)
+        for _ in range(TRIES):
+            assert probe(poller, credentials).startswith(b"HTTP/1.1 503 ")
+    finally:
+        database_confirm()
+    known(poller, credentials)
+
+
+def test_no_probe_is_answered_from_memory_while_probes_cannot_be_stored(
+    poller: Poller, credentials: str
+) -> None:
+    known(poller, credentials)
+    request = poller.request("/host_probe", credentials, method="POST", body=json.dumps(PROBE))
+    with other_session() as session:
+        session.execute("SELECT 1 FROM inventory_host FOR UPDATE")
+        poller.server.plain(request, seconds=5)  # waits to be stored, or waits itself
+        time.sleep(STALE_SECONDS)
+        with pytest.raises(TimeoutError):
+            poller.server.plain(request, seconds=1)
+    known(poller, credentials)
+
+
+@pytest.mark.parametrize(
+    ("roles", "bindings", "more", "fields"),
+    [
+        ([Role.ADMIN], {}, [], {"version": "cinder-driver-0.1"}),
+        ([Role.STORAGE], {"tenant_id": "acme"}, [], {}),
+        ([Role.ADMIN], {}, ["x-request-id: of-the-caller"], {}),
+        ([Role.ADMIN], {}, ["expect: 100-continue"], {}),
+        ([Role.ADMIN], {}, [], {"duration": 0}),
+        ([Role.HOST], {"host_id": "another"}, [], {}),
+    ],
+)
+def test_all_other_probes_are_answered_by_the_api(
+    poller: Poller,
+    credentials: str,
+    roles: list[Role],
+    bindings: dict[str, Any],
+    more: list[str],
+    fields: dict[str, Any],
+) -> None:
+    known(poller, credentials)  # so the data is fresh
+    if bindings.get("tenant_id"):
+        Host.objects.update(tenant_id="acme")
+    caller = f"Bearer {token(*roles, **bindings)}"
+    for _ in range(TRIES):
+        assert poller.is_logged(probe(poller, caller, *more, **fields))
+
+
+def test_a_probe_that_arrives_in_two_parts_is_answered_by_the_api(
+    poller: Poller, credentials: str
+) -> None:
+    known(poller, credentials)
+    body = json.dumps(PROBE)
+    request = poller.request("/host_probe", credentials, method="POST", body=body)
+    for _ in range(TRIES):
+        with poller.server.connected() as connected:
+            connected.sendall(request[: -len(body)])
+            time.sleep(0.1)
+            connected.sendall(request[-len(body) :])
+            assert poller.is_logged(connected.makefile("rb").read())
+
+
+def test_probes_that_wait_are_stored_when_the_process_is_stopped(
+    tmp_path: Path, credentials: str
+) -> None:
+    server = Server(tmp_path, **PLAIN)
+    try:
+        poller = Poller(server)
+        known(poller, credentials)
+        Host.objects.update(name="before")
+        while poller.is_logged(probe(poller, credentials)):
+            Host.objects.update(name="before")
+    finally:
+        server.stop()
+    assert Host.objects.get().name == PROBE["name"]
