@@ -5,7 +5,10 @@ each request (deploy/gunicorn.conf.py). PostgreSQL commits to the disk. The node
 separate process.
 """
 
+import contextlib
 import json
+import math
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -79,8 +82,8 @@ class System:
         self.port = self._balanced("API")
         self.environment["PUBLIC_URL"] = f"https://127.0.0.1:{self.port}"
         self.bare_port = self._balanced("bare view", "tests.benchmarks.bare")
-        self._celery("worker", "--pool=threads", "--concurrency=4")
-        self._celery("beat")
+        for name in ("worker@1", "periodic@1", "beat"):
+            self._celery(name)
         self._certificate, self._key = map(str, authority.node("nodes", ["127.0.0.1"]))
         self._simulate("nodes", len(self._racks))
         self.token = self.token_of("benchmark", "ADMIN")
@@ -136,8 +139,11 @@ class System:
         self._python(name, *command, API_PORT=str(port), PUBLIC_URL=public, DATABASE_URL=url)
         return port
 
-    def _celery(self, *arguments: str) -> None:
-        self._python(arguments[0], "-m", "celery", "-A", "provisioner", *arguments)
+    def _celery(self, name: str) -> None:
+        unit = Unit(DEPLOY / "systemd", f"provisioner-{name}.service", str)
+        [[_, *arguments]] = unit.commands("ExecStart")
+        self._python(name, "-m", "celery", *arguments)
+        give_weight(self.services[name].running.pid, int(unit.value("CPUWeight", "100")))
 
     def ready(self, name: str, port: int, path: str) -> None:
         def asked() -> None:
@@ -183,6 +189,16 @@ class System:
             address, port = place.split(":")
             body = {"mgmtIPs": [address], "mgmtPort": int(port), "rack": rack}
             self.call("POST", "/backends", body)
+
+
+def give_weight(pid: int, weight: int) -> None:
+    """Give a new process and its session about the share of the CPU that systemd would give it.
+    Others have the weight 100. Each nice level is 1.25 times as much as the next one.
+    """
+    nice = round(math.log(100 / weight, 1.25))
+    os.setpriority(os.PRIO_PROCESS, pid, nice)
+    with contextlib.suppress(FileNotFoundError):  # the kernel may share cores between sessions
+        Path(f"/proc/{pid}/autogroup").write_text(str(nice))
 
 
 def application_name(service: str) -> str:

@@ -164,6 +164,30 @@ class TestForms:
             assert page[name] == file[name] == str(compose["environment"][name])
         assert int(file["STOP_SECONDS"]) == Environment.model_fields["stop_seconds"].default
 
+    def test_tasks_get_less_of_the_cpu_than_calls_in_all_forms(self) -> None:
+        """decisions/0045. Without a value, systemd gives 100 and compose 1024."""
+        units = {
+            role: Unit(DEPLOY / "systemd", f"provisioner-{role}@1.service", str)
+            for role in ("worker", "periodic", "api")
+        }
+        weights = {role: int(unit.value("CPUWeight", "100")) for role, unit in units.items()}
+        assert weights == {"worker": 30, "periodic": 100, "api": 100}
+        services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+        for role, weight in weights.items():
+            shares = services[f"{role}-1"].get("cpu_shares", 1024)
+            assert round(100 * shares / 1024) == weight
+        requests = {role: self._requested(role) for role in weights}
+        for role, weight in weights.items():
+            assert 100 * requests[role] / requests["api"] == weight
+
+    def _requested(self, role: str) -> int:
+        """Return the thousandths of a core that a container of the role requests in Kubernetes."""
+        first = next(iter(yaml.safe_load_all((KUBERNETES / f"{role}.yaml").read_text())))
+        containers = first["spec"]["template"]["spec"]["containers"]
+        ours = [c for c in containers if c["image"] == "provisioner"]
+        [cpu] = {c["resources"]["requests"]["cpu"] for c in ours}
+        return int(cpu.removesuffix("m"))
+
     def test_all_forms_give_haproxy_the_same_variables(self) -> None:
         """So the limits of HAProxy are the same in all forms."""
         unit = Unit(DEPLOY / "systemd", "provisioner-haproxy.service", str).environment
