@@ -25,7 +25,7 @@ class Sizes:
     recordings: int = 10
     rounds: int = 2
     scrapes: int = 5
-    rhythm_hosts: tuple[int, ...] = (1_000, 2_000)
+    rhythm_hosts: tuple[int, ...] = (1_000, 2_000, 3_000)
     rebuild_volumes: int = 1_000
     scale_hosts: int = 10_000
     scale_volumes: int = 1_000_000

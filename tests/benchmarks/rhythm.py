@@ -45,13 +45,14 @@ def rhythms(system: System, meter: Meter, numbers: tuple[int, ...]) -> Iterator[
     tokens = {name: system.token_of(f"rhythm-{name}", "ADMIN") for name in ("polls", *OTHERS)}
     for hosts in numbers:
         polls = _load(meter, ("GET", POLLS, ""), hosts, hosts, tokens["polls"])
-        load.run(replace(polls, rate=0.0, seconds=2.0))  # from now on, answers are in memory
-        others = [
-            _load(meter, call, hosts, hosts / OTHER_SECONDS, tokens[name])
+        others = {
+            name: _load(meter, call, hosts, hosts / OTHER_SECONDS, tokens[name])
             for name, call in OTHERS.items()
-        ]
+        }
+        for known in (polls, others["probes"]):  # from now on, answers are in memory
+            load.run(replace(known, rate=0.0, seconds=5 * meter.seconds))
         began, before = time.monotonic(), _cpu(system)
-        running = [(load.begin(one), one) for one in (polls, *others)]
+        running = [(load.begin(one), one) for one in (polls, *others.values())]
         polled, *rest = [load.end(process, one) for process, one in running]
         seconds = time.monotonic() - began
         cores = {name: (cpu - before[name]) / seconds for name, cpu in _cpu(system).items()}
