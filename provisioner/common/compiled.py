@@ -9,8 +9,7 @@ Build the query with an argument in place of each value that differs between cal
 Django writes the SQL, so a change of a model needs no change here.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, cached_property
 from typing import Any
 
@@ -56,9 +55,13 @@ def moment(name: str) -> Expression:
     return _Argument(name, DateTimeField())
 
 
-def _cursor(database: Any) -> Any:
-    """A cursor whose statements the database plans once for each connection, where it can."""
-    return getattr(database, "planning_cursor", database.cursor)()
+def _execute(database: Any, statement: str, parameters: Sequence[Any]) -> Any:
+    """Execute a statement that the database plans once for each connection, where it can. Returns
+    the cursor. Read all its rows before the next statement.
+    """
+    cursor = getattr(database, "planning_cursor", database.cursor)()
+    cursor.execute(statement, parameters)
+    return cursor
 
 
 def _database() -> Any:
@@ -79,8 +82,7 @@ class Compiled:
 
     def rows(self, **arguments: Any) -> Iterable[Any]:
         """The rows, as tuples."""
-        with self._executed(arguments) as cursor:
-            found: Iterable[Any] = cursor.fetchall()
+        found: Iterable[Any] = self._executed(arguments).fetchall()
         if self._converters:
             compiler = self._compiled[0]
             found = map(tuple, compiler.apply_converters(found, self._converters))
@@ -88,8 +90,7 @@ class Compiled:
 
     def update(self, **arguments: Any) -> int:
         """Update the rows, and return their number."""
-        with self._executed(arguments) as cursor:
-            number: int = cursor.rowcount
+        number: int = self._executed(arguments).rowcount
         return number
 
     @cached_property
@@ -108,16 +109,13 @@ class Compiled:
         compiler, _, _ = self._compiled
         return compiler.get_converters([column[0] for column in compiler.select])
 
-    @contextmanager
-    def _executed(self, arguments: dict[str, Any]) -> Iterator[Any]:
+    def _executed(self, arguments: dict[str, Any]) -> Any:
         _, statement, parameters = self._compiled
         database = _database()
         bound = [
             p.bound(arguments, database) if isinstance(p, _Argument) else p for p in parameters
         ]
-        with _cursor(database) as cursor:
-            cursor.execute(statement, bound)
-            yield cursor
+        return _execute(database, statement, bound)
 
 
 def _constants_written(statement: str, parameters: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
@@ -162,9 +160,8 @@ def _execute_insert(row: Model, columns: tuple[str, ...]) -> Any:
     compiler, statement = _insert_statement(type(row), fields, columns)
     database = _database()
     values = [f.get_db_prep_save(f.pre_save(row, add=True), database) for f in fields]
-    with _cursor(database) as cursor:
-        cursor.execute(statement, values)
-        return cursor.fetchone()[0] if compiler.returning_fields else row.pk
+    cursor = _execute(database, statement, values)
+    return cursor.fetchall()[0][0] if compiler.returning_fields else row.pk
 
 
 def prefetched(row: Model, name: str, related: list[Any]) -> None:
