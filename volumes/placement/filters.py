@@ -48,7 +48,8 @@ def usable_drives(node: Candidate, request: PlacementRequest) -> tuple[Drive, ..
 
 
 def _of_block_size(node: Candidate, request: PlacementRequest) -> tuple[Drive, ...]:
-    return tuple(d for d in node.drives if d.block_size in {None, request.block_size})
+    sizes = (None, request.block_size)
+    return tuple([d for d in node.drives if d.block_size in sizes])
 
 
 def _free(node: Candidate, request: PlacementRequest) -> int:
