@@ -139,29 +139,38 @@ def insert(*rows: Model) -> None:
     open.
     """
     if len(rows) == 1:
-        rows[0].pk = _execute_insert(rows[0], ())
+        rows[0].pk = _execute_insert(type(rows[0]), _values(rows[0])) or rows[0].pk
     elif rows:
         type(rows[0])._base_manager.bulk_create(rows)
 
 
+def insert_values(model: type[Model], **values: Any) -> None:
+    """Insert a row without an object of its model. The database chooses all other values."""
+    _execute_insert(model, values)
+
+
 def upsert(row: Model, columns: Sequence[str]) -> None:
     """Insert a row whose key is set. If the key exists already, update these columns of the row."""
-    _execute_insert(row, tuple(columns))
+    _execute_insert(type(row), _values(row), *columns)
 
 
-def _execute_insert(row: Model, columns: tuple[str, ...]) -> Any:
-    """Execute the statement, and return the key of the row."""
-    fields = tuple(
-        field
+def _values(row: Model) -> dict[str, Any]:
+    """The values of the row that the database does not choose, by attribute."""
+    return {
+        field.attname: value
         for field in row._meta.concrete_fields
         if not isinstance(value := getattr(row, field.attname), DatabaseDefault)
         and not (field.primary_key and value is None)
-    )
-    compiler, statement = _insert_statement(type(row), fields, columns)
+    }
+
+
+def _execute_insert(model: type[Model], values: dict[str, Any], *columns: str) -> Any:
+    """Execute the statement. Returns the key of the row if the database chose it."""
+    statement, prepare, has_key = _insert_statement(model, tuple(values), columns)
     database = _database()
-    values = [f.get_db_prep_save(f.pre_save(row, add=True), database) for f in fields]
-    cursor = _execute(database, statement, values)
-    return cursor.fetchall()[0][0] if compiler.returning_fields else row.pk
+    prepared = [prepare[name](value, database) for name, value in values.items()]
+    cursor = _execute(database, statement, prepared)
+    return None if has_key else cursor.fetchall()[0][0]
 
 
 def prefetched(row: Model, name: str, related: list[Any]) -> None:
@@ -170,21 +179,21 @@ def prefetched(row: Model, name: str, related: list[Any]) -> None:
 
 
 @cache
-def _insert_statement(
-    model: type[Model], fields: tuple["Field[Any, Any]", ...], columns: tuple[str, ...]
-) -> tuple[Any, str]:
-    """A compiler, and the statement with one parameter for each of the fields."""
+def _insert_statement(model: type[Model], names: Sequence[str], columns: Sequence[str]) -> Any:
+    """The statement with one parameter for each of the attributes, the functions that make
+    parameters of their values, and whether the key is among them.
+    """
     meta = model._meta
-    has_key = meta.pk in fields
-    names = [field.attname for field in fields]
+    fields = {field.attname: field for field in meta.concrete_fields if field.attname in names}
+    has_key = meta.pk in fields.values()
     query = InsertQuery(
         model,
         on_conflict=OnConflict.UPDATE if columns else None,
         update_fields=[meta.get_field(name) for name in columns],
         unique_fields=[meta.pk] if columns else [],
     )
-    query.insert_values(list(fields), [model(**dict.fromkeys(names))])
+    query.insert_values([fields[name] for name in names], [model(**dict.fromkeys(names))])
     compiler: Any = query.get_compiler(connection=connection)
     compiler.returning_fields = None if has_key else [meta.pk]
     [(statement, _)] = compiler.as_sql()
-    return compiler, statement
+    return statement, {name: fields[name].get_db_prep_save for name in names}, has_key
