@@ -110,24 +110,34 @@ class Input(serializers.Serializer[Any]):
         """Inputs have no validators of their own."""
 
 
-class Identifier(serializers.RegexField):
+class _Pattern(serializers.RegexField):
+    """A text that matches ``pattern`` as a whole; ``rule`` says so."""
+
+    def __init__(self, pattern: re.Pattern[str], rule: str, **kwargs: Any) -> None:
+        self._pattern = pattern
+        whole = re.compile(rf"^{pattern.pattern}\Z")
+        super().__init__(whole, error_messages={"invalid": rule}, **kwargs)
+
+    def run_validators(self, value: Any) -> None:
+        """DRF's other validators refuse only texts that do not match. One looks at each
+        character.
+        """
+        if not self._pattern.fullmatch(value):
+            super().run_validators(value)
+
+
+class Identifier(_Pattern):
     """An opaque id as clients send it."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(
-            re.compile(rf"^{IDENTIFIER.pattern}\Z"),
-            error_messages={"invalid": IDENTIFIER_RULE},
-            **kwargs,
-        )
+        super().__init__(IDENTIFIER, IDENTIFIER_RULE, **kwargs)
 
 
-class Alias(serializers.RegexField):
+class Alias(_Pattern):
     """The name that a client gives to a volume or snapshot."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(
-            re.compile(rf"^{ALIAS.pattern}\Z"), error_messages={"invalid": ALIAS_RULE}, **kwargs
-        )
+        super().__init__(ALIAS, ALIAS_RULE, **kwargs)
 
 
 class Whole(serializers.IntegerField):
