@@ -82,6 +82,16 @@ class AllBusy(psycopg.OperationalError):
 
 
 @cache
+def _with_times_in_c(adapters: AdaptersMap) -> AdaptersMap:
+    """Django's adapters, but psycopg's C code loads times. Django asks for them with each
+    connection that it takes, also with those of the pool.
+    """
+    changed = AdaptersMap(adapters)
+    changed.register_loader("timestamptz", TimestamptzLoader)
+    return changed
+
+
+@cache
 def availability(host: str, port: str) -> Availability:
     """The availability of a server, as seen by this process. Empty strings: the default server."""
     return Availability(but=AllBusy)
@@ -97,9 +107,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_connection_params(self) -> dict[str, Any]:
         params: dict[str, Any] = super().get_connection_params()
-        params["context"] = adapters = AdaptersMap(params["context"])
-        adapters.register_loader("timestamptz", TimestamptzLoader)
-        return params
+        return params | {"context": _with_times_in_c(params["context"])}
 
     def create_cursor(self, name: str | None = None) -> Any:
         """As Django does, but times are loaded by psycopg's C code, in the zone of the session,
