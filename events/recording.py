@@ -15,7 +15,7 @@ from django.db import Error, transaction
 from events.kinds import OBJECTS, Kind
 from events.models import Event
 from provisioner.common import logs
-from provisioner.common.compiled import insert
+from provisioner.common.compiled import insert_values
 
 LONGEST_TEXT = 1000
 TALLY_SECONDS = 60.0
@@ -37,23 +37,23 @@ def record(kind: Kind, *, tenant: str = "", reason: str = "", **facts: Any) -> N
     subjects = [f"{name}:{one}" for name in OBJECTS for one in _listed(known.get(name))]
     subjects += [f"tenant:{tenant}"] if tenant and "tenant" not in known else []
     actor_type, actor = _actor()
-    event = Event(
-        kind=kind.wire,
-        severity=kind.value.severity,
-        text=_sentence(kind, {"tenant": tenant} | known, reason)[:LONGEST_TEXT],
-        reason=reason[:LONGEST_TEXT],
-        actor_type=actor_type,
-        actor=actor,
-        request_id=logs.request_id.get(),
-        tenant_id=tenant,
-        subjects=subjects,
-        details={k: v for k, v in known.items() if k not in OBJECTS},
-    )
+    event: dict[str, Any] = {
+        "kind": kind.wire,
+        "severity": kind.value.severity,
+        "text": _sentence(kind, {"tenant": tenant} | known, reason)[:LONGEST_TEXT],
+        "reason": reason[:LONGEST_TEXT],
+        "actor_type": actor_type,
+        "actor": actor,
+        "request_id": logs.request_id.get(),
+        "tenant_id": tenant,
+        "subjects": subjects,
+        "details": {k: v for k, v in known.items() if k not in OBJECTS},
+    }
     waiting = _waiting.get()
     if waiting is None:
-        insert(event)
+        insert_values(Event, **event)
     else:
-        waiting.append(event)
+        waiting.append(Event(**event))
 
 
 @contextmanager

@@ -20,11 +20,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", home),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
+    # paths of frequent calls come first, because Django tries them one after the other
+    path("", include("tasks.urls")),
+    path("", include("volumes.urls")),
     path("", include("provisioner.access.urls")),
     path("", include("events.urls")),
     path("", include("inventory.urls")),
-    path("", include("tasks.urls")),
-    path("", include("volumes.urls")),
 ]
 
 handler400 = "provisioner.common.api.bad_request"

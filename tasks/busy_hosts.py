@@ -4,6 +4,7 @@ each host asks for its tasks every second.
 
 import time
 
+from provisioner.common.compiled import Compiled
 from tasks.models import Task
 
 STALE_SECONDS = 1.0
@@ -11,6 +12,9 @@ STALE_SECONDS = 1.0
 created.
 """
 
+BUSY = Compiled(
+    lambda: Task.objects.exclude(host_id="").order_by().values_list("host_id").distinct()
+)
 _read: tuple[float, frozenset[str]] = (float("-inf"), frozenset())
 
 
@@ -31,5 +35,4 @@ def read() -> None:
     """
     global _read  # noqa: PLW0603 - one value for all threads; assignment is atomic
     began_at = time.monotonic()
-    hosts = Task.objects.exclude(host_id="").order_by().values_list("host_id", flat=True)
-    _read = began_at, frozenset(hosts.distinct())
+    _read = began_at, frozenset(host for (host,) in BUSY.rows())

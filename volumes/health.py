@@ -42,6 +42,10 @@ class VolumeHealth(NamedTuple):
 
 
 HEALTHY = VolumeHealth(Health.HEALTHY)
+REBUILDING = Health.REBUILDING
+AVAILABLE, UNKNOWN = ReplicaState.AVAILABLE, ReplicaState.UNKNOWN
+TERMINATING, MISSING = ReplicaState.TERMINATING, ReplicaState.MISSING
+READY = LifeState.READY  # like the names above, because finding a member takes longer than using it
 
 
 class PoolHealth(NamedTuple):
@@ -68,30 +72,30 @@ class Condition(StrEnum):
     )
 
 
+CURRENT = Condition.CURRENT
+
+
 def volume_health(
     volume: VolumeRow, replicas: Sequence[ReplicaRow], now: dt.datetime
 ) -> VolumeHealth:
     """Return the health of a volume that clients see. ``replicas``: all of its replicas that
     clients see.
     """
-    known = any(r.replica_state == ReplicaState.AVAILABLE and _is_whole(r) for r in replicas)
-    conditions = [
-        _condition(r, now, is_current=_is_current(r, known=known), published=volume.published)
-        for r in replicas
-    ]
-    if conditions.count(Condition.CURRENT) >= volume.num_replicas:
+    current = _state_of_current(replicas)
+    conditions = [_condition(r, now, current, published=volume.published) for r in replicas]
+    if conditions.count(CURRENT) >= volume.num_replicas:
         return HEALTHY
     number = Counter(conditions)
     not_asked = sum(
-        condition is Condition.NOT_ASKED and _is_current(r, known=known)
+        condition is Condition.NOT_ASKED and r.replica_state == current and _is_whole(r)
         for r, condition in zip(replicas, conditions, strict=True)
     )
     health = _health(volume.num_replicas, number, not_asked)
-    texts = [f"{number[Condition.CURRENT]} of {_count(volume.num_replicas, 'replica')} can be used"]
+    texts = [f"{number[CURRENT]} of {_count(volume.num_replicas, 'replica')} can be used"]
     texts += [
         f"replica {r.uuid} {condition.format(r.backend_id)}"
         for r, condition in zip(replicas, conditions, strict=True)
-        if condition is not Condition.CURRENT
+        if condition is not CURRENT
     ]
     if len(replicas) < volume.num_replicas:
         texts.append(f"number of replicas: {len(replicas)}")
@@ -100,7 +104,7 @@ def volume_health(
 
 def _health(wanted: int, number: Mapping[Condition, int], not_asked: int) -> Health:
     """The health of a volume that has less than the wanted number of current replicas."""
-    current = number[Condition.CURRENT]
+    current = number[CURRENT]
     if not_asked and (current == 0 or current + not_asked >= wanted):
         return Health.UNKNOWN
     if current == 0:
@@ -110,35 +114,38 @@ def _health(wanted: int, number: Mapping[Condition, int], not_asked: int) -> Hea
 
 def _is_whole(replica: ReplicaRow) -> bool:
     """Whether the replica exists on its node and is not being rebuilt by a copy between nodes."""
-    return replica.state == LifeState.READY and not replica.rebuilding
+    return replica.state == READY and not replica.rebuilding
 
 
-def _is_current(replica: ReplicaRow, *, known: bool) -> bool:
-    """Whether the replica holds current data.
+def _state_of_current(replicas: Sequence[ReplicaRow]) -> ReplicaState:
+    """The state of those whole replicas of a volume that hold current data.
 
-    ``known``: a host or a copy has reported a replica of the volume Available. Before that, all
-    Unknown replicas count as current.
+    It is Available if a host or a copy has reported a replica Available. Before that, all Unknown
+    replicas count as current.
     """
-    wanted = ReplicaState.AVAILABLE if known else ReplicaState.UNKNOWN
-    return _is_whole(replica) and replica.replica_state == wanted
+    for replica in replicas:
+        if replica.replica_state == AVAILABLE and _is_whole(replica):
+            return AVAILABLE
+    return UNKNOWN
 
 
 def _condition(
-    replica: ReplicaRow, now: dt.datetime, *, is_current: bool, published: bool
+    replica: ReplicaRow, now: dt.datetime, current: ReplicaState, *, published: bool
 ) -> Condition:
+    """``current``: the state of the volume's replicas that hold current data."""
     until, polled_at = replica.backend__available_until, replica.backend__polled_at
-    if replica.replica_state == ReplicaState.TERMINATING:
+    if replica.replica_state == TERMINATING:
         return Condition.TERMINATING
     if until is None or polled_at is None:
         return Condition.REMOVED
-    if replica.replica_state == ReplicaState.MISSING:
+    if replica.replica_state == MISSING:
         return Condition.MISSING
     if until < now:
         return Condition.NOT_ASKED if polled_at < until else Condition.UNREACHABLE
-    if is_current:
-        return Condition.CURRENT
-    in_progress = not _is_whole(replica)
-    return Condition.REBUILDING if in_progress or published else Condition.INCOMPLETE
+    is_whole = _is_whole(replica)
+    if is_whole and replica.replica_state == current:
+        return CURRENT
+    return Condition.REBUILDING if published or not is_whole else Condition.INCOMPLETE
 
 
 def pool_health(volumes: Mapping[Health, int], nodes: Mapping[NodeHealth, int]) -> PoolHealth:

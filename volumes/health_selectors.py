@@ -29,7 +29,7 @@ from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.tenancy import of_tenant
 from tasks.selectors import volumes_progress
-from volumes.health import Health, PoolHealth, VolumeHealth, pool_health, volume_health
+from volumes.health import REBUILDING, Health, PoolHealth, VolumeHealth, pool_health, volume_health
 from volumes.models import Publication, Replica, ReplicaState, Volume
 from volumes.read_models import VolumeAndReplicas
 from volumes.selectors import volumes_visible
@@ -54,7 +54,7 @@ def volume_healths(
     """
     now = clock.now()
     found = {v.id: volume_health(v, replicas, now) for v, replicas in rows}
-    rebuilding = {v.uuid: v.id for v, _ in rows if found[v.id].health is Health.REBUILDING}
+    rebuilding = {v.uuid: v.id for v, _ in rows if found[v.id].health is REBUILDING}
     if rebuilding:
         before_query()
         for uuid, rebuild in volumes_progress(rebuilding).items():

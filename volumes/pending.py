@@ -10,14 +10,15 @@ from volumes.read_models import ReplicaRow, VolumeRow
 from volumes.sizing import GIB
 
 REMOVED_NODE = "its node, which was removed by force"
+READY = LifeState.READY
+SETTLED = frozenset({ReplicaState.UNKNOWN, ReplicaState.AVAILABLE})
+"""States in which nobody must do anything."""
 
 
 def volume_pending_reason(volume: Volume | VolumeRow) -> str:
     """Return what the volume waits for. Replicas and publications have reasons of their own."""
-    if volume.state == LifeState.CREATING:
-        return "its nodes to create it"
-    if volume.state == LifeState.DELETING:
-        return "its nodes to remove it"
+    if volume.state != READY:
+        return _life(volume.state, "its nodes")
     if volume.expanding_to_bytes is not None:
         return f"its nodes to expand it to {volume.expanding_to_bytes // GIB} GiB"
     return ""
@@ -30,14 +31,15 @@ def replica_pending_reason(replica: Replica | ReplicaRow, *, exporting: bool, al
     """
     if replica.backend_id is None:
         return REMOVED_NODE
-    node = f"node {replica.backend_id}"
-    if replica.state != LifeState.READY:
-        return _life(replica.state, node)
+    if replica.state != READY:
+        return _life(replica.state, f"node {replica.backend_id}")
     if replica.rebuilding:
-        return f"its copy to {node} to end"
+        return f"its copy to node {replica.backend_id} to end"
     if exporting:
-        return f"{node} to export it"
-    return _pending_by_state(replica.replica_state, node, alone=alone)
+        return f"node {replica.backend_id} to export it"
+    if replica.replica_state in SETTLED:
+        return ""
+    return _pending_by_state(replica, alone=alone)
 
 
 def replica_row_pending_reason(replica: Replica) -> str:
@@ -50,14 +52,14 @@ def replica_row_pending_reason(replica: Replica) -> str:
     return replica_pending_reason(replica, exporting=exporting, alone=alone)
 
 
-def _pending_by_state(state: str, node: str, *, alone: bool) -> str:
-    match state:
+def _pending_by_state(replica: Replica | ReplicaRow, *, alone: bool) -> str:
+    match replica.replica_state:
         case ReplicaState.TERMINATING:
             return "its host to confirm that it no longer uses it"
         case ReplicaState.SYNCHRONIZING:
             return "its host to synchronize it"
         case ReplicaState.MISSING if alone:
-            return f"{node}, which lost its data, to find the data again"
+            return f"node {replica.backend_id}, which lost its data, to find the data again"
         case ReplicaState.MISSING:
             return "its host to synchronize it, or a new replica"
         case _:

@@ -37,7 +37,10 @@ def _both(route: str, view: type[ViewSet], actions: Any) -> list[URLPattern]:
     return [path(route, handler), path(f"<str:tenant>/{route}", handler)]
 
 
+VOLUMES: Any = VolumesViewSet.as_view({"get": "list", "post": "create"})
 urlpatterns = [
+    path("host_probe", VolumesHostProbeViewSet.as_view({"post": "create"})),
+    path("volumes", VOLUMES),
     path("backends", RemovableBackendViewSet.as_view({"get": "list", "post": "create"})),
     path(
         "backends/<str:persistent_id>",
@@ -52,7 +55,6 @@ urlpatterns = [
         MaintenanceViewSet.as_view({"get": "retrieve"}),
     ),
     path("info", HealthInfoViewSet.as_view({"get": "list"})),
-    path("host_probe", VolumesHostProbeViewSet.as_view({"post": "create"})),
     path("hosts", RemovableHostViewSet.as_view({"get": "list"})),
     path("hosts/<str:host_id>", RemovableHostViewSet.as_view({"delete": "destroy"})),
     path("tenants", TenantsViewSet.as_view({"get": "list", "post": "create"})),
@@ -60,7 +62,7 @@ urlpatterns = [
         "tenants/<str:tenant_id>",
         TenantsViewSet.as_view({"put": "update", "delete": "destroy"}),
     ),
-    *_both("volumes", VolumesViewSet, {"get": "list", "post": "create"}),
+    path("<str:tenant>/volumes", VOLUMES),
     *_both(
         "volumes/<str:volume_uuid>",
         VolumesViewSet,

@@ -17,6 +17,7 @@ from events.recording import record
 from provisioner.access import authorization_server
 from provisioner.access.models import RevokedToken
 from provisioner.common import clock
+from provisioner.common.compiled import Compiled
 
 
 @dataclass(frozen=True)
@@ -99,10 +100,13 @@ def _read() -> _Known:
 
 def _read_now() -> _Known:
     now = time.monotonic()
-    revoked = RevokedToken.objects.values_list("token_id", flat=True)
-    users = _active_users().values_list("username", flat=True)
-    return _Known(frozenset(revoked), frozenset(users), now)
+    revoked = frozenset(token_id for (token_id,) in REVOKED.rows())
+    return _Known(revoked, frozenset(user for (user,) in USERS.rows()), now)
 
 
 def _active_users() -> QuerySet[Any]:
     return get_user_model().objects.filter(is_active=True)
+
+
+REVOKED = Compiled(lambda: RevokedToken.objects.values_list("token_id"))
+USERS = Compiled(lambda: _active_users().values_list("username"))

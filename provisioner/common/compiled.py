@@ -9,8 +9,7 @@ Build the query with an argument in place of each value that differs between cal
 Django writes the SQL, so a change of a model needs no change here.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, cached_property
 from typing import Any
 
@@ -56,9 +55,13 @@ def moment(name: str) -> Expression:
     return _Argument(name, DateTimeField())
 
 
-def _cursor(database: Any) -> Any:
-    """A cursor whose statements the database plans once for each connection, where it can."""
-    return getattr(database, "planning_cursor", database.cursor)()
+def _execute(database: Any, statement: str, parameters: Sequence[Any]) -> Any:
+    """Execute a statement that the database plans once for each connection, where it can. Returns
+    the cursor. Read all its rows before the next statement.
+    """
+    cursor = getattr(database, "planning_cursor", database.cursor)()
+    cursor.execute(statement, parameters)
+    return cursor
 
 
 def _database() -> Any:
@@ -79,8 +82,7 @@ class Compiled:
 
     def rows(self, **arguments: Any) -> Iterable[Any]:
         """The rows, as tuples."""
-        with self._executed(arguments) as cursor:
-            found: Iterable[Any] = cursor.fetchall()
+        found: Iterable[Any] = self._executed(arguments).fetchall()
         if self._converters:
             compiler = self._compiled[0]
             found = map(tuple, compiler.apply_converters(found, self._converters))
@@ -88,8 +90,7 @@ class Compiled:
 
     def update(self, **arguments: Any) -> int:
         """Update the rows, and return their number."""
-        with self._executed(arguments) as cursor:
-            number: int = cursor.rowcount
+        number: int = self._executed(arguments).rowcount
         return number
 
     @cached_property
@@ -108,16 +109,13 @@ class Compiled:
         compiler, _, _ = self._compiled
         return compiler.get_converters([column[0] for column in compiler.select])
 
-    @contextmanager
-    def _executed(self, arguments: dict[str, Any]) -> Iterator[Any]:
+    def _executed(self, arguments: dict[str, Any]) -> Any:
         _, statement, parameters = self._compiled
         database = _database()
         bound = [
             p.bound(arguments, database) if isinstance(p, _Argument) else p for p in parameters
         ]
-        with _cursor(database) as cursor:
-            cursor.execute(statement, bound)
-            yield cursor
+        return _execute(database, statement, bound)
 
 
 def _constants_written(statement: str, parameters: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
@@ -141,30 +139,38 @@ def insert(*rows: Model) -> None:
     open.
     """
     if len(rows) == 1:
-        rows[0].pk = _execute_insert(rows[0], ())
+        rows[0].pk = _execute_insert(type(rows[0]), _values(rows[0])) or rows[0].pk
     elif rows:
         type(rows[0])._base_manager.bulk_create(rows)
 
 
+def insert_values(model: type[Model], **values: Any) -> None:
+    """Insert a row without an object of its model. The database chooses all other values."""
+    _execute_insert(model, values)
+
+
 def upsert(row: Model, columns: Sequence[str]) -> None:
     """Insert a row whose key is set. If the key exists already, update these columns of the row."""
-    _execute_insert(row, tuple(columns))
+    _execute_insert(type(row), _values(row), *columns)
 
 
-def _execute_insert(row: Model, columns: tuple[str, ...]) -> Any:
-    """Execute the statement, and return the key of the row."""
-    fields = tuple(
-        field
+def _values(row: Model) -> dict[str, Any]:
+    """The values of the row that the database does not choose, by attribute."""
+    return {
+        field.attname: value
         for field in row._meta.concrete_fields
         if not isinstance(value := getattr(row, field.attname), DatabaseDefault)
         and not (field.primary_key and value is None)
-    )
-    compiler, statement = _insert_statement(type(row), fields, columns)
+    }
+
+
+def _execute_insert(model: type[Model], values: dict[str, Any], *columns: str) -> Any:
+    """Execute the statement. Returns the key of the row if the database chose it."""
+    statement, prepare, has_key = _insert_statement(model, tuple(values), columns)
     database = _database()
-    values = [f.get_db_prep_save(f.pre_save(row, add=True), database) for f in fields]
-    with _cursor(database) as cursor:
-        cursor.execute(statement, values)
-        return cursor.fetchone()[0] if compiler.returning_fields else row.pk
+    prepared = [prepare[name](value, database) for name, value in values.items()]
+    cursor = _execute(database, statement, prepared)
+    return None if has_key else cursor.fetchall()[0][0]
 
 
 def prefetched(row: Model, name: str, related: list[Any]) -> None:
@@ -173,21 +179,21 @@ def prefetched(row: Model, name: str, related: list[Any]) -> None:
 
 
 @cache
-def _insert_statement(
-    model: type[Model], fields: tuple["Field[Any, Any]", ...], columns: tuple[str, ...]
-) -> tuple[Any, str]:
-    """A compiler, and the statement with one parameter for each of the fields."""
+def _insert_statement(model: type[Model], names: Sequence[str], columns: Sequence[str]) -> Any:
+    """The statement with one parameter for each of the attributes, the functions that make
+    parameters of their values, and whether the key is among them.
+    """
     meta = model._meta
-    has_key = meta.pk in fields
-    names = [field.attname for field in fields]
+    fields = {field.attname: field for field in meta.concrete_fields if field.attname in names}
+    has_key = meta.pk in fields.values()
     query = InsertQuery(
         model,
         on_conflict=OnConflict.UPDATE if columns else None,
         update_fields=[meta.get_field(name) for name in columns],
         unique_fields=[meta.pk] if columns else [],
     )
-    query.insert_values(list(fields), [model(**dict.fromkeys(names))])
+    query.insert_values([fields[name] for name in names], [model(**dict.fromkeys(names))])
     compiler: Any = query.get_compiler(connection=connection)
     compiler.returning_fields = None if has_key else [meta.pk]
     [(statement, _)] = compiler.as_sql()
-    return compiler, statement
+    return statement, {name: fields[name].get_db_prep_save for name in names}, has_key

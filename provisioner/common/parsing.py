@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, cached_property
 from typing import IO, Any, ClassVar
 
 from django.conf import settings
@@ -81,35 +81,63 @@ class Input(serializers.Serializer[Any]):
 
     extensions: ClassVar[tuple[str, ...]] = ()
 
+    @cached_property
+    def fields_by_name(self) -> dict[str, Any]:
+        """The fields by their names in lower case, in the order of the class."""
+        return {name.lower(): field for name, field in self.fields.items()}
+
     def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, Mapping):
-            given = {str(name).strip().lower(): value for name, value in data.items()}
-            data = {
-                name: given[name.lower()]
-                for name, field in self.fields.items()
-                if name.lower() in given and not _absent(given[name.lower()], field)
-            }
-        return super().to_internal_value(data)
+        """As DRF does, but without work for fields that are absent and may be."""
+        if not isinstance(data, Mapping):
+            return super().to_internal_value(data)
+        given = {str(name).strip().lower(): value for name, value in data.items()}
+        found, errors = {}, {}
+        for name, field in self.fields_by_name.items():
+            is_absent = name not in given or _absent(given[name], field)
+            if is_absent and not field.required and field.default is serializers.empty:
+                continue
+            try:
+                value = field.run_validation(serializers.empty if is_absent else given[name])
+            except serializers.ValidationError as error:
+                errors[field.field_name] = error.detail
+            else:
+                found[field.source] = value
+        if errors:
+            raise serializers.ValidationError(errors)
+        return found
+
+    def run_validators(self, value: Any) -> None:
+        """Inputs have no validators of their own."""
 
 
-class Identifier(serializers.RegexField):
+class _Pattern(serializers.RegexField):
+    """A text that matches ``pattern`` as a whole; ``rule`` says so."""
+
+    def __init__(self, pattern: re.Pattern[str], rule: str, **kwargs: Any) -> None:
+        self._pattern = pattern
+        whole = re.compile(rf"^{pattern.pattern}\Z")
+        super().__init__(whole, error_messages={"invalid": rule}, **kwargs)
+
+    def run_validators(self, value: Any) -> None:
+        """DRF's other validators refuse only texts that do not match. One looks at each
+        character.
+        """
+        if not self._pattern.fullmatch(value):
+            super().run_validators(value)
+
+
+class Identifier(_Pattern):
     """An opaque id as clients send it."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(
-            re.compile(rf"^{IDENTIFIER.pattern}\Z"),
-            error_messages={"invalid": IDENTIFIER_RULE},
-            **kwargs,
-        )
+        super().__init__(IDENTIFIER, IDENTIFIER_RULE, **kwargs)
 
 
-class Alias(serializers.RegexField):
+class Alias(_Pattern):
     """The name that a client gives to a volume or snapshot."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(
-            re.compile(rf"^{ALIAS.pattern}\Z"), error_messages={"invalid": ALIAS_RULE}, **kwargs
-        )
+        super().__init__(ALIAS, ALIAS_RULE, **kwargs)
 
 
 class Whole(serializers.IntegerField):
@@ -169,7 +197,7 @@ def ignored_fields(serializer_class: type[Input] | None, data: Mapping[str, Any]
     Names in nested objects have a path (``storageClass.numReplica``). Objects are checked to the
     depth of the serializer. Without a serializer, all names are unknown.
     """
-    known = _fields_by_name(serializer_class) if serializer_class else {}
+    known = _built(serializer_class).fields_by_name if serializer_class else {}
     return list(dict.fromkeys(_unknown(known, data)))
 
 
@@ -182,16 +210,10 @@ def _unknown(known: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]
         item = getattr(field, "child", field)
         if not isinstance(item, Input):
             continue
-        inner = _fields_by_name(type(item))
+        inner = item.fields_by_name
         for one in value if isinstance(value, list) else [value]:
             if isinstance(one, Mapping):
                 yield from (f"{field.field_name}.{path}" for path in _unknown(inner, one))
-
-
-@cache
-def _fields_by_name(serializer_class: type[Input]) -> dict[str, Any]:
-    """The fields of a serializer by their names in lower case."""
-    return {name.lower(): field for name, field in _built(serializer_class).fields.items()}
 
 
 def _first_error(errors: Any) -> tuple[list[str], str]:

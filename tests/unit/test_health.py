@@ -32,7 +32,6 @@ def a_replica(
     life: LifeState = LifeState.READY,
 ) -> ReplicaRow:
     return ReplicaRow(
-        volume_id=1,
         id=1,
         uuid="r1",
         backend_id=node,

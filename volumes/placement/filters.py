@@ -2,7 +2,7 @@
 condition.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from volumes.placement.layout import PlannedSubVolume, lay_out
@@ -12,11 +12,14 @@ GIB = 2**30
 
 
 class Filter(NamedTuple):
-    """A condition for nodes. ``passes`` checks it, and ``why`` describes a refusal."""
+    """A condition for nodes. ``passes`` checks it, and ``why`` describes a refusal. If the request
+    does not ask for it (``asks``), every node passes.
+    """
 
     name: str
     passes: Callable[[Candidate, PlacementRequest], bool]
     why: Callable[[Candidate, PlacementRequest], str]
+    asks: Callable[[PlacementRequest], object] = lambda request: True
 
 
 class Refusal(NamedTuple):
@@ -48,7 +51,8 @@ def usable_drives(node: Candidate, request: PlacementRequest) -> tuple[Drive, ..
 
 
 def _of_block_size(node: Candidate, request: PlacementRequest) -> tuple[Drive, ...]:
-    return tuple(d for d in node.drives if d.block_size in {None, request.block_size})
+    sizes = (None, request.block_size)
+    return tuple([d for d in node.drives if d.block_size in sizes])
 
 
 def _free(node: Candidate, request: PlacementRequest) -> int:
@@ -85,46 +89,55 @@ FILTERS: tuple[Filter, ...] = (
         "answering",
         lambda n, r: n.persistent_id not in r.avoid,
         lambda n, r: "the node just failed to create the volume",
+        lambda r: r.avoid,
     ),
     Filter(
         "former volume removed",
         lambda n, r: n.persistent_id not in r.removing,
         lambda n, r: "the node still holds a deleted volume of this uuid",
+        lambda r: r.removing,
     ),
     Filter(
         "hostId",
         lambda n, r: not r.host_id or n.host_id == r.host_id,
         lambda n, r: f"{_has('hostId', n.host_id)}, not {r.host_id}",
+        lambda r: r.host_id,
     ),
     Filter(
         "destinationBackendId",
         lambda n, r: r.destination in {"", n.persistent_id},
         lambda n, r: f"the node is not {r.destination}",
+        lambda r: r.destination,
     ),
     Filter(
         "region",
         lambda n, r: not r.regions or n.region in r.regions,
         lambda n, r: f"{_has('region', n.region)}, not {' or '.join(r.regions)}",
+        lambda r: r.regions,
     ),
     Filter(
         "zone",
         lambda n, r: not r.zones or n.zone in r.zones,
         lambda n, r: f"{_has('zone', n.zone)}, not {' or '.join(r.zones)}",
+        lambda r: r.zones,
     ),
     Filter(
         "rack",
         lambda n, r: not r.racks or n.rack in r.racks,
         lambda n, r: f"{_has('rack', n.rack)}, not {' or '.join(r.racks)}",
+        lambda r: r.racks,
     ),
     Filter(
         "protocol",
         lambda n, r: not r.local or n.host_id is not None,
         lambda n, r: "the node does not run inside a host, which a Local volume needs",
+        lambda r: r.local,
     ),
     Filter(
         "limits",
         lambda n, r: n.enforces_limits or not r.is_limited,
         lambda n, r: "the node cannot limit a volume's IOPS or bandwidth",
+        lambda r: r.is_limited,
     ),
     Filter(
         "block size",
@@ -140,6 +153,7 @@ FILTERS: tuple[Filter, ...] = (
         "shareSSDBetweenVolumes",
         lambda n, r: r.share_ssd or layout_on(n, r) is not None,
         lambda n, r: "each SSD with room has a volume of the storage class",
+        lambda r: not r.share_ssd,
     ),
     Filter(
         "desired IOPS",
@@ -159,11 +173,18 @@ ONE_PER_NODE = "one replica per node"
 ONE_PER_RACK = "one replica per rack"
 
 
-def refusal(node: Candidate, request: PlacementRequest) -> Refusal | None:
+def filters_of(request: PlacementRequest) -> list[Filter]:
+    """Return the filters that can exclude a node from this request."""
+    return [one for one in FILTERS if one.asks(request)]
+
+
+def refusal(
+    node: Candidate, request: PlacementRequest, filters: Iterable[Filter]
+) -> Refusal | None:
     """Return the refusal of the first filter that excludes the node. None: no filter excludes
     it.
     """
-    for one in FILTERS:
+    for one in filters:
         if not one.passes(node, request):
             return Refusal(one.name, one.why(node, request))
     return None

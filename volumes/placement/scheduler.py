@@ -13,6 +13,7 @@ from volumes.placement.filters import (
     ONE_PER_NODE,
     ONE_PER_RACK,
     Refusal,
+    filters_of,
     layout_on,
     refusal,
 )
@@ -62,7 +63,8 @@ def plan(request: PlacementRequest, candidates: Iterable[Candidate]) -> Plan:
     The same input always gives the same plan.
     """
     nodes = list(candidates)
-    refused = {n.persistent_id: why for n in nodes if (why := refusal(n, request))}
+    filters = filters_of(request)
+    refused = {n.persistent_id: why for n in nodes if (why := refusal(n, request, filters))}
     passed = sorted(
         (n for n in nodes if n.persistent_id not in refused),
         key=lambda n: (not n.answers, -weight(n, request), _tie(request.seed, n.persistent_id)),

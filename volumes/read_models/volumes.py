@@ -36,7 +36,6 @@ class ReplicaRow(NamedTuple):
     ``backend__polled_at``; both are None if the node was removed by force.
     """
 
-    volume_id: int
     id: int
     uuid: str
     backend_id: str | None
@@ -81,8 +80,9 @@ class VolumeRow(NamedTuple):
 
 
 VOLUME_COLUMNS = VolumeRow._fields
-REPLICA_COLUMNS = ReplicaRow._fields[1:-2]
+REPLICA_COLUMNS = ReplicaRow._fields[:-2]
 REPLICA_KEY = len(VOLUME_COLUMNS)
+READY, CREATING = LifeState.READY, LifeState.CREATING  # finding a member takes longer than using it
 VolumeAndReplicas = tuple[VolumeRow, list[ReplicaRow]]
 
 
@@ -157,19 +157,25 @@ def _grouped(rows: Iterable[Any]) -> list[VolumeAndReplicas]:
     are for copies, or are being removed.
     """
     found: list[VolumeAndReplicas] = []
+    last, replicas = None, list[ReplicaRow]()
     for row in rows:
-        if not found or found[-1][0].id != row[0]:
-            found.append((VolumeRow._make(row[:REPLICA_KEY]), []))
-        volume, replicas = found[-1]
-        *columns, state, publication = row[REPLICA_KEY:]
-        exported = publication is not None and state == LifeState.READY
-        exporting = publication is not None and state == LifeState.CREATING
-        replica = ReplicaRow._make((volume.id, *columns, exported, exporting))
+        if row[0] != last:
+            last, replicas = row[0], []
+            found.append((VolumeRow._make(row[:REPLICA_KEY]), replicas))
+        if row[REPLICA_KEY] is None:
+            continue
+        state, publication = row[-2:]
+        exports = (
+            publication is not None and state == READY,
+            publication is not None and state == CREATING,
+        )
+        replica = ReplicaRow._make(row[REPLICA_KEY:-2] + exports)
         if replicas and replicas[-1].id == replica.id:
-            replicas[-1] = replica._replace(
-                exported=exported or replicas[-1].exported,
-                exporting=exporting or replicas[-1].exporting,
+            before = replicas.pop()
+            replica = replica._replace(
+                exported=replica.exported or before.exported,
+                exporting=replica.exporting or before.exporting,
             )
-        elif replica.id is not None and not (replica.rebuilding and volume.num_replicas == 1):
+        if not (replica.rebuilding and found[-1][0].num_replicas == 1):
             replicas.append(replica)
     return found

@@ -30,6 +30,8 @@ TENANT_COLUMNS = (
     "follows_pool",
 )
 BLOCK_SIZES = {512: "512B", 4096: "4KB"}
+THIN = ProvisioningType.THIN
+MILLISECOND = dt.timedelta(milliseconds=1)
 
 
 def volumes_json(rows: Sequence[VolumeAndReplicas]) -> list[dict[str, Any]]:
@@ -48,7 +50,7 @@ def volumes_json(rows: Sequence[VolumeAndReplicas]) -> list[dict[str, Any]]:
 
 
 def _add_health(data: dict[str, Any], of: VolumeHealth) -> None:
-    data["health"] = of.health.value
+    data["health"] = of.health
     if of.reason:
         data["healthReason"] = of.reason
     if of.rebuild:
@@ -84,7 +86,7 @@ def _volume(volume: VolumeRow, replicas: Sequence[ReplicaRow], now: dt.datetime)
         data["waitsFor"] = reason
     if volume.storage_class_name:
         data["storageClassName"] = volume.storage_class_name
-    if volume.provisioning_type == ProvisioningType.THIN:
+    if volume.provisioning_type == THIN:
         data["reservedSpace"] = volume.claimed_bytes
     if volume.snapshot__uuid is not None:
         data |= {
@@ -115,11 +117,12 @@ def snapshot_json(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _location(replica: ReplicaRow, now: dt.datetime, *, alone: bool) -> dict[str, Any]:
+    age = (now - replica.replica_state_since) // MILLISECOND
     data = {
         "uuid": replica.uuid,
         "backend": {"persistentID": replica.backend_id or ""},
         "replicaState": replica.replica_state,
-        "currentStateTime": _milliseconds(now - replica.replica_state_since),
+        "currentStateTime": age if age > 0 else 0,
         "inUse": replica.exported,
     }
     if reason := replica_pending_reason(replica, exporting=replica.exporting, alone=alone):
@@ -234,7 +237,3 @@ def paths_json(rows: list[TargetRow], volume_uuid: str) -> list[dict[str, Any]]:
         for row in rows
         if row.volume_uuid == volume_uuid and _exported(row)
     ]
-
-
-def _milliseconds(span: dt.timedelta) -> int:
-    return max(0, int(span.total_seconds() * 1000))

@@ -78,8 +78,8 @@ def check_after_not_found(
 
     ``replicas`` and ``outcomes`` have the same keys. ``outcomes`` may have additional ones.
     """
-    lost = [r for key, r in replicas.items() if is_lost(outcomes[key])]
-    replicas_verify(lost, until=until)
+    if lost := [r for key, r in replicas.items() if is_lost(outcomes[key])]:
+        replicas_verify(lost, until=until)
 
 
 def mark_missing(backend: Backend, contents: NodeContents, before: ReadyRows) -> list[int]:
