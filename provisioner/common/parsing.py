@@ -81,6 +81,11 @@ class Input(serializers.Serializer[Any]):
 
     extensions: ClassVar[tuple[str, ...]] = ()
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        unused = [name for name in vars(cls) if name.startswith("validate_")]
+        assert not unused, f"{cls.__name__} would not call {unused}: define validate instead"
+
     @cached_property
     def fields_by_name(self) -> dict[str, Any]:
         """The fields by their names in lower case, in the order of the class."""

@@ -123,6 +123,17 @@ def test_each_filter_refuses_by_name_and_counts_the_nodes(name: str) -> None:
     assert outcome.explain() == f"0 of 1 replicas can be placed on 1 node: {TEXTS[name]}"
 
 
+def test_a_filter_that_a_request_does_not_ask_for_refuses_no_node() -> None:
+    skipped = 0
+    for one in FILTERS:
+        for _, request in REFUSALS.values():
+            for candidate, _ in REFUSALS.values():
+                asked = bool(one.asks(request))
+                assert asked or one.passes(candidate, request), (one.name, request, candidate)
+                skipped += not asked
+    assert skipped
+
+
 def test_a_refusal_names_what_was_wanted_and_counts_nodes() -> None:
     nodes = [
         node("a", zone="z1"),
