@@ -21,6 +21,13 @@ class ClockTimestamp(Now):
     ) -> Any:
         return self.as_sql(compiler, connection, template="CLOCK_TIMESTAMP()", **extra_context)
 
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra_context: Any
+    ) -> Any:
+        """As text of microseconds, like the times with which Django compares it as text."""
+        now = "STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f000', 'NOW')"
+        return self.as_sql(compiler, connection, template=now, **extra_context)
+
 
 class Event(models.Model):
     """An event. Rows are never changed.
