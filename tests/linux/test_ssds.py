@@ -145,7 +145,8 @@ def test_a_drive_that_hangs_stops_only_its_volumes(tmp_path: Path) -> None:
         machine.drives[0].hangs = True
         with pytest.raises(Stuck):
             await machine.agent.volumes.remove("v", 1)
-        await asyncio.wait_for(machine.engine.lost(), 5)
+        async with asyncio.timeout(5):
+            await machine.engine.lost()
         await machine.agent.start()
         assert machine.usable == ["t"]
         assert await machine.agent.volumes.ensure("w", other) is False
@@ -171,13 +172,15 @@ def test_a_drive_that_was_pulled_is_used_again(
         await machine.agent.targets.ensure(TARGET, "v", namespace())
         machine.connect(TARGET).device(1).write(0, b"kept" * 1024)
         machine.kernel.pull(drive)
-        await asyncio.wait_for(machine.engine.lost(), 5)
+        async with asyncio.timeout(5):
+            await machine.engine.lost()
         await machine.agent.start()
         assert machine.usable == ["ts"[place]]
         assert machine.connect(TARGET).device(1) is None
         await refused(RefusalCode.UNAVAILABLE, machine.agent.volumes.ensure("v", spec), "missing")
         machine.kernel.plug(drive)
-        await asyncio.wait_for(machine.engine.lost(), 5)
+        async with asyncio.timeout(5):
+            await machine.engine.lost()
         await machine.agent.start()
         assert machine.usable == ["s", "t"]
         assert machine.connect(TARGET).device(1).read(0, 4096) == b"kept" * 1024
@@ -242,7 +245,8 @@ def test_a_failed_pool_is_noticed(tmp_path: Path) -> None:
         assert group
         assert group.pool
         group.pool.mode = "Fail"
-        await asyncio.wait_for(machine.engine.lost(), 5)
+        async with asyncio.timeout(5):
+            await machine.engine.lost()
         await machine.agent.start()
         assert machine.usable == ["t"]
         assert await machine.agent.volumes.list() == ()

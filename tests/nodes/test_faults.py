@@ -4,6 +4,7 @@ import json
 import ssl
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -98,8 +99,14 @@ def test_a_node_comes_up_after_its_down_time(client: NodeClient, node: Simulated
     node.faults.go_down(0.1)
     with pytest.raises(NodeUnreachable):
         client.read_node()
-    eventually(lambda: node.faults.get() == Faults(), seconds=10, what=node.faults.get)
-    client.read_node()
+
+    def is_up() -> bool:
+        with suppress(NodeUnreachable):
+            return bool(client.read_node())
+        return False
+
+    eventually(is_up, seconds=10, what=node.faults.get)
+    assert node.faults.get() == Faults()
 
 
 def test_going_down_aborts_running_calls(client: NodeClient, node: SimulatedNode) -> None:

@@ -1,5 +1,6 @@
 """Probes, received by a real HTTPS server."""
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,6 +8,8 @@ from queue import Empty
 
 import pytest
 
+from inventory.nodes.agent.probe_sender import ProbeSender
+from inventory.nodes.agent.prober import Prober
 from inventory.nodes.client import NodeClient
 from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
 from inventory.nodes.engines.simulated.faults import Faults
@@ -207,3 +210,27 @@ def test_a_restarted_process_continues_to_probe(
                 make_client(fleet.nodes[0]).put_provisioner(settings)
             boots.append(receiver.next()["bootId"])
     assert len(set(boots)) == 2
+
+
+def test_a_prober_that_is_woken_while_it_is_cancelled_ends(
+    client: NodeClient, node: SimulatedNode, receiver: ProbeReceiver, settings: ProvisionerSettings
+) -> None:
+    """Otherwise an agent that is stopped during a start of its engine does not end."""
+    client.put_provisioner(settings)
+    receiver.probes.get(timeout=5)
+
+    async def is_ended() -> bool:
+        sender = ProbeSender()
+        prober = Prober(node.agent, sender)
+        running = asyncio.create_task(prober.run())
+        while receiver.probes.empty():
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)  # it has the answer, and waits for the next probe
+        prober.wake()
+        running.cancel()
+        ended, _ = await asyncio.wait([running], timeout=5)
+        running.cancel()
+        sender.close()
+        return bool(ended)
+
+    assert node.run(is_ended())

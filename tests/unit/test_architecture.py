@@ -127,6 +127,14 @@ def test_no_test_module_imports_another() -> None:
     assert wrong == []
 
 
+def test_no_code_can_miss_that_it_was_cancelled() -> None:
+    """In Python 3.11, ``asyncio.wait_for`` swallows a cancellation that comes together with the
+    result: use ``asyncio.timeout``.
+    """
+    files = [path for name in PACKAGES for path in (ROOT / name).rglob("*.py")]
+    assert not [path for path in files if "asyncio.wait_for(" in path.read_text()]
+
+
 def test_a_module_in_no_contract_is_refused(tree: Path) -> None:
     path = tree / "volumes" / "somewhere.py"
     path.touch()

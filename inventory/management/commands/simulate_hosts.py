@@ -97,7 +97,8 @@ class Command(BaseCommand):
         running = asyncio.create_task(hosts.run())
         while not stop.is_set() and parent in (None, os.getppid()):
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), PARENT_SECONDS)
+                async with asyncio.timeout(PARENT_SECONDS):
+                    await stop.wait()
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from urllib3.exceptions import HTTPError
@@ -96,7 +97,6 @@ class Prober:
             seconds = backoff * random.uniform(0.5, 1)  # noqa: S311
         else:
             seconds = interval * random.uniform(0.8, 1)  # noqa: S311
-        try:
-            await asyncio.wait_for(self._woken.wait(), seconds)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()

@@ -100,7 +100,8 @@ class RealKernel:
             assert worker.stdout is not None
             try:
                 worker.stdin.write(json.dumps(request).encode() + b"\n")
-                line = await asyncio.wait_for(worker.stdout.readline(), self._file_seconds)
+                async with asyncio.timeout(self._file_seconds):
+                    line = await worker.stdout.readline()
             except TimeoutError:
                 self._drop_worker()
                 raise Stuck(f"{what} did not end within {self._file_seconds:.0f} s") from None

@@ -116,7 +116,8 @@ class SpdkEngine:
         """
         while True:
             try:
-                await asyncio.wait_for(self._rpc.lost(), self._watch_seconds)
+                async with asyncio.timeout(self._watch_seconds):
+                    await self._rpc.lost()
             except TimeoutError:
                 if not await self._has_changed():
                     continue
