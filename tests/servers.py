@@ -12,6 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +25,8 @@ from provisioner.standalone import processes
 WAIT_SECONDS = 60.0
 PORTS = range(10_000, 31_000)
 """Below those that Linux gives to connections, 32768 and up."""
+MOST_PROCESSES = 16
+_given: deque[int] = deque(maxlen=100)
 INSTALLED_POSTGRESQL = Path("/usr/lib/postgresql")
 INSTALL = "run `make test`, which brings both, or install postgresql and redis-server"
 
@@ -179,12 +182,18 @@ def run(command: list[str], account: int | None) -> None:
 
 
 def free_port() -> int:
-    """Return a port on which nothing listens. The kernel does not use it for outgoing connections,
-    so it is still free when a program binds it.
+    """Return a port on which nothing listens. It is still free when a program binds it, seconds
+    later: the kernel does not use it for outgoing connections, each process of a test run has ports
+    of its own, and none is given twice in a short time.
     """
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    mine = range(PORTS.start + process % MOST_PROCESSES, PORTS.stop, MOST_PROCESSES)
     while True:
-        port = PORTS.start + secrets.randbelow(len(PORTS))
+        port = secrets.choice(mine)
+        if port in _given:
+            continue
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            _given.append(port)
             return port
 
 
