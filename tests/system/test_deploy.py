@@ -164,14 +164,14 @@ class TestForms:
             assert page[name] == file[name] == str(compose["environment"][name])
         assert int(file["STOP_SECONDS"]) == Environment.model_fields["stop_seconds"].default
 
-    def test_tasks_get_less_of_the_cpu_than_calls_in_all_forms(self) -> None:
+    def test_jobs_get_less_of_the_cpu_than_calls_in_all_forms(self) -> None:
         """decisions/0045. Without a value, systemd gives 100 and compose 1024."""
         units = {
             role: Unit(DEPLOY / "systemd", f"provisioner-{role}@1.service", str)
             for role in ("worker", "periodic", "api")
         }
         weights = {role: int(unit.value("CPUWeight", "100")) for role, unit in units.items()}
-        assert weights == {"worker": 30, "periodic": 100, "api": 100}
+        assert weights == {"worker": 30, "periodic": 30, "api": 100}
         services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
         for role, weight in weights.items():
             shares = services[f"{role}-1"].get("cpu_shares", 1024)
