@@ -55,13 +55,29 @@ def moment(name: str) -> Expression:
     return _Argument(name, DateTimeField())
 
 
-def _execute(database: Any, statement: str, parameters: Sequence[Any]) -> Any:
-    """Execute a statement that the database plans once for each connection, where it can. Returns
-    the cursor. Read all its rows before the next statement.
+def _execute(
+    database: Any, statement: str, parameters: Sequence[Any], read: Callable[[Any], Any]
+) -> Any:
+    """Execute a statement, and return what ``read`` takes from the cursor. The database plans the
+    statement once for each connection, where it can.
+
+    SQLite's cursors are closed, because an open one may keep a lock.
     """
-    cursor = getattr(database, "planning_cursor", database.cursor)()
-    cursor.execute(statement, parameters)
-    return cursor
+    if hasattr(database, "planning_cursor"):
+        cursor = database.planning_cursor()
+        cursor.execute(statement, parameters)
+        return read(cursor)
+    with database.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return read(cursor)
+
+
+def _all(cursor: Any) -> Any:
+    return cursor.fetchall()
+
+
+def _number(cursor: Any) -> Any:
+    return cursor.rowcount
 
 
 def _database() -> Any:
@@ -82,7 +98,7 @@ class Compiled:
 
     def rows(self, **arguments: Any) -> Iterable[Any]:
         """The rows, as tuples."""
-        found: Iterable[Any] = self._executed(arguments).fetchall()
+        found: Iterable[Any] = self._executed(arguments, _all)
         if self._converters:
             compiler = self._compiled[0]
             found = map(tuple, compiler.apply_converters(found, self._converters))
@@ -90,7 +106,7 @@ class Compiled:
 
     def update(self, **arguments: Any) -> int:
         """Update the rows, and return their number."""
-        number: int = self._executed(arguments).rowcount
+        number: int = self._executed(arguments, _number)
         return number
 
     @cached_property
@@ -109,13 +125,13 @@ class Compiled:
         compiler, _, _ = self._compiled
         return compiler.get_converters([column[0] for column in compiler.select])
 
-    def _executed(self, arguments: dict[str, Any]) -> Any:
+    def _executed(self, arguments: dict[str, Any], read: Callable[[Any], Any]) -> Any:
         _, statement, parameters = self._compiled
         database = _database()
         bound = [
             p.bound(arguments, database) if isinstance(p, _Argument) else p for p in parameters
         ]
-        return _execute(database, statement, bound)
+        return _execute(database, statement, bound, read)
 
 
 def _constants_written(statement: str, parameters: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
@@ -169,8 +185,8 @@ def _execute_insert(model: type[Model], values: dict[str, Any], *columns: str) -
     statement, prepare, has_key = _insert_statement(model, tuple(values), columns)
     database = _database()
     prepared = [prepare[name](value, database) for name, value in values.items()]
-    cursor = _execute(database, statement, prepared)
-    return None if has_key else cursor.fetchall()[0][0]
+    found = _execute(database, statement, prepared, _number if has_key else _all)
+    return None if has_key else found[0][0]
 
 
 def prefetched(row: Model, name: str, related: list[Any]) -> None:
