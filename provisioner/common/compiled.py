@@ -10,7 +10,9 @@ Django writes the SQL, so a change of a model needs no change here.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from functools import cache, cached_property
+from operator import attrgetter, methodcaller
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections
@@ -26,6 +28,8 @@ from django.db.models import (
 from django.db.models.constants import OnConflict
 from django.db.models.expressions import DatabaseDefault
 from django.db.models.sql import InsertQuery, UpdateQuery
+
+ALL, NUMBER = methodcaller("fetchall"), attrgetter("rowcount")
 
 
 class _Argument(Expression):
@@ -55,35 +59,17 @@ def moment(name: str) -> Expression:
     return _Argument(name, DateTimeField())
 
 
-def _execute(
-    database: Any, statement: str, parameters: Sequence[Any], read: Callable[[Any], Any]
-) -> Any:
-    """Execute a statement, and return what ``read`` takes from the cursor. The database plans the
-    statement once for each connection, where it can.
-
-    SQLite's cursors are closed, because an open one may keep a lock.
-    """
-    if hasattr(database, "planning_cursor"):
-        cursor = database.planning_cursor()
+def _execute(database: Any, statement: str, parameters: Sequence[Any], read: Any) -> Any:
+    """Return what ``read`` takes from the cursor. A connection plans the statement once, if it can.
+    SQLite's cursor is closed, because an open one may keep a lock."""
+    plans = hasattr(database, "planning_cursor")
+    with nullcontext(database.planning_cursor()) if plans else database.cursor() as cursor:
         cursor.execute(statement, parameters)
         return read(cursor)
-    with database.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        return read(cursor)
-
-
-def _all(cursor: Any) -> Any:
-    return cursor.fetchall()
-
-
-def _number(cursor: Any) -> Any:
-    return cursor.rowcount
 
 
 def _database() -> Any:
-    """The connection of this thread. ``django.db.connection`` looks it up for each attribute, which
-    was a twentieth of the work of a create.
-    """
+    """The connection of this thread. For each attribute, ``django.db.connection`` looks it up."""
     return connections[DEFAULT_DB_ALIAS]
 
 
@@ -98,7 +84,7 @@ class Compiled:
 
     def rows(self, **arguments: Any) -> Iterable[Any]:
         """The rows, as tuples."""
-        found: Iterable[Any] = self._executed(arguments, _all)
+        found: Iterable[Any] = self._executed(arguments, ALL)
         if self._converters:
             compiler = self._compiled[0]
             found = map(tuple, compiler.apply_converters(found, self._converters))
@@ -106,8 +92,7 @@ class Compiled:
 
     def update(self, **arguments: Any) -> int:
         """Update the rows, and return their number."""
-        number: int = self._executed(arguments, _number)
-        return number
+        return self._executed(arguments, NUMBER)  # type: ignore[no-any-return]
 
     @cached_property
     def _compiled(self) -> tuple[Any, str, tuple[Any, ...]]:
@@ -125,7 +110,7 @@ class Compiled:
         compiler, _, _ = self._compiled
         return compiler.get_converters([column[0] for column in compiler.select])
 
-    def _executed(self, arguments: dict[str, Any], read: Callable[[Any], Any]) -> Any:
+    def _executed(self, arguments: dict[str, Any], read: Any) -> Any:
         _, statement, parameters = self._compiled
         database = _database()
         bound = [
@@ -185,7 +170,7 @@ def _execute_insert(model: type[Model], values: dict[str, Any], *columns: str) -
     statement, prepare, has_key = _insert_statement(model, tuple(values), columns)
     database = _database()
     prepared = [prepare[name](value, database) for name, value in values.items()]
-    found = _execute(database, statement, prepared, _number if has_key else _all)
+    found = _execute(database, statement, prepared, NUMBER if has_key else ALL)
     return None if has_key else found[0][0]
 
 
