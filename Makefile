@@ -33,7 +33,7 @@ test-tools: .venv/.dev ## install Debian packages that some tests need; lists th
 test-embedded: .venv/.dev ## the tests of volumes, faults and concurrency on SQLite, as in the embedded form
 	@mkdir -p build && TEST_DATABASE_URL=sqlite:///$(CURDIR)/build/embedded.sqlite3 \
 	  $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile tests/api/test_volumes.py tests/api/test_volume_life.py \
-	  tests/api/test_publications.py \
+	  tests/api/test_publications.py tests/events/test_log.py \
 	  tests/volumes/reconcilers/test_garbage_collector.py tests/volumes/reconcilers/test_self_healing.py tests/concurrency
 
 LAB ?= short_path contract whole_path
