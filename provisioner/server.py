@@ -1,28 +1,21 @@
 """Changes of gunicorn's behaviour that its settings do not allow.
 
 In production, HAProxy is in front of gunicorn. It ends TLS and buffers slow requests. The embedded
-form has no HAProxy; there, :class:`RequestSocket` and :func:`tls_context` serve TLS.
+form has no HAProxy; there, :class:`RequestSocket` and :func:`tls_context` serve TLS. The processes
+that handle requests are in :mod:`provisioner.worker`.
 """
 
 import errno
 import json
 import ssl
-from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
-from socket import IPPROTO_TCP, TCP_DEFER_ACCEPT, socket
-from typing import Any, cast
+from socket import socket
 
 from gunicorn.glogging import Logger
 from gunicorn.http.wsgi import Response
-from gunicorn.util import close_graceful
-from gunicorn.workers.gthread import TConn, ThreadWorker
-
-from provisioner.common.known_answers import KnownAnswers, arrived, reply
 
 CLIENT_SECONDS = 10.0
-LINGER_SECONDS = 1.0
-DEFER_SECONDS = 5
 
 
 class RequestSocket(ssl.SSLSocket):
@@ -56,74 +49,6 @@ def _too_slow(what: str) -> ConnectionResetError:
     connection, and logs no server error.
     """
     return ConnectionResetError(errno.ECONNRESET, f"{what} arrived too slowly")
-
-
-class Connection(TConn):
-    """A connection that is closed by the thread that served it. gunicorn would wait for the client
-    to close its end, in the only thread that accepts and dispatches connections.
-
-    ``head``: the bytes of the first request that were received already.
-    """
-
-    head = b""
-
-    def init(self) -> None:
-        super().init()
-        if self.head:  # the first request was not handled yet
-            cast("Any", self.parser).unreader.unread(self.head)
-
-    def close(self, graceful: bool = False) -> None:
-        if not graceful:
-            super().close()
-
-    def leave(self) -> None:
-        """Allow the client LINGER_SECONDS to read the answer, then close the connection."""
-        with suppress(OSError):
-            self.sock.setblocking(True)
-        close_graceful(self.sock, LINGER_SECONDS)
-
-
-class Worker(ThreadWorker):
-    """A worker of gunicorn. Its thread that accepts connections answers from the cache itself
-    (:mod:`provisioner.common.known_answers`).
-    """
-
-    def init_process(self) -> None:
-        self.known = KnownAnswers()
-        self.has_tls: bool = self.cfg.is_ssl
-        for listener in [] if self.has_tls else self.sockets:
-            # accept a connection when its request has arrived; HAProxy sends it at once
-            listener.setsockopt(IPPROTO_TCP, TCP_DEFER_ACCEPT, DEFER_SECONDS)
-        super().init_process()
-
-    def accept(self, listener: Any) -> None:
-        """Accept a connection. Answer its request from the cache, or pass it to a thread."""
-        try:
-            sock, client = listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return
-        head = b"" if self.has_tls else arrived(sock)
-        if answer := head and self.known.find(client[0], head):
-            reply(sock, answer)
-            return
-        self.nr_conns += 1
-        conn = Connection(self.cfg, sock, client, listener.getsockname())
-        conn.head, conn.data_ready = head, bool(head)
-        self.enqueue_req(conn)
-
-    def handle(self, conn: TConn) -> bool:
-        again = super().handle(conn)
-        if not again and isinstance(conn, Connection):
-            conn.leave()
-        return again
-
-    def handle_request(self, req: Any, conn: Any) -> bool:
-        head, conn.head = conn.head, b""  # a connection may carry more requests
-        self.known.begin()
-        again = super().handle_request(req, conn)
-        if head:
-            self.known.learn(conn.client[0], head, getattr(req, "answer", b""))
-        return again
 
 
 class Log(Logger):

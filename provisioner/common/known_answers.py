@@ -11,12 +11,10 @@ time is checked again.
 import re
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from contextvars import ContextVar
 from email.utils import formatdate
 from functools import lru_cache
 from hashlib import blake2b
-from socket import MSG_DONTWAIT, socket
 from typing import NamedTuple
 
 from prometheus_client import Counter
@@ -29,16 +27,14 @@ GIVEN = Counter(
 )
 MAX_ANSWERS = 32_768
 """The number of requests that a process remembers. If there are more, the cache is cleared."""
-LONGEST_REQUEST = 8192
 END = b"\r\n\r\n"
-AT_ONCE = int(MSG_DONTWAIT)
 IDEMPOTENCY_KEY = re.compile(rb"\r\nidempotency-key: [0-9a-fA-F-]{36}(?=\r\n)")
 """The load balancer adds this key to each request. No view that declares an answer needs it."""
 LENGTH = re.compile(rb"\r\ncontent-length:[ ]?([0-9]+)(?=\r\n)", re.IGNORECASE)
 UNUSUAL = re.compile(rb"\r\n(transfer-encoding|expect|upgrade):", re.IGNORECASE)
 ANSWER = re.compile(
     rb"(HTTP/1\.1 200 .*\r\nDate: )[^\r]+"
-    rb"(\r\nConnection: close\r\n.*\r\nX-Request-ID: )([^\r]+)(\r\n.*)",
+    rb"(\r\nConnection: (?:close|keep-alive)\r\n.*\r\nX-Request-ID: )([^\r]+)(\r\n.*)",
     re.DOTALL,
 )
 IsValid = Callable[[], bool]
@@ -89,8 +85,7 @@ class KnownAnswers:
         """Cache the answer to the request of this thread, if the application declared that it may
         be cached.
 
-        An answer is not cached if the request has an id of its own or has not arrived at once, or
-        if the connection stays open after it.
+        An answer is not cached if the request has an id of its own or has not arrived at once.
         """
         is_valid, found = _declared.get(), ANSWER.fullmatch(answer)
         if is_valid is None or found is None or not _is_whole(request):
@@ -122,17 +117,3 @@ def _is_whole(request: bytes) -> bool:
 def _digest(address: str, request: bytes) -> bytes:
     keyless = IDEMPOTENCY_KEY.sub(b"", request, 1)
     return blake2b(keyless + address.encode(), digest_size=32).digest()
-
-
-def arrived(sock: socket) -> bytes:
-    """Return the bytes that have arrived, at most LONGEST_REQUEST."""
-    try:
-        return sock.recv(LONGEST_REQUEST, AT_ONCE)
-    except OSError:  # nothing arrived, or the client disconnected
-        return b""
-
-
-def reply(sock: socket, answer: bytes) -> None:
-    """Send the answer, and close the connection."""
-    with suppress(OSError), sock:
-        sock.send(answer, AT_ONCE)  # shorter than the buffer of a new connection

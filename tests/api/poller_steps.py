@@ -3,6 +3,7 @@
 import base64
 import datetime as dt
 import re
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from tests.waiting import eventually
 
 REQUEST_ID = re.compile(rb"(?<=\r\nX-Request-ID: )[^\r]+")
 CHANGING = re.compile(rb"(?<=\r\nDate: )[^\r]+|(?<=\r\nX-Request-ID: )[0-9a-f]{32}(?=\r\n)")
+LENGTH = re.compile(rb"\r\nContent-Length: (\d+)")
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+CLOSES = b"\r\nConnection: close\r\n"
 TRIES = 6
 PLAIN = dict.fromkeys(("TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA"), "") | {
     "TRUSTED_PROXIES": "127.0.0.1",
@@ -50,11 +54,29 @@ def certificate(authority: Authority) -> str:
     return base64.b64encode(x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)).decode()
 
 
+def one_answer(connected: socket.socket) -> bytes:
+    """Receive one answer from a connection that stays open."""
+    answer = b""
+    while not _is_whole(answer):
+        received = connected.recv(65536)
+        assert received, f"the connection was closed after {answer!r}"
+        answer += received
+    return answer
+
+
+def _is_whole(answer: bytes) -> bool:
+    head, _, body = answer.removeprefix(CONTINUE).partition(b"\r\n\r\n")
+    if found := LENGTH.search(head):
+        return int(found[1]) == len(body)
+    return body.endswith(b"0\r\n\r\n")  # chunked
+
+
 class Poller:
-    """Sends requests as HAProxy forwards them."""
+    """Sends requests as HAProxy forwards them: on kept connections, one for each address."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
+        self.kept: dict[str, socket.socket] = {}
         self._certificate = certificate(server.authority)
         self._key = 0
 
@@ -65,7 +87,7 @@ class Poller:
         *more: str,
         method: str = "GET",
         body: str = "",
-        end: str = "close",
+        end: str = "keep-alive",
     ) -> bytes:
         self._key += 1
         lines = [f"{method} {path} HTTP/1.1", "host: api", f"authorization: {credentials}", *more]
@@ -76,7 +98,20 @@ class Poller:
         return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
 
     def send(self, *arguments: str, source: str = "127.0.0.1", **how: str) -> bytes:
-        return self.server.plain(self.request(*arguments, **how), source)
+        """Return the answer. If it closes the connection, the next request is sent on a new one."""
+        connected = self.kept.pop(source, None) or self.server.connected(source)
+        connected.sendall(self.request(*arguments, **how))
+        answer = one_answer(connected)
+        if CLOSES in answer:
+            assert connected.recv(1) == b""
+            connected.close()
+        else:
+            self.kept[source] = connected
+        return answer
+
+    def close(self) -> None:
+        while self.kept:
+            self.kept.popitem()[1].close()
 
     def is_logged(self, answer: bytes) -> bool:
         """Whether the API gave this answer. The API logs each request; answers from the cache are
@@ -101,5 +136,7 @@ class Poller:
 
 
 @pytest.fixture
-def poller(plain_server: Server) -> Poller:
-    return Poller(plain_server)
+def poller(plain_server: Server) -> Iterator[Poller]:
+    poller = Poller(plain_server)
+    yield poller
+    poller.close()

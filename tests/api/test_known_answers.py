@@ -3,7 +3,9 @@ give.
 """
 
 import re
+import socket
 import time
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -17,7 +19,8 @@ from provisioner.access.tokens import token_identify
 from provisioner.common import clock
 from tasks.busy_hosts import STALE_SECONDS
 from tasks.models import Task, TaskType
-from tests.api.poller_steps import CHANGING, TRIES, Poller, token
+from tests.api.poller_steps import CHANGING, CLOSES, PLAIN, TRIES, Poller, one_answer, token
+from tests.api.server_steps import Server
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -141,15 +144,49 @@ def test_requests_without_a_valid_token_are_answered_by_the_api(
         assert poller.is_logged(answer)
 
 
-def test_requests_on_a_kept_connection_are_answered_by_the_api(poller: Poller, idle: str) -> None:
-    """The second request on the connection is of another host than the first."""
-    first = poller.request(HOSTS, idle, end="keep-alive")
-    second = poller.request(f"/tasks?hostId={BUSY}", idle)
+def test_a_kept_connection_carries_answers_of_both_kinds(poller: Poller, idle: str) -> None:
+    def is_known(connected: socket.socket, request: bytes) -> bool:
+        connected.sendall(request)
+        return not poller.is_logged(one_answer(connected))
+
+    idles, busies = poller.request(HOSTS, idle), poller.request(f"/tasks?hostId={BUSY}", idle)
+    with poller.server.connected() as connected:
+        eventually(lambda: is_known(connected, idles), seconds=60, what="no answer is known")
+        for _ in range(TRIES):
+            assert not is_known(connected, busies)
+        eventually(lambda: is_known(connected, idles), seconds=60, what="no answer is known")
+
+
+def test_each_of_two_requests_that_arrive_together_is_answered(poller: Poller, idle: str) -> None:
+    """The second one is of another host than the first."""
+    first = poller.request(HOSTS, idle)
+    second = poller.request(f"/tasks?hostId={BUSY}", idle, end="close")
     for _ in range(TRIES):
         answer = poller.server.plain(first + second)
         assert answer.count(b"HTTP/1.1 200 ") == 2
         assert b"RemoteMigration" in answer
     assert b"RemoteMigration" not in poller.known(lambda: poll(poller, idle))
+
+
+def test_a_request_that_arrives_in_two_parts_is_answered_by_the_api(
+    poller: Poller, idle: str
+) -> None:
+    request = poller.request(HOSTS, idle)
+    with poller.server.connected() as connected:
+        for at in (1, 20, len(request) - 1):
+            connected.sendall(request[:at])
+            time.sleep(0.1)
+            connected.sendall(request[at:])
+            assert poller.is_logged(one_answer(connected))
+
+
+def test_a_connection_that_the_caller_wants_closed_is_closed(poller: Poller, idle: str) -> None:
+    def send() -> bytes:
+        return poller.send(HOSTS, idle, end="close")
+
+    assert CLOSES in send()
+    assert CLOSES in poller.known(send)  # the poller checks that it was closed
+    assert not poller.kept
 
 
 def test_answers_from_memory_are_counted_in_the_metrics(poller: Poller, idle: str) -> None:
@@ -192,7 +229,7 @@ def test_a_new_task_is_seen_in_time_while_the_reading_hangs(poller: Poller, idle
         other.execute("LOCK TABLE tasks_task IN ACCESS EXCLUSIVE MODE")
         time.sleep(STALE_SECONDS)
         with pytest.raises(TimeoutError):
-            poller.server.plain(poller.request(HOSTS, idle), seconds=1)
+            poller.server.plain(poller.request(HOSTS, idle, end="close"), seconds=1)
     poller.known(lambda: poll(poller, idle))
 
 
@@ -230,3 +267,18 @@ def test_local_tokens_are_refused_when_there_is_an_authorization_server(
     AuthorizationServer.objects.all().delete()
     time.sleep(CACHE_SECONDS)
     poller.known(lambda: poll(poller, idle))
+
+
+def test_no_poll_is_lost_when_the_process_is_stopped(tmp_path: Path) -> None:
+    """It answers on kept connections until it has said with an answer that it closes them."""
+    server = Server(tmp_path, **PLAIN)
+    poller = Poller(server)
+    try:
+        credentials = f"Bearer {token(Role.ADMIN)}"
+        poller.known(lambda: poll(poller, credentials))
+        server.process.terminate()
+        eventually(lambda: CLOSES in poll(poller, credentials), seconds=10, what="none closes it")
+        assert server.process.wait(30) == 0
+    finally:
+        server.stop()
+        poller.close()

@@ -17,7 +17,7 @@ from inventory.models import Host
 from inventory.services.pool.identity import database_confirm, database_doubt_set
 from provisioner.access.principals import Role
 from provisioner.common import clock, writes
-from tests.api.poller_steps import CHANGING, PLAIN, TRIES, Poller, token
+from tests.api.poller_steps import CHANGING, PLAIN, TRIES, Poller, one_answer, token
 from tests.api.server_steps import Server
 from tests.waiting import eventually
 from volumes.services.host.repeated import STALE_SECONDS
@@ -184,13 +184,17 @@ def test_no_probe_is_answered_from_memory_while_probes_cannot_be_stored(
     poller: Poller, credentials: str
 ) -> None:
     known(poller, credentials)
-    request = poller.request("/host_probe", credentials, method="POST", body=json.dumps(PROBE))
-    with other_session() as session:
+    body = json.dumps(PROBE)
+    request = poller.request("/host_probe", credentials, method="POST", body=body)
+    with other_session() as session, poller.server.connected(seconds=5) as connected:
         session.execute("SELECT 1 FROM inventory_host FOR UPDATE")
-        poller.server.plain(request, seconds=5)  # waits to be stored, or waits itself
+        connected.sendall(request)
+        one_answer(connected)
         time.sleep(STALE_SECONDS)
+        connected.settimeout(1)
+        connected.sendall(request)
         with pytest.raises(TimeoutError):
-            poller.server.plain(request, seconds=1)
+            one_answer(connected)
     known(poller, credentials)
 
 
@@ -226,7 +230,7 @@ def test_a_probe_that_arrives_in_two_parts_is_answered_by_the_api(
 ) -> None:
     known(poller, credentials)
     body = json.dumps(PROBE)
-    request = poller.request("/host_probe", credentials, method="POST", body=body)
+    request = poller.request("/host_probe", credentials, method="POST", body=body, end="close")
     for _ in range(TRIES):
         with poller.server.connected() as connected:
             connected.sendall(request[: -len(body)])
@@ -239,12 +243,13 @@ def test_probes_that_wait_are_stored_when_the_process_is_stopped(
     tmp_path: Path, credentials: str
 ) -> None:
     server = Server(tmp_path, **PLAIN)
+    poller = Poller(server)
     try:
-        poller = Poller(server)
         known(poller, credentials)
         Host.objects.update(name="before")
         while poller.is_logged(probe(poller, credentials)):
             Host.objects.update(name="before")
     finally:
         server.stop()
+        poller.close()
     assert Host.objects.get().name == PROBE["name"]

@@ -101,8 +101,8 @@ class Load:
 
 
 def calls(host: str) -> list[tuple[str, str, object]]:
-    """Yield the calls in the life of a volume, as the driver makes them. It chooses the uuids of
-    volumes.
+    """Yield the calls in the life of a volume, as the driver makes them, and a poll of its
+    host. The driver chooses the uuids of volumes.
     """
     one, two, three = (str(uuids.uuid4()) for _ in range(3))
     volume = {"alias": one, "uuid": one, "capacity": 1, "provisioningType": "THIN"}
@@ -113,6 +113,7 @@ def calls(host: str) -> list[tuple[str, str, object]]:
         ("GET", f"/volumes/{one}", None),
         ("PATCH", f"/volumes/{one}", {"newCapacity": "2"}),
         ("POST", "/host_probe", probe(host)),
+        ("GET", f"/tasks?hostId={host}", None),
         ("POST", "/publish", publish),
         ("GET", f"/targets?hostId={host}&volId={one}", None),
         ("POST", "/unpublish", publish),

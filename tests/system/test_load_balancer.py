@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.client import HTTPSConnection
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,10 +30,12 @@ from tests.system.load import (
     probe,
 )
 from tests.system.stack import Stack
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(900)
 KEEP_ALIVE_SECONDS = 2
 RENEWALS = 3
+ESTABLISHED = "01"  # in /proc/net/tcp
 WORK_SECONDS = 2.0
 """In which clients work on with what was renewed."""
 
@@ -145,6 +148,28 @@ def test_haproxy_closes_an_idle_connection_after_keep_alive(stack: Stack, token:
             time.sleep(KEEP_ALIVE_SECONDS / 2)
         connection.sock.settimeout(10 * KEEP_ALIVE_SECONDS)
         assert connection.sock.recv(1) == b""
+
+
+def test_haproxy_keeps_connections_for_polls_only(stack: Stack, token: str) -> None:
+    client = Client(stack, token)
+
+    def kept() -> int:
+        return sum(_connections(urlsplit(url).port or 0) for url in stack.api_urls)
+
+    eventually(lambda: not kept(), seconds=60, what=kept)  # those of earlier tests
+    client.call("GET", "/volumes")
+    eventually(lambda: not kept(), seconds=2, what=kept)
+    for _ in range(10):
+        client.call("GET", "/tasks?hostId=host")
+        client.call("POST", "/host_probe", probe("host"))
+    time.sleep(0.3)
+    assert 1 <= kept() <= 5  # also one of each health check
+
+
+def _connections(port: int) -> int:
+    """The number of open connections to a port of this machine."""
+    fields = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(f"{port:04X}" == f[2].split(":")[1] and f[3] == ESTABLISHED for f in fields)
 
 
 def test_no_broken_connection_is_used_after_a_crash_of_postgresql(stack: Stack) -> None:

@@ -19,12 +19,14 @@ ANYWAY = {
 
 
 def sent_again(method: str, path: str) -> bool:
-    """Whether this request is sent again according to the rules in the file."""
+    """Whether this request is sent again according to the rules in the file. All requests to the
+    backend for polls are.
+    """
     text = CONFIG.read_text()
     patterns = dict(re.findall(r"acl (\w+) path_reg (\S+)", text))
-    [rule] = re.findall(r"disable-l7-retry unless (.+)", text)
+    rules = re.findall(r"(?:disable-l7-retry unless|use_backend polls if) (.+)", text)
     methods = {"METH_GET": "GET", "METH_POST": "POST", "{ method PATCH DELETE }": "PATCH DELETE"}
-    for case in rule.split(" || "):
+    for case in " || ".join(rules).split(" || "):
         name = next(each for each in methods if case.startswith(each))
         acl = case.removeprefix(name).strip()
         if method in methods[name].split() and (not acl or re.search(patterns[acl], path)):
