@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 
 class BackendRow(NamedTuple):
-    """Columns of a :class:`~inventory.models.Backend`."""
+    """Columns of a :class:`~inventory.models.Backend`, its ``NodeHealth``, and when its drain
+    started (None: it is not being drained).
+    """
 
     persistent_id: str
     name: str
@@ -34,6 +36,8 @@ class BackendRow(NamedTuple):
     token_expires_at: dt.datetime
     certificate_ends_at: dt.datetime | None
     clock_ahead_seconds: float
+    health: str
+    drained_since: dt.datetime | None
 
 
 class PortalRow(NamedTuple):
@@ -56,7 +60,6 @@ class BackendSummary(NamedTuple):
     portals: list[PortalRow]
     is_available: bool
     pending_reason: str
-    health: str
     health_reason: str
     capacity_bytes: int
     free_bytes: int

@@ -40,8 +40,8 @@ class OfNodes:
 BACKENDS = OfNodes(
     lambda only: (
         Backend.objects.filter(only)
-        .annotate(health=node_health(moment("now")))
-        .values_list(*BackendRow._fields, "health", "drain__started_at")
+        .annotate(health=node_health(moment("now")), drained_since=F("drain__started_at"))
+        .values_list(*BackendRow._fields)
     ),
     "persistent_id",
 )
@@ -96,21 +96,19 @@ def backend_list(
     drives = {row[0]: row[1:] for row in DRIVES.rows(persistent_id)}
     volumes = dict(VOLUMES.rows(persistent_id))
     found = []
-    for *columns, state, drained_since in backends:
-        if health is not None and state != health:
+    for backend in map(BackendRow._make, backends):
+        if health is not None and backend.health != health:
             continue
-        backend = BackendRow._make(columns)
-        key = backend.persistent_id
+        key, drained_since = backend.persistent_id, backend.drained_since
         capacity, used, ssds = drives.get(key, (0, 0, 0))
         found.append(
             BackendSummary(
                 backend,
-                mgmt_ips=[address for (address,) in addresses.get(key, ())],
-                portals=[PortalRow._make(portal) for portal in portals.get(key, ())],
+                mgmt_ips=[row[1] for row in addresses.get(key, ())],
+                portals=[PortalRow._make(row[1:]) for row in portals.get(key, ())],
                 is_available=backend.available_until >= now,
                 pending_reason=node_pending_reason(backend, now),
-                health=state,
-                health_reason=node_health_reason(backend, state, drained_since, now),
+                health_reason=node_health_reason(backend, backend.health, drained_since, now),
                 capacity_bytes=capacity,
                 free_bytes=capacity - used,
                 ssds=ssds,
@@ -121,10 +119,10 @@ def backend_list(
 
 
 def _grouped(rows: Iterable[Any]) -> dict[str, list[Any]]:
-    """The rows without their first column, by it."""
+    """The rows by their first column."""
     found: dict[str, list[Any]] = {}
-    for key, *rest in rows:
-        found.setdefault(key, []).append(rest)
+    for row in rows:
+        found.setdefault(row[0], []).append(row)
     return found
 
 

@@ -139,6 +139,10 @@ class InfoViewSet(ApiViewSet):
         } | ({"syslogsBackend": source} if source else {})
 
 
+OPTIONAL = ("rack", "zone", "region", "lastProbTime", "hostId", "waitsFor", "healthReason")
+"""Fields of a backend that may be unset."""
+
+
 def backend_json(summary: BackendSummary) -> dict[str, Any]:
     """Return a backend in the format of "List Backends" in the reference. Unset fields are
     omitted.
@@ -165,7 +169,7 @@ def backend_json(summary: BackendSummary) -> dict[str, Any]:
         "hostId": backend.host_id,
         "authenticationMode": backend.authentication_mode,
         "waitsFor": summary.pending_reason or None,
-        "health": summary.health,
+        "health": backend.health,
         "healthReason": summary.health_reason or None,
         "totalCapacity": summary.capacity_bytes,
         "availableCapacity": summary.free_bytes,
@@ -176,7 +180,10 @@ def backend_json(summary: BackendSummary) -> dict[str, Any]:
         "availableIOPS": backend.total_iops - backend.used_iops,
         "numberOfSSDs": summary.ssds,
     }
-    return {name: value for name, value in fields.items() if value is not None}
+    for name in OPTIONAL:
+        if fields[name] is None:
+            del fields[name]
+    return fields
 
 
 def portal_json(portal: PortalRow) -> dict[str, Any]:

@@ -87,8 +87,11 @@ class KnownAnswers:
 
         An answer is not cached if the request has an id of its own or has not arrived at once.
         """
-        is_valid, found = _declared.get(), ANSWER.fullmatch(answer)
-        if is_valid is None or found is None or not _is_whole(request):
+        is_valid = _declared.get()
+        if is_valid is None or not _is_whole(request):
+            return
+        found = ANSWER.fullmatch(answer)
+        if found is None:
             return
         before, between, request_id, after = found.groups()
         if request_id in request:

@@ -74,7 +74,7 @@ class PoolCollector:
 
 def health_metrics(backends: Iterable[BackendSummary]) -> Iterator[Metric]:
     """Yield the numbers of nodes and volumes by health (docs/explanation/health.md)."""
-    nodes = Counter(summary.health for summary in backends)
+    nodes = Counter(summary.backend.health for summary in backends)
     yield _by_health("node", {health: nodes[health] for health in NodeHealth})
     yield _by_health("volume", volume_counts())
 
