@@ -4,7 +4,7 @@ import base64
 import ipaddress
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import dj_database_url
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -24,6 +24,10 @@ class Environment(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True
     )
+    _mask_wrapped: ClassVar[bool] = True
+    """Each access to ``settings.ENVIRONMENT`` asks for it. To find that a model has no such
+    attribute takes pydantic eight times as long as the access.
+    """
 
     settings_file: Path | None = Field(
         None,

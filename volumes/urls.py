@@ -38,9 +38,11 @@ def _both(route: str, view: type[ViewSet], actions: Any) -> list[URLPattern]:
 
 
 VOLUMES: Any = VolumesViewSet.as_view({"get": "list", "post": "create"})
+TARGETS: Any = TargetsViewSet.as_view({"get": "list"})
 urlpatterns = [
     path("host_probe", VolumesHostProbeViewSet.as_view({"post": "create"})),
     path("volumes", VOLUMES),
+    path("targets", TARGETS),
     path("backends", RemovableBackendViewSet.as_view({"get": "list", "post": "create"})),
     path(
         "backends/<str:persistent_id>",
@@ -98,5 +100,5 @@ urlpatterns = [
     *_both("publish", PublishViewSet, {"post": "create"}),
     *_both("unpublish", UnpublishViewSet, {"post": "create"}),
     path("metrics", MetricsViewSet.as_view({"get": "list"})),
-    *_both("targets", TargetsViewSet, {"get": "list"}),
+    path("<str:tenant>/targets", TARGETS),
 ]
