@@ -24,10 +24,7 @@ class Environment(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True
     )
-    _mask_wrapped: ClassVar[bool] = True
-    """Each access to ``settings.ENVIRONMENT`` asks for it. To find that a model has no such
-    attribute takes pydantic eight times as long as the access.
-    """
+    _mask_wrapped: ClassVar[bool] = True  # Django asks at each access; pydantic searches long
 
     settings_file: Path | None = Field(
         None,

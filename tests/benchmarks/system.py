@@ -1,8 +1,8 @@
 """The measured system: the production form on this machine, with one API behind HAProxy.
 
-HAProxy ends TLS according to deploy/haproxy.cfg, and opens a separate connection to gunicorn for
-each request (deploy/gunicorn.conf.py). PostgreSQL commits to the disk. The nodes are simulated in a
-separate process.
+HAProxy ends TLS according to deploy/haproxy.cfg, and connects to gunicorn
+(deploy/gunicorn.conf.py). PostgreSQL commits to the disk. The nodes are simulated in a separate
+process.
 """
 
 import contextlib

@@ -314,11 +314,11 @@ class Stack:
         self._answering([*self.api_urls, self.url], self.apis[0].log)
 
     def _answering(self, urls: Sequence[str], log: Path) -> None:
-        http = self.pool()
+        http, once = self.pool(), {"Connection": "close"}
 
         def asked() -> None:
             for url in urls:
-                answer = http.request("GET", f"{url}/readyz", timeout=5)
+                answer = http.request("GET", f"{url}/readyz", headers=once, timeout=5)
                 if answer.status != 200:
                     raise urllib3.exceptions.HTTPError(f"{url}: {answer.data.decode()}")
 

@@ -23,6 +23,7 @@ from tests.programs import tool
 from tests.system.load import (
     CinderClient,
     Client,
+    Failed,
     Load,
     both_are,
     both_are_up,
@@ -164,6 +165,23 @@ def test_haproxy_keeps_connections_for_polls_only(stack: Stack, token: str) -> N
         client.call("POST", "/host_probe", probe("host"))
     time.sleep(0.3)
     assert 1 <= kept() <= 5  # also one of each health check
+
+
+def test_haproxy_logs_only_polls_that_fail(stack: Stack, token: str) -> None:
+    def lines(request: str) -> list[str]:
+        return [
+            x for x in stack.haproxy.log.read_text(errors="replace").splitlines() if request in x
+        ]
+
+    client, stranger = Client(stack, token), Client(stack, "none")
+    for path in ("/tasks?hostId=logged", "/volumes?hostID=logged"):
+        client.call("GET", path)
+        with pytest.raises(Failed):
+            stranger.call("GET", path)
+    eventually(lambda: len(lines("/volumes?hostID=logged")) == 2, seconds=5, what="not logged")
+    [line] = lines("/tasks?hostId=logged")
+    assert " polls/api-" in line
+    assert " 401 " in line
 
 
 def _connections(port: int) -> int:
