@@ -34,7 +34,7 @@ from provisioner.settings import CELERY_BROKER_URL, ENVIRONMENT, LOGGING  # noqa
 wsgi_app = "provisioner.wsgi:application"
 preload_app = True  # loaded once, shared by the workers, which are forked in milliseconds
 bind = f"{ENVIRONMENT.api_host}:{ENVIRONMENT.api_port}"
-worker_class = "provisioner.worker.Worker"
+worker_class = "provisioner.api_process.ApiProcess"
 workers = ENVIRONMENT.api_workers
 threads = ENVIRONMENT.api_places
 worker_connections = 2000

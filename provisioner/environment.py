@@ -24,7 +24,7 @@ class Environment(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True
     )
-    _mask_wrapped: ClassVar[bool] = True  # Django asks at each access; pydantic searches long
+    _mask_wrapped: ClassVar[bool] = True  # Django's settings read it at each access
 
     settings_file: Path | None = Field(
         None,

@@ -2,7 +2,7 @@
 
 In production, HAProxy is in front of gunicorn. It ends TLS and buffers slow requests. The embedded
 form has no HAProxy; there, :class:`RequestSocket` and :func:`tls_context` serve TLS. The processes
-that handle requests are in :mod:`provisioner.worker`.
+that handle requests are in :mod:`provisioner.api_process`.
 """
 
 import errno

@@ -28,6 +28,15 @@ def test_backends_are_listed_by_id_and_one_backend_is_a_list_too(api, pool):
     assert api.get("/backends/unknown").body == []
 
 
+def test_a_field_without_a_value_is_omitted(api, pool):
+    [persistent_id] = pool(1)
+    fields = Backend._meta.concrete_fields
+    Backend.objects.update(**{field.attname: None for field in fields if field.null})
+    backend = shown(api, persistent_id)
+    assert None not in backend.values()
+    assert not {"rack", "zone", "region", "hostId", "lastProbTime"} & set(backend)
+
+
 def test_a_backend_that_is_silent_is_unavailable(api, pool):
     [persistent_id] = pool(1)
     Backend.objects.update(available_until=timezone.now())

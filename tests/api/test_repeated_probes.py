@@ -231,12 +231,15 @@ def test_a_probe_that_arrives_in_two_parts_is_answered_by_the_api(
     known(poller, credentials)
     body = json.dumps(PROBE)
     request = poller.request("/host_probe", credentials, method="POST", body=body, end="close")
-    for _ in range(TRIES):
+
+    def is_logged() -> bool:
         with poller.server.connected() as connected:
             connected.sendall(request[: -len(body)])
             time.sleep(0.1)
             connected.sendall(request[-len(body) :])
-            assert poller.is_logged(connected.makefile("rb").read())
+            return poller.is_logged(connected.makefile("rb").read())
+
+    eventually(is_logged, seconds=10, what="the server received the parts together")
 
 
 def test_probes_that_wait_are_stored_when_the_process_is_stopped(

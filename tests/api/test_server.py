@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import re
+import time
 
 import pytest
 import urllib3
@@ -305,3 +306,18 @@ def _lines_of(server, request_id, **fields):
     wanted = {"request_id": request_id} | fields
     lines = [json.loads(line) for line in server.log()]
     return [line for line in lines if wanted.items() <= line.items()]
+
+
+@pytest.mark.parametrize("chunked_body", [False, True])
+def test_an_answer_arrives_whole_although_the_body_was_not_read(plain_server, chunked_body):
+    """If the server closed the connection at once, a reset would discard the answer."""
+    body = b"x" * 32_768
+    size = b"Transfer-Encoding: chunked" if chunked_body else b"Content-Length: %d" % len(body)
+    head = b"POST /token HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + size + b"\r\n\r\n"
+    sent = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body) if chunked_body else body
+    with plain_server.connected() as connected:
+        connected.sendall(head + sent)
+        time.sleep(0.5)  # the server has answered
+        answer = connected.makefile("rb").read()
+    assert answer.startswith((b"HTTP/1.1 401 ", b"HTTP/1.1 403 "))
+    assert b'"description"' in answer

@@ -1,11 +1,11 @@
-"""gunicorn's worker: a process that handles requests. One of its threads accepts connections, waits
-for requests on kept ones, and passes requests to the others.
+"""A process of the API, which gunicorn starts. One of its threads accepts connections, waits for
+requests on kept ones, and passes requests to the others.
 """
 
 from contextlib import suppress
 from functools import partial
 from selectors import EVENT_READ
-from socket import IPPROTO_TCP, SHUT_RDWR, TCP_DEFER_ACCEPT, socket
+from socket import IPPROTO_TCP, TCP_DEFER_ACCEPT, socket
 from socket import MSG_DONTWAIT as _MSG_DONTWAIT
 from typing import Any, cast
 
@@ -55,9 +55,9 @@ class Connection(TConn):
         close_graceful(self.sock, LINGER_SECONDS)
 
 
-class Worker(ThreadWorker):
-    """A worker of gunicorn. Its thread that accepts connections and waits for requests answers from
-    the cache itself (:mod:`provisioner.common.known_answers`).
+class ApiProcess(ThreadWorker):
+    """The thread that accepts connections also answers from the cache
+    (:mod:`provisioner.common.known_answers`).
     """
 
     def init_process(self) -> None:
@@ -74,36 +74,45 @@ class Worker(ThreadWorker):
             sock, client = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
-        self.nr_conns += 1
         conn = Connection(self.cfg, sock, client, listener.getsockname())
-        if self._answered(conn):
-            self._wait(conn)
+        answer = self._known_answer(conn)
+        if answer and not reply(sock, answer):
+            conn.close()
+            return
+        self.nr_conns += 1
+        if answer:
+            self._keep(conn)
             self.poller.register(sock, EVENT_READ, partial(self.on_client_socket_readable, conn))
         else:
             self.enqueue_req(conn)
 
     def on_client_socket_readable(self, conn: Any, client: Any) -> None:
         """Answer the next request of a kept connection, or pass it to a thread."""
-        if self._answered(conn):
-            self.keepalived_conns.remove(conn)
-            self._wait(conn)
-        else:
+        answer = self._known_answer(conn)
+        if not answer:
             super().on_client_socket_readable(conn, client)
+            return
+        self.keepalived_conns.remove(conn)
+        if reply(client, answer):
+            self._keep(conn)
+        else:
+            self.poller.unregister(client)
+            self.nr_conns -= 1
+            conn.close()
 
-    def _answered(self, conn: Any) -> bool:
-        """Answer the request from the cache. False: it is not there, or nothing arrived."""
-        if self.has_tls or not self.alive:
-            return False
+    def _known_answer(self, conn: Any) -> bytes | None:
+        """The answer from the cache to the request that arrived. Nothing: a thread must answer."""
+        is_full = len(self.keepalived_conns) >= self.max_keepalived
+        if self.has_tls or is_full or not self.alive:
+            return None
         head = arrived(conn.sock)
-        answer = head and self.known.find(conn.client[0], head)
-        if answer:
-            reply(conn.sock, answer)
-            return True
+        if answer := head and self.known.find(conn.client[0], head):
+            return answer
         conn.take(head)
-        return False
+        return None
 
-    def _wait(self, conn: Any) -> None:
-        """Note that the connection waits for its next request, or for its end."""
+    def _keep(self, conn: Any) -> None:
+        """Note that the connection is open for its next request."""
         conn.set_timeout()
         self.keepalived_conns.append(conn)  # in the order of their timeouts
 
@@ -119,8 +128,9 @@ class Worker(ThreadWorker):
         self.known.begin()
         again = super().handle_request(req, conn)
         conn.is_read = getattr(req.body.reader, "length", None) == 0  # of a chunked body: unknown
-        if head:
-            self.known.learn(conn.client[0], head, getattr(req, "answer", b""))
+        answer = getattr(req, "answer", b"")
+        if head and (CLOSES not in answer or req.should_close()):
+            self.known.learn(conn.client[0], head, answer)
         return again
 
 
@@ -132,13 +142,11 @@ def arrived(sock: socket) -> bytes:
         return b""
 
 
-def reply(sock: socket, answer: bytes) -> None:
-    """Send the answer, without waiting. Then end the connection if the answer says so, or if the
-    client does not read.
+def reply(sock: socket, answer: bytes) -> bool:
+    """Send the answer, without waiting. Returns whether the connection may be used again: the
+    answer does not close it, and the client reads.
     """
     sent = 0
     with suppress(OSError):
         sent = sock.send(answer, MSG_DONTWAIT)
-    if sent < len(answer) or CLOSES in answer:
-        with suppress(OSError):
-            sock.shutdown(SHUT_RDWR)
+    return sent == len(answer) and CLOSES not in answer
