@@ -1,5 +1,6 @@
 """The behaviour of a process while its database is unavailable, and when it is back."""
 
+import contextlib
 import datetime as dt
 import threading
 import time
@@ -18,7 +19,12 @@ from psycopg import errors
 
 from inventory.nodes.parallel_calls import call_all
 from provisioner.common.database import CONFLICTS, is_conflict, release_connection, unavailable
-from provisioner.common.postgresql.availability import PAUSE_SECONDS, Availability
+from provisioner.common.postgresql import availability
+from provisioner.common.postgresql.availability import (
+    PAUSE_SECONDS,
+    PROVEN_SECONDS,
+    Availability,
+)
 from provisioner.common.postgresql.base import AllBusy
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -31,6 +37,64 @@ def connection():
         pytest.skip("PostgreSQL only")
     yield made
     made.close()  # it may be broken
+
+
+@pytest.fixture
+def sessions(connection):
+    """Three sessions, each outside a transaction."""
+    given = connection.get_connection_params()
+    known = {n: given[n] for n in ("host", "port", "user", "password", "dbname") if given.get(n)}
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(psycopg.connect(**known, autocommit=True)) for _ in range(3)]
+
+
+class TestProof:
+    READ_ONLY = "SET default_transaction_read_only = on"
+
+    def test_a_server_that_was_just_proven_is_not_asked_again(self, sessions):
+        server, (one, two, _) = Availability(but=AllBusy), sessions
+        server.prove(two)
+        server.prove(one)
+        two.execute(self.READ_ONLY)
+        server.prove(two)
+        time.sleep(PROVEN_SECONDS)
+        with pytest.raises(errors.ReadOnlySqlTransaction):
+            server.prove(two)
+
+    def test_a_session_is_tried_before_its_first_use(self, sessions):
+        server, (one, two, _) = Availability(but=AllBusy), sessions
+        server.prove(one)
+        two.execute(self.READ_ONLY)
+        with pytest.raises(errors.ReadOnlySqlTransaction):
+            server.prove(two)
+
+    def test_a_session_that_was_not_used_for_a_while_is_tried_again(self, sessions, monkeypatch):
+        monkeypatch.setattr(availability, "SESSION_SECONDS", 0.05)
+        server, (one, two, _) = Availability(but=AllBusy), sessions
+        server.prove(two)
+        two.execute(self.READ_ONLY)
+        time.sleep(0.05)
+        server.prove(one)
+        with pytest.raises(errors.ReadOnlySqlTransaction):
+            server.prove(two)
+
+    def test_after_a_failure_each_session_is_tried(self, sessions):
+        server, (one, two, three) = Availability(but=AllBusy), sessions
+        server.prove(one)
+        for read_only in (one, two):
+            read_only.execute(self.READ_ONLY)
+        for session in (two, one):
+            with pytest.raises(errors.ReadOnlySqlTransaction):
+                server.prove(session)
+        server.prove(three)
+
+    def test_a_session_that_the_server_ended_is_noticed_at_once(self, sessions):
+        server, (one, two, _) = Availability(but=AllBusy), sessions
+        server.prove(two)
+        one.execute("SELECT pg_terminate_backend(%s, 5000)", [two.info.backend_pid])
+        server.prove(one)
+        with pytest.raises(psycopg.OperationalError):
+            server.prove(two)
 
 
 def caused(error, cause):

@@ -1,5 +1,6 @@
 """Remembers whether this process can reach the database."""
 
+import select
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,12 @@ STATE = """
 """
 PAUSE_SECONDS = 0.5
 """After a failed attempt to connect, further attempts fail at once for this time."""
+PROVEN_SECONDS = 0.2
+"""A server that was found to accept writes this recently, in any session, is not asked again."""
+SESSION_SECONDS = 5.0
+"""A session that was found to work this recently is not tried again."""
+PROVEN_AT = "proven_at"
+LONG_AGO = float("-inf")
 
 
 class Availability:
@@ -30,6 +37,7 @@ class Availability:
         self._failed_at = 0.0
         self._failure: psycopg.Error | None = None
         self._is_tried = False
+        self._proven_at = LONG_AGO
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
@@ -46,6 +54,28 @@ class Availability:
             raise
         finally:
             self._end(failure)
+
+    def prove(self, connection: "psycopg.Connection[object]") -> None:
+        """Check that the session works and accepts writes. This takes a round trip only if the
+        server was not proven within PROVEN_SECONDS, or the session within SESSION_SECONDS, or if
+        the server has sent something, as it does when it ends the session.
+
+        :raises psycopg.Error: the session is broken or read-only.
+        """
+        now = time.monotonic()
+        is_proven = now - self._proven_at < PROVEN_SECONDS
+        if is_proven and now - getattr(connection, PROVEN_AT, LONG_AGO) < SESSION_SECONDS:
+            arrived = select.poll()
+            arrived.register(connection.fileno(), select.POLLIN)
+            if not arrived.poll(0):
+                return
+        try:
+            require_writable(connection)
+        except psycopg.Error:
+            self._proven_at = LONG_AGO
+            raise
+        self._proven_at = time.monotonic()
+        setattr(connection, PROVEN_AT, self._proven_at)
 
     def _begin(self) -> None:
         with self._lock:

@@ -1,7 +1,5 @@
 """The database backend: ``ENGINE = "provisioner.common.postgresql"``."""
 
-import select
-import time
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -22,10 +20,6 @@ POOL_WAIT_SECONDS = 1.5
 refused within 2 s while the server is away."""
 BUSY_SECONDS = 15.0
 """Longest wait for a free connection while the server answers."""
-PROVEN_SECONDS = 0.2
-"""A connection of the pool that was proven to work this recently is not tried again, unless its
-server has sent something, as it does when it ends the session."""
-PROVEN_AT = "proven_at"
 PLANNING_CURSOR = "planning_cursor"
 RECONNECT_SECONDS = 1.0
 """How long the pool tries in the background before the next caller makes it try again. With the
@@ -141,32 +135,32 @@ class DatabaseWrapper(base.DatabaseWrapper):
         :raises AllBusy: all connections of the pool are in use.
         """
         place = self.settings_dict
-        with availability(str(place["HOST"]), str(place["PORT"])).attempt():
+        server = availability(str(place["HOST"]), str(place["PORT"]))
+        with server.attempt():
             if not self.pool:
                 connection = super().get_new_connection(conn_params)
                 require_writable(connection)
                 return connection
             try:
-                return self._working(lambda: super(DatabaseWrapper, self).get_new_connection({}))
+                pooled = super().get_new_connection
+                return self._working(server, lambda: pooled({}))
             except PoolTimeout:
                 with psycopg.connect(**conn_params) as connection:
                     require_writable(connection)
             try:
-                return self._working(lambda: self.pool.getconn(timeout=BUSY_SECONDS))
+                return self._working(server, lambda: self.pool.getconn(timeout=BUSY_SECONDS))
             except PoolTimeout as error:
                 raise AllBusy("all database connections of this process are in use") from error
 
-    def _working(self, take: Callable[[], Any]) -> Any:
+    def _working(self, server: Availability, take: Callable[[], Any]) -> Any:
         """Return a working connection of the pool. Any of them may have broken when the server
         stopped.
         """
         left = int(self.settings_dict["OPTIONS"]["pool"]["max_size"])
         while True:
             connection = take()
-            if _was_just_proven(connection):
-                return connection
             try:
-                require_writable(connection)
+                server.prove(connection)
             except psycopg.Error:
                 connection.close()
                 self.pool.putconn(connection)
@@ -174,7 +168,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
                     raise
                 left -= 1
             else:
-                setattr(connection, PROVEN_AT, time.monotonic())
                 return connection
 
     def is_usable(self) -> bool:
@@ -185,11 +178,3 @@ class DatabaseWrapper(base.DatabaseWrapper):
         except psycopg.Error:
             return False
         return True
-
-
-def _was_just_proven(connection: Any) -> bool:
-    if time.monotonic() - getattr(connection, PROVEN_AT, 0.0) >= PROVEN_SECONDS:
-        return False
-    arrived = select.poll()
-    arrived.register(connection.fileno(), select.POLLIN)
-    return not arrived.poll(0)
