@@ -25,7 +25,9 @@ from volumes.services.copies import record_desired_copy
 from volumes.services.deadlines import unfinished_deadline
 from volumes.sizing import GIB
 
-CLAIM_ATTEMPTS = 5
+CLAIM_ATTEMPTS = 20
+"""Each lost attempt means that another request succeeded. With five, one of twelve concurrent
+creates was sometimes refused although a drive was free."""
 
 
 class NoCandidate(ProvisionerError):
