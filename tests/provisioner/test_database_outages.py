@@ -22,7 +22,6 @@ from provisioner.common.database import CONFLICTS, is_conflict, release_connecti
 from provisioner.common.postgresql import availability
 from provisioner.common.postgresql.availability import (
     PAUSE_SECONDS,
-    PROVEN_SECONDS,
     Availability,
 )
 from provisioner.common.postgresql.base import AllBusy
@@ -51,13 +50,17 @@ def sessions(connection):
 class TestProof:
     READ_ONLY = "SET default_transaction_read_only = on"
 
-    def test_a_server_that_was_just_proven_is_not_asked_again(self, sessions):
+    @pytest.mark.parametrize("bound", ["PROVEN_SECONDS", "SESSION_SECONDS"])
+    def test_what_was_just_proven_is_not_tried_again(self, sessions, monkeypatch, bound):
+        """It is tried again when the server, or the session, was proven too long ago."""
+        for name in ("PROVEN_SECONDS", "SESSION_SECONDS"):
+            monkeypatch.setattr(availability, name, 60)
         server, (one, two, _) = Availability(but=AllBusy), sessions
         server.prove(two)
         server.prove(one)
         two.execute(self.READ_ONLY)
         server.prove(two)
-        time.sleep(PROVEN_SECONDS)
+        monkeypatch.setattr(availability, bound, 0)
         with pytest.raises(errors.ReadOnlySqlTransaction):
             server.prove(two)
 
@@ -65,16 +68,6 @@ class TestProof:
         server, (one, two, _) = Availability(but=AllBusy), sessions
         server.prove(one)
         two.execute(self.READ_ONLY)
-        with pytest.raises(errors.ReadOnlySqlTransaction):
-            server.prove(two)
-
-    def test_a_session_that_was_not_used_for_a_while_is_tried_again(self, sessions, monkeypatch):
-        monkeypatch.setattr(availability, "SESSION_SECONDS", 0.05)
-        server, (one, two, _) = Availability(but=AllBusy), sessions
-        server.prove(two)
-        two.execute(self.READ_ONLY)
-        time.sleep(0.05)
-        server.prove(one)
         with pytest.raises(errors.ReadOnlySqlTransaction):
             server.prove(two)
 
