@@ -19,14 +19,17 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.models import (
     BigIntegerField,
     CharField,
+    Count,
     DateTimeField,
     Expression,
     Field,
+    IntegerField,
     Model,
     QuerySet,
 )
 from django.db.models.constants import OnConflict
 from django.db.models.expressions import DatabaseDefault
+from django.db.models.functions import Cast
 from django.db.models.sql import InsertQuery, UpdateQuery
 
 ALL, NUMBER = methodcaller("fetchall"), attrgetter("rowcount")
@@ -108,7 +111,8 @@ class Compiled:
     def _converters(self) -> Any:
         """What changes values of the database into values of Python, by column."""
         compiler, _, _ = self._compiled
-        return compiler.get_converters([column[0] for column in compiler.select])
+        columns = [column[0] for column in compiler.select]
+        return compiler.get_converters([None if _is_whole(one) else one for one in columns])
 
     def _executed(self, arguments: dict[str, Any], read: Any) -> Any:
         _, statement, parameters = self._compiled
@@ -117,6 +121,13 @@ class Compiled:
             p.bound(arguments, database) if isinstance(p, _Argument) else p for p in parameters
         ]
         return _execute(database, statement, bound, read)
+
+
+def _is_whole(column: Any) -> bool:
+    """Whether all databases return whole numbers in this column. Django converts these, too. (The
+    sum of whole numbers is a decimal number in PostgreSQL: cast it.)
+    """
+    return isinstance(column, Cast | Count) and isinstance(column.output_field, IntegerField)
 
 
 def _constants_written(statement: str, parameters: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:

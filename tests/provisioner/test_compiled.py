@@ -4,11 +4,12 @@ import datetime as dt
 
 import pytest
 from django.db import IntegrityError, connection
-from django.db.models import F
+from django.db.models import BigIntegerField, Count, F, Sum
+from django.db.models.functions import Cast
 from django.test.utils import CaptureQueriesContext
 
 from events.models import Event
-from inventory.models import Host
+from inventory.models import Backend, Host, Ssd, SyslogRecord, SyslogServer
 from provisioner.common import clock
 from provisioner.common.compiled import (
     Compiled,
@@ -19,6 +20,7 @@ from provisioner.common.compiled import (
     upsert,
     whole,
 )
+from tests.inventory.backends_steps import TIB, store
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -57,6 +59,23 @@ def test_rows_have_the_values_of_the_model() -> None:
     assert list(SHORT.rows(host="h1", most=31)) == [("h1", [1, 2], stored.last_probe_at, False)]
     assert list(SHORT.rows(host="h1", most=30)) == []
     assert list(SHORT.rows(host="' OR true --", most=31)) == []
+
+
+def test_values_have_the_types_that_django_gives_them() -> None:
+    store()
+    host().save(force_insert=True)
+    Event.objects.create(kind="k", severity=10, details={"a": [None, 1.5, "é"]})
+    SyslogRecord.objects.create(
+        server=SyslogServer.objects.create(node_server_id=1, state=True, use_tls=False),
+        content=b"\0\xff",
+    )
+    for model in (Backend, Ssd, Host, Event, SyslogRecord):
+        rows = model._default_manager.order_by("pk").values_list()
+        compiled = list(Compiled(rows.all).rows())
+        assert repr(compiled) == repr(list(rows)) != "[]"
+    total = Cast(Sum("capacity_bytes"), BigIntegerField())
+    numbers = Ssd.objects.order_by().values_list("backend_id").annotate(Count("pk"), total=total)
+    assert repr(list(Compiled(numbers.all).rows())) == repr([("b1", 2, 2 * TIB)])
 
 
 def test_an_update_says_how_many_rows_it_changed() -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 import psycopg
 from django.db.backends.postgresql import base
-from psycopg.adapt import AdaptersMap
-from psycopg.types.datetime import TimestamptzLoader
+from psycopg.adapt import AdaptersMap, Buffer, Loader
+from psycopg.pq import Format
+from psycopg.types.datetime import TimestamptzBinaryLoader, TimestamptzLoader
 from psycopg_pool import PoolTimeout
 
 from provisioner.common.postgresql.availability import Availability, require_writable
@@ -75,13 +76,24 @@ class AllBusy(psycopg.OperationalError):
     """All connections of this process are in use, but the server answers."""
 
 
+class _JsonText(Loader):
+    """Leaves JSON to Django's JSONField, as Django's adapters do for results in text form."""
+
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> str:
+        return bytes(data[1:]).decode()  # the first byte is the version of the form
+
+
 @cache
-def _with_times_in_c(adapters: AdaptersMap) -> AdaptersMap:
-    """Django's adapters, but psycopg's C code loads times. Django asks for them with each
-    connection that it takes, also with those of the pool.
+def _with_loaders(adapters: AdaptersMap) -> AdaptersMap:
+    """Django's adapters, but psycopg's C code loads times, and JSON may be binary. Django asks for
+    them with each connection that it takes, also with those of the pool.
     """
     changed = AdaptersMap(adapters)
     changed.register_loader("timestamptz", TimestamptzLoader)
+    changed.register_loader("timestamptz", TimestamptzBinaryLoader)
+    changed.register_loader("jsonb", _JsonText)
     return changed
 
 
@@ -101,7 +113,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_connection_params(self) -> dict[str, Any]:
         params: dict[str, Any] = super().get_connection_params()
-        return params | {"context": _with_times_in_c(params["context"])}
+        return params | {"context": _with_loaders(params["context"])}
 
     def create_cursor(self, name: str | None = None) -> Any:
         """As Django does, but times are loaded by psycopg's C code, in the zone of the session,
@@ -118,6 +130,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         statement. From its sixth use on, the server has the statement parsed and planned, which is
         half of its work for a short one.
 
+        Results are binary, which is faster for times and numbers.
+
         A connection has one such cursor: read all its rows before the next statement, and do not
         close it. Creating one took a tenth of the work for a short statement.
         """
@@ -127,6 +141,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if cursor is None:
             with self.wrap_database_errors:
                 cursor = Django.ServerBindingCursor(self.connection)
+            cursor.format = Format.BINARY
             setattr(self.connection, PLANNING_CURSOR, cursor)
         return Django.DatabaseWrapper._prepare_cursor(self, cursor)
 
