@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 
 class BackendRow(NamedTuple):
-    """Columns of a :class:`~inventory.models.Backend`, its ``NodeHealth``, and when its drain
-    started (None: it is not being drained).
+    """Columns of a :class:`~inventory.models.Backend`, its ``NodeHealth``, when its drain
+    started (None: it is not being drained), and the number of its replicas that are READY.
     """
 
     persistent_id: str
@@ -38,6 +38,7 @@ class BackendRow(NamedTuple):
     clock_ahead_seconds: float
     health: str
     drained_since: dt.datetime | None
+    volumes: int
 
 
 class PortalRow(NamedTuple):
@@ -51,17 +52,15 @@ class PortalRow(NamedTuple):
 class BackendSummary(NamedTuple):
     """A backend with the sums of its present drives, in bytes, at one moment.
 
-    ``volumes``: the number of its replicas that are READY. ``pending_reason``, ``health_reason``:
-    texts for clients; empty: nothing.
+    ``pending_reason``, ``health_reason``: texts for clients; empty: nothing.
     """
 
     backend: BackendRow
-    mgmt_ips: list[str]
-    portals: list[PortalRow]
+    mgmt_ips: tuple[str, ...]
+    portals: tuple[PortalRow, ...]
     is_available: bool
     pending_reason: str
     health_reason: str
     capacity_bytes: int
     free_bytes: int
     ssds: int
-    volumes: int

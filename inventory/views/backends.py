@@ -1,8 +1,10 @@
 """``/backends`` and ``/info`` (reference, "Inventory Management")."""
 
 import re
+from functools import lru_cache
 from typing import Any, ClassVar, cast
 
+import orjson
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -26,6 +28,8 @@ from provisioner.common.times import epoch_milliseconds
 
 API_LEVEL = "1.1"
 DEFAULT_PORT = 443
+MOST_NODES = 4_000
+"""The JSON of this number of nodes is kept, about 4 KB each. Longer lists are slower."""
 
 
 class NodeToken(serializers.RegexField):
@@ -143,9 +147,13 @@ OPTIONAL = ("rack", "zone", "region", "lastProbTime", "hostId", "waitsFor", "hea
 """Fields of a backend that may be unset."""
 
 
-def backend_json(summary: BackendSummary) -> dict[str, Any]:
-    """Return a backend in the format of "List Backends" in the reference. Unset fields are
+@lru_cache(maxsize=MOST_NODES)
+def backend_json(summary: BackendSummary) -> orjson.Fragment:
+    """Return a backend in the format of "List Backends" in the reference, as JSON. Unset fields are
     omitted.
+
+    The result depends on the summary alone, so it is kept for the next list: most nodes have not
+    changed since then.
     """
     backend = summary.backend
     probe_at = backend.last_probe_at
@@ -173,7 +181,7 @@ def backend_json(summary: BackendSummary) -> dict[str, Any]:
         "healthReason": summary.health_reason or None,
         "totalCapacity": summary.capacity_bytes,
         "availableCapacity": summary.free_bytes,
-        "numVolumes": summary.volumes,
+        "numVolumes": backend.volumes,
         "totalBW": backend.total_bw,
         "availableBW": backend.total_bw - backend.used_bw,
         "totalIOPS": backend.total_iops,
@@ -183,7 +191,7 @@ def backend_json(summary: BackendSummary) -> dict[str, Any]:
     for name in OPTIONAL:
         if fields[name] is None:
             del fields[name]
-    return fields
+    return orjson.Fragment(orjson.dumps(fields))
 
 
 def portal_json(portal: PortalRow) -> dict[str, Any]:

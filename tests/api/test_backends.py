@@ -1,5 +1,8 @@
 """``/backends``: read and change; ``/info``."""
 
+from itertools import pairwise
+from typing import Any
+
 import pytest
 from django.utils import timezone
 
@@ -35,6 +38,29 @@ def test_a_field_without_a_value_is_omitted(api, pool):
     backend = shown(api, persistent_id)
     assert None not in backend.values()
     assert not {"rack", "zone", "region", "hostId", "lastProbTime"} & set(backend)
+
+
+def test_each_list_shows_the_nodes_as_they_are_now(api, pool):
+    """The JSON of a node is kept, but not longer than it is true."""
+    [changing, other] = pool(2)
+    node = Backend.objects.filter(pk=changing)
+    changes: list[tuple[Any, dict[str, Any]]] = [
+        (node, {"rack": "r9"}),
+        (node, {"in_use": False}),
+        (node, {"used_iops": 5}),
+        (node, {"last_probe_at": timezone.now()}),
+        (node.get().addresses, {"address": "192.0.2.9"}),
+        (node.get().portals, {"port": 4421}),
+        (node.get().ssds, {"used_bytes": 1}),
+    ]
+    lists = [api.get("/backends").body, api.get("/backends").body]
+    for rows, columns in changes:
+        rows.update(**columns)
+        lists.append(api.get("/backends").body)
+    first, *later = ({node["persistentID"]: node for node in body} for body in lists)
+    assert first == later[0]
+    assert all(one[changing] != next_[changing] for one, next_ in pairwise(later))
+    assert all(body[other] == first[other] for body in later)
 
 
 def test_a_backend_that_is_silent_is_unavailable(api, pool):
