@@ -43,14 +43,19 @@ def hosts(system: System, number: int = HOSTS) -> None:
 
 
 def nodes(system: System) -> None:
-    """Insert NODES more nodes, each with four SSDs. Nothing is placed on them."""
+    """Insert NODES more nodes, each with four SSDs, an address and a portal. They are cordoned, so
+    that nothing is placed on them, and healthy otherwise. Nothing calls them.
+    """
     template = "(SELECT min(persistent_id) FROM inventory_backend)"
     node = "'node-' || g"
     columns = {"persistent_id": node, "name": node, "in_use": "false"}
-    columns |= {"available_until": "'2100-01-01'", "controller_slot": "g + 20"}
+    columns |= dict.fromkeys(("available_until", "last_probe_at", "checked_at"), "'2100-01-01'")
+    columns |= {"unanswered_since": "NULL", "call_error": "''", "controller_slot": "g + 20"}
     _copies(system, "inventory_backend", f"persistent_id = {template}", NODES, **columns)
-    key = f"{FIRST} + g * 10 + id % 10"
-    _copies(system, "inventory_ssd", f"backend_id = {template}", NODES, id=key, backend_id=node)
+    key, place = f"{FIRST} + g * 10 + id % 10", "'192.0.2.' || g"
+    for table, more in {"ssd": {}, "backendaddress": {"address": place}, "portal": {}}.items():
+        columns = {"id": key, "backend_id": node} | more
+        _copies(system, f"inventory_{table}", f"backend_id = {template}", NODES, **columns)
 
 
 def volumes(system: System, number: int) -> None:
