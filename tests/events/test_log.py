@@ -1,5 +1,6 @@
 """Events are recorded together with their change, can be found by object, and none is missed."""
 
+import datetime as dt
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -93,6 +94,9 @@ def test_filters_narrow_by_tenant_kind_severity_and_time() -> None:
     record(Kind.VOLUME_DELETED, volume="v", alias="a", tenant="t1")
     record(Kind.DATA_LOST, volume="v", alias="a", tenant="t2")
     deleted, lost = Event.objects.order_by("number")
+    # SQLite gives both the same time if they are less than a millisecond apart
+    deleted.at = lost.at - dt.timedelta(milliseconds=1)
+    deleted.save(update_fields=["at"])
     for wanted, expected in (
         (EventFilter(tenant_id="t1"), [deleted]),
         (EventFilter(kinds=(Kind.DATA_LOST,)), [lost]),
