@@ -15,7 +15,7 @@ from django.db import Error, transaction
 from events.kinds import OBJECTS, Kind
 from events.models import Event
 from provisioner.common import logs
-from provisioner.common.compiled import insert_values
+from provisioner.common.inserts import insert_values
 
 LONGEST_TEXT = 1000
 TALLY_SECONDS = 60.0

@@ -10,7 +10,7 @@ from django.db.models import Case, F, Q, Value, When
 
 from inventory.models import DRIVER_VERSION, LATE_FACTOR, ClientType, Host
 from provisioner.common import clock
-from provisioner.common.compiled import upsert
+from provisioner.common.inserts import upsert
 from provisioner.common.results import ProvisionerError, ResultCode
 
 OF_ANY_PROBE = frozenset({"name", "last_probe_at", "probed_by_driver"})
@@ -111,7 +111,8 @@ def probes_store(probes: Sequence[tuple[HostReport, dt.datetime]]) -> list[HostR
     """Record probes of agents, each as of its time. Hosts that have been probed later keep what
     they have.
 
-    Returns the reports of hosts that do not exist or have another NQN. They are not recorded.
+    Returns the reports of hosts that do not exist, or have another NQN and have not been probed
+    later. They are not recorded.
     """
     keys = [report.uuid for report, _ in probes]
     others, rows = [], defaultdict(list)
@@ -120,9 +121,11 @@ def probes_store(probes: Sequence[tuple[HostReport, dt.datetime]]) -> list[HostR
         known = {pk: (nqn, at) for pk, nqn, at in locked.values_list("pk", "nqn", "last_probe_at")}
         for report, at in probes:
             nqn, last_probe_at = known.get(report.uuid, ("", at))
+            if last_probe_at > at:
+                continue
             if nqn != report.nqn:
                 others.append(report)
-            elif last_probe_at <= at:
+            else:
                 rows[tuple(report.columns)].append(report.row(at))
         for columns, hosts in rows.items():
             Host.objects.bulk_create(

@@ -11,7 +11,7 @@ Django writes the SQL, so a change of a model needs no change here.
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
-from functools import cache, cached_property
+from functools import cached_property
 from operator import attrgetter, methodcaller
 from typing import Any
 
@@ -27,10 +27,8 @@ from django.db.models import (
     Model,
     QuerySet,
 )
-from django.db.models.constants import OnConflict
-from django.db.models.expressions import DatabaseDefault
 from django.db.models.functions import Cast
-from django.db.models.sql import InsertQuery, UpdateQuery
+from django.db.models.sql import UpdateQuery
 
 ALL, NUMBER = methodcaller("fetchall"), attrgetter("rowcount")
 
@@ -62,7 +60,7 @@ def moment(name: str) -> Expression:
     return _Argument(name, DateTimeField())
 
 
-def _execute(database: Any, statement: str, parameters: Sequence[Any], read: Any) -> Any:
+def execute(database: Any, statement: str, parameters: Sequence[Any], read: Any) -> Any:
     """Return what ``read`` takes from the cursor. A connection plans the statement once, if it can.
     SQLite's cursor is closed, because an open one may keep a lock."""
     plans = hasattr(database, "planning_cursor")
@@ -71,7 +69,7 @@ def _execute(database: Any, statement: str, parameters: Sequence[Any], read: Any
         return read(cursor)
 
 
-def _database() -> Any:
+def database() -> Any:
     """The connection of this thread. For each attribute, ``django.db.connection`` looks it up."""
     return connections[DEFAULT_DB_ALIAS]
 
@@ -116,11 +114,9 @@ class Compiled:
 
     def _executed(self, arguments: dict[str, Any], read: Any) -> Any:
         _, statement, parameters = self._compiled
-        database = _database()
-        bound = [
-            p.bound(arguments, database) if isinstance(p, _Argument) else p for p in parameters
-        ]
-        return _execute(database, statement, bound, read)
+        used = database()
+        bound = [p.bound(arguments, used) if isinstance(p, _Argument) else p for p in parameters]
+        return execute(used, statement, bound, read)
 
 
 def _is_whole(column: Any) -> bool:
@@ -146,66 +142,6 @@ def _constants_written(statement: str, parameters: tuple[Any, ...]) -> tuple[str
     return fixed, tuple(p for p in parameters if isinstance(p, _Argument))
 
 
-def insert(*rows: Model) -> None:
-    """Insert new rows of one model, and set their keys. This is one statement if a transaction is
-    open.
-    """
-    if len(rows) == 1:
-        rows[0].pk = _execute_insert(type(rows[0]), _values(rows[0])) or rows[0].pk
-    elif rows:
-        type(rows[0])._base_manager.bulk_create(rows)
-
-
-def insert_values(model: type[Model], **values: Any) -> None:
-    """Insert a row without an object of its model. The database chooses all other values."""
-    _execute_insert(model, values)
-
-
-def upsert(row: Model, columns: Sequence[str]) -> None:
-    """Insert a row whose key is set. If the key exists already, update these columns of the row."""
-    _execute_insert(type(row), _values(row), *columns)
-
-
-def _values(row: Model) -> dict[str, Any]:
-    """The values of the row that the database does not choose, by attribute."""
-    return {
-        field.attname: value
-        for field in row._meta.concrete_fields
-        if not isinstance(value := getattr(row, field.attname), DatabaseDefault)
-        and not (field.primary_key and value is None)
-    }
-
-
-def _execute_insert(model: type[Model], values: dict[str, Any], *columns: str) -> Any:
-    """Execute the statement. Returns the key of the row if the database chose it."""
-    statement, prepare, has_key = _insert_statement(model, tuple(values), columns)
-    database = _database()
-    prepared = [prepare[name](value, database) for name, value in values.items()]
-    found = _execute(database, statement, prepared, NUMBER if has_key else ALL)
-    return None if has_key else found[0][0]
-
-
 def prefetched(row: Model, name: str, related: list[Any]) -> None:
     """Set the result of ``row.<name>.all()``, as ``prefetch_related`` does."""
     vars(row).setdefault("_prefetched_objects_cache", {})[name] = related
-
-
-@cache
-def _insert_statement(model: type[Model], names: Sequence[str], columns: Sequence[str]) -> Any:
-    """The statement with one parameter for each of the attributes, the functions that make
-    parameters of their values, and whether the key is among them.
-    """
-    meta = model._meta
-    fields = {field.attname: field for field in meta.concrete_fields if field.attname in names}
-    has_key = meta.pk in fields.values()
-    query = InsertQuery(
-        model,
-        on_conflict=OnConflict.UPDATE if columns else None,
-        update_fields=[meta.get_field(name) for name in columns],
-        unique_fields=[meta.pk] if columns else [],
-    )
-    query.insert_values([fields[name] for name in names], [model(**dict.fromkeys(names))])
-    compiler: Any = query.get_compiler(connection=connection)
-    compiler.returning_fields = None if has_key else [meta.pk]
-    [(statement, _)] = compiler.as_sql()
-    return statement, {name: fields[name].get_db_prep_save for name in names}, has_key

@@ -68,7 +68,7 @@ def test_create_needs_a_fixed_number_of_statements(
 def test_create_with_a_uuid_looks_for_rows_of_a_deleted_volume(statements: Count) -> None:
     body = {"alias": "v", "capacity": 1, "uuid": "chosen"}
     found = statements("POST", "/volumes", body)
-    assert len(found) == 16, "\n".join(found)
+    assert len(found) == 17, "\n".join(found)
 
 
 @pytest.mark.parametrize(

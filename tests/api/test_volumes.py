@@ -152,6 +152,17 @@ def test_uuid_and_alias_are_taken_once(api: Api, pool: Pool) -> None:
     assert create(api, "a").description == "a volume with the alias 'a' already exists"
 
 
+def test_the_uuid_of_a_replica_is_taken(api: Api, pool: Pool) -> None:
+    pool(2)
+    uuid = created(api, "a", storageClass={"numReplicas": 2})
+    replica = volume(api, uuid)["location"][0]["uuid"]
+    answer = create(api, "b", uuid=replica)
+    assert (answer.status, answer.description) == (
+        "AlreadyExists",
+        f"a replica of another volume has the uuid '{replica}'",
+    )
+
+
 def test_alias_is_free_for_another_tenant(api: Api, pool: Pool) -> None:
     pool(1)
     budget = {"name": "t", "capacity": 0, "totalIOPS": 0, "totalBW": 0, "tenantId": "t1"}
@@ -162,7 +173,7 @@ def test_alias_is_free_for_another_tenant(api: Api, pool: Pool) -> None:
     assert [row["uuid"] for row in both] == sorted([first, second])
 
 
-@pytest.mark.parametrize("replicas", [0, 4])
+@pytest.mark.parametrize("replicas", [-1, 0, 4])
 def test_a_number_of_replicas_beyond_1_to_3_is_refused(api: Api, pool: Pool, replicas: int) -> None:
     pool(1)
     answer = create(api, "v", storageClass={"numReplicas": replicas})

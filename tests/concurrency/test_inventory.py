@@ -13,12 +13,13 @@ from prometheus_client import REGISTRY
 from events.models import Event
 from inventory.jobs import poll_late_backends
 from inventory.models import Backend, BackendAddress, ClientType, Host, License, Portal, Ssd
-from inventory.services.hosts import HostReport, NqnTaken
+from inventory.services.hosts import HostReport, NqnTaken, probes_store
 from inventory.services.licenses import NoBackendLicensed
 from inventory.services.node.checks import BackendKnown, HostHasBackend
 from inventory.services.node.probe import ProbeReport, backend_probe
 from inventory.services.node.register import backend_add, backend_update
 from inventory.services.node.state import backend_refresh
+from provisioner.common import clock
 from tasks.models import TRANSITIONS, Task, TaskState, TaskType
 from tasks.services import TaskEnded, VolumeHasTask, task_create, task_update
 from volumes.services.host.report import host_report
@@ -68,6 +69,16 @@ def test_simultaneous_hosts_with_one_nqn_create_one_host():
     assert Counter(map(type, outcomes)) == {type(None): 1, NqnTaken: 7}
     assert Host.objects.count() == 1
     assert Event.objects.filter(kind="HostAdded").count() == 1
+
+
+def test_a_probe_that_is_stored_late_does_not_undo_a_newer_one():
+    host_probes("h", NQN + "newer")()
+    late = HostReport(
+        uuid="h", name="h", nqn=NQN + "h", client_type=ClientType.AGENT, version="1", duration=30
+    )
+    assert probes_store([(late, clock.now() - dt.timedelta(seconds=1))]) == []
+    assert probes_store([(late, clock.now())]) == [late]
+    assert Host.objects.get().nqn == NQN + "newer"
 
 
 def test_a_task_is_ended_by_one_of_many_simultaneous_reports():

@@ -11,15 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from events.models import Event
 from inventory.models import Backend, Host, Ssd, SyslogRecord, SyslogServer
 from provisioner.common import clock
-from provisioner.common.compiled import (
-    Compiled,
-    insert,
-    moment,
-    prefetched,
-    text,
-    upsert,
-    whole,
-)
+from provisioner.common.compiled import Compiled, moment, prefetched, text, whole
+from provisioner.common.inserts import insert, upsert
 from tests.inventory.backends_steps import TIB, store
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -11,7 +11,8 @@ from django.db import IntegrityError
 from events.kinds import Kind
 from events.recording import record
 from inventory.models import Ssd
-from provisioner.common.compiled import insert, prefetched
+from provisioner.common.compiled import prefetched
+from provisioner.common.inserts import insert
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
 from volumes.models import Protocol, Replica, ReplicaState, SubVolume, Volume

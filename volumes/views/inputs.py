@@ -30,7 +30,7 @@ class StorageClassInput(Input):
 
     extensions = ("replicable",)
     sameRackAllowed = serializers.BooleanField(required=False, source="same_rack_allowed")
-    numReplicas = Whole(required=False, source="num_replicas")
+    numReplicas = Whole(required=False, min_value=-INT32_MAX, source="num_replicas")
     replicable = serializers.BooleanField(required=False)
     racks = Names(required=False)
     zones = Names(required=False)

@@ -11,7 +11,8 @@ from django.db.models import Q
 from events.kinds import Kind
 from events.recording import Tally, record
 from provisioner.common import clock
-from provisioner.common.compiled import Compiled, insert, whole
+from provisioner.common.compiled import Compiled, whole
+from provisioner.common.inserts import insert
 from provisioner.common.models import LifeState
 from provisioner.common.parsing import INT64_MAX
 from provisioner.common.queue import enqueue_on_commit
@@ -170,12 +171,15 @@ def _draft(tenant_id: str, request: VolumeRequest, idempotency_digest: str = "")
 def volume_of_request(draft: Volume) -> Volume | None:
     """Return the live volume that an earlier attempt of the same request created or is creating.
 
-    :raises VolumeExists: another live volume has the uuid, or the alias in the same tenant.
+    :raises VolumeExists: another live volume or its replica has the uuid, or another live volume
+        has the alias in the same tenant.
     """
     taken = Volume.objects.filter(
         LIVE, Q(uuid=draft.uuid) | Q(tenant_id=draft.tenant_id, alias=draft.alias)
     ).first()
     if taken is None:
+        if Replica.objects.filter(LIVE, uuid=draft.uuid, rebuilding=False).exists():
+            raise VolumeExists(f"a replica of another volume has the uuid {draft.uuid!r}")
         return None
     if not taken.matches_request(draft.idempotency_digest) or taken.tenant_id != draft.tenant_id:
         what = f"uuid {draft.uuid!r}" if taken.uuid == draft.uuid else f"alias {draft.alias!r}"
