@@ -3,18 +3,26 @@
 from collections.abc import Callable
 
 import pytest
+from django.db import connection, transaction
 from django.db.models import F
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from inventory.models import Backend, Host, Ssd
 from inventory.nodes.engines.simulated import SimulatedFleet
+from inventory.nodes.target_ids import MAX_NAMESPACES
+from inventory.nodes.wire import RefusalCode
 from tests.api.replicas_steps import all_available, places, replicated, report
 from tests.api.volume_steps import GIB, HOST, created, probe_host, published, volume
 from tests.conftest import Api
 from tests.sagas.checks import work_off_all
 from tests.volumes.reconcilers.garbage_collector_steps import collect_overdue
 from volumes.audit import audit
-from volumes.models import Replica
+from volumes.models import Replica, Volume
+from volumes.services.replica.placement import replica_request
+from volumes.services.replica.rules import replicas_beside
+from volumes.services.scheduling import ReplicaOrigin, replicas_claim, volume_place
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
@@ -34,6 +42,62 @@ def test_a_never_attached_volume_gets_one_more(api: Api, pool: Pool, fleet: Simu
     assert all(len(node.volumes()) == 1 for node in fleet.nodes[:3])
     assert api.get("/tenants").body[0]["consumedCapacity"] == 30
     assert audit() == []
+
+
+def test_a_replica_that_a_full_target_cannot_have_is_removed_again(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    pool(3)
+    uuid = replicated(api)
+    published(api, uuid, probe_host(api))
+    known = all_available(api, uuid)
+    Host.objects.update(used_namespace_ids=list(range(1, MAX_NAMESPACES + 1)))
+    answer = api.post(f"/replica/{uuid}", {})
+    assert (answer.status, "unpublish volumes from it" in answer.description) == (
+        "NotAvailable",
+        True,
+    )
+    assert set(places(api, uuid)) == set(known)
+    collect_overdue()
+    assert Replica.objects.count() == 2
+    assert audit() == []
+
+
+def test_a_new_replica_and_its_exports_are_recorded_together(api: Api, pool: Pool) -> None:
+    """Nobody would export the replica if the process died in between."""
+    pool(3)
+    uuid = replicated(api)
+    published(api, uuid, probe_host(api))
+    all_available(api, uuid)
+    client = Client(headers={"Authorization": api.authorization})
+    with CaptureQueriesContext(connection) as captured:
+        assert client.post(f"/replica/{uuid}", {}, "application/json").json()["status"] == "Success"
+    statements = [query["sql"] or "" for query in captured.captured_queries]
+    ready, export = (
+        next(number for number, sql in enumerate(statements) if sql.startswith(words))
+        for words in ('UPDATE "volumes_replica" SET "state"', 'INSERT INTO "volumes_export"')
+    )
+    assert ready < export
+    assert "COMMIT" not in statements[ready:export]
+    assert "BEGIN" in statements[:ready]
+
+
+def test_adding_does_not_take_over_the_replica_of_another_request(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    pool(6)
+    uuid = replicated(api)
+    published(api, uuid, probe_host(api))
+    all_available(api, uuid)
+    row = Volume.objects.get()
+    plan = volume_place(row, replica_request(row, replicas_beside(row)))
+    with transaction.atomic(durable=True):
+        [other] = replicas_claim(row, plan, ReplicaOrigin())
+    node = next(n for n in fleet.nodes if n.persistent_id == other.backend_id)
+    node.faults.refuse(RefusalCode.NO_SPACE, times=0, method="PUT", path="/v1/volumes")
+    assert api.post(f"/replica/{uuid}", {}).status == "Success"
+    assert Replica.objects.filter(state="READY").count() == 3
+    assert Replica.objects.get(state="CREATING") == other
 
 
 def test_a_published_volume_exports_the_new_replica_at_once(

@@ -1,6 +1,8 @@
 """Add a replica to a volume that has several (reference, "Add Replica")."""
 
 import time
+from collections.abc import Sequence
+from functools import partial
 
 from django.db import transaction
 
@@ -19,12 +21,13 @@ from volumes.services.publication.exports import (
     mark_replicas_deleting,
     record_desired_exports_for_all_hosts,
 )
+from volumes.services.publication.namespace_ids import TargetFull
 from volumes.services.replica.placement import (
     PlacementConstraints,
     replica_request,
     require_replica_plan,
 )
-from volumes.services.replica.provision import replicas_make
+from volumes.services.replica.provision import replicas_make, replicas_ready
 from volumes.services.replica.replace import replica_sync_begin
 from volumes.services.replica.rules import (
     awaits_copy,
@@ -64,7 +67,8 @@ def replica_add(
         _begin_copy(volume, constraints)
         return
     _make(volume, constraints, until)
-    _export(volume, until)
+    wanted = Export.objects.filter(publication__volume=volume, state=LifeState.CREATING)
+    exports_make(wanted, until=until)
 
 
 def _begin_copy(volume: Volume, constraints: PlacementConstraints) -> None:
@@ -103,8 +107,13 @@ def _make(volume: Volume, constraints: PlacementConstraints, until: float) -> No
         for attempt in claim_attempts():
             plan = require_replica_plan(volume_place(volume, request))
             with attempt, transaction.atomic(durable=True):
-                replicas_claim(volume, plan, _begin(volume))
-        failed = replicas_make(volume, until=until)
+                claimed = replicas_claim(volume, plan, _begin(volume))
+        finish = partial(_finish, volume)
+        try:
+            failed = replicas_make(volume, until=until, claimed=claimed, finish=finish)
+        except TargetFull as error:
+            _mark_deleting(claimed)
+            raise NodesFailed(error.description) from error
         if failed is None:
             return
         avoid |= {str(r.backend_id) for r in failed.replicas}
@@ -132,17 +141,21 @@ def _begin(volume: Volume) -> ReplicaOrigin:
     return ReplicaOrigin(created_by_task=task.pk if task and is_migration else "")
 
 
-def _mark_deleting(replicas: tuple[Replica, ...]) -> None:
+def _mark_deleting(replicas: Sequence[Replica]) -> None:
     rows = Replica.objects.filter(pk__in=[r.pk for r in replicas], state=LifeState.CREATING)
     with transaction.atomic(durable=True):
         mark_replicas_deleting(rows, deadline_at=clock.now())
     enqueue_on_commit("volumes.jobs.collect")
 
 
-def _export(volume: Volume, until: float) -> None:
+def _finish(volume: Volume, keys: Sequence[int]) -> int:
+    """Set the new replica READY, and record in the same transaction that it must be exported to the
+    hosts of the volume. Otherwise nobody would export it if the process died in between.
+    """
     with transaction.atomic(durable=True):
-        if not Volume.objects.select_for_update().filter(pk=volume.pk, state=LifeState.READY):
-            return
-        publications = record_desired_exports_for_all_hosts(volume)
-    wanted = Export.objects.filter(publication__in=publications, state=LifeState.CREATING)
-    exports_make(wanted, until=until)
+        list(Volume.objects.select_for_update().filter(pk=volume.pk))
+        moved = replicas_ready(keys)
+        if keys and not moved:
+            raise NodesFailed(f"the new replica of volume {volume.uuid!r} was removed meanwhile")
+        record_desired_exports_for_all_hosts(volume)
+    return moved

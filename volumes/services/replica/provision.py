@@ -1,6 +1,6 @@
 """Create claimed replicas on their nodes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, reduce
 from operator import or_
@@ -28,12 +28,23 @@ class FailedReplicas:
     lack_space: bool
 
 
+def replicas_ready(keys: Sequence[int]) -> int:
+    """Set these replicas READY if they are CREATING. Returns how many were."""
+    names = [f"replica_{number}" for number in range(len(keys))]
+    return _readying(*names).update(**dict(zip(names, keys, strict=True))) if keys else 0
+
+
 def replicas_make(
-    volume: Volume, *, until: float, claimed: Sequence[Replica] = ()
+    volume: Volume,
+    *,
+    until: float,
+    claimed: Sequence[Replica] = (),
+    finish: Callable[[Sequence[int]], int] = replicas_ready,
 ) -> FailedReplicas | None:
     """Create the volume's CREATING replicas on their nodes. Confirmed replicas become READY.
 
-    ``claimed``: the replicas, if this caller has just claimed all of them.
+    ``claimed``: the replicas, if this caller has just claimed all of them. ``finish`` gets the keys
+    of the confirmed replicas, sets them READY, and returns how many were CREATING.
 
     Returns the replicas that failed, or None if all are READY. Another attempt of the same request
     may have created some of them.
@@ -44,22 +55,16 @@ def replicas_make(
     outcomes = replicas_ensure(volume, replicas.values(), until=until)
     check_after_not_found(_sources(replicas.values()), outcomes, until=until)
     made = [key for key, outcome in outcomes.items() if isinstance(outcome, bool)]
-    moved = _ready(made)
+    moved = finish(made)
     if failed := tuple(r for key, r in replicas.items() if key not in made):
         return FailedReplicas(failed, failures_text(replicas, outcomes), lack_space(outcomes))
     if moved < len(made):  # another attempt was faster, and may have replaced some of them
-        return replicas_make(volume, until=until)
+        return replicas_make(volume, until=until, finish=finish)
     return None
 
 
 def _creating(volume: Volume) -> QuerySet[Replica]:
     return replicas_with_nodes(Replica.objects.filter(volume=volume, state=LifeState.CREATING))
-
-
-def _ready(keys: Sequence[int]) -> int:
-    """Set these replicas READY if they are CREATING. Returns how many were."""
-    names = [f"replica_{number}" for number in range(len(keys))]
-    return _readying(*names).update(**dict(zip(names, keys, strict=True))) if keys else 0
 
 
 @cache
