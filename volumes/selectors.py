@@ -198,6 +198,8 @@ def publications_of_targets(
         rows = rows.filter(volume__tenant_id=tenant_id)
     if volume_id is not None:
         of_volume = Publication.objects.filter(volume__uuid=volume_id, host_id=OuterRef("host_id"))
+        if tenant_id is not None:
+            of_volume = of_volume.filter(volume__tenant_id=tenant_id)
         rows = rows.filter(Exists(of_volume))
     return rows
 

@@ -314,6 +314,31 @@ def test_a_tenants_caller_cannot_change_the_nqn_of_a_shared_host(
     assert Host.objects.get(pk=HOST).tenant_id == ""
 
 
+def test_a_shared_host_shows_nothing_of_another_tenants_volume(
+    api: Api, theirs: dict[str, str]
+) -> None:
+    ours = api.as_role("ADMIN", tenant="t1")
+    published(api, theirs["ours"], HOST)
+    assert len(ours.get("/targets", volId=theirs["ours"]).body) == 1
+    assert ours.get("/targets", volId=theirs["volume"]).body == []
+    assert api.get("/t1/targets", volId=theirs["volume"]).body == []
+
+
+def test_a_refusal_shows_nothing_of_another_tenants_host(api: Api, theirs: dict[str, str]) -> None:
+    ours = api.as_role("ADMIN", tenant="t1")
+    known = Host.objects.get(pk=theirs["theirhost"])
+    answer = ours.post("/host_probe", PROBE | {"hostId": "our-host", "hostNqn": known.nqn})
+    assert answer.status == "AlreadyExists"
+    assert answer.description == f"NQN {known.nqn!r} is in use, so host 'our-host' cannot have it"
+    texts = []
+    for host in (known.pk, "absent"):
+        for path in ("/publish", "/unpublish"):
+            answer = ours.post(path, {"volId": theirs["ours"], "hostId": host})
+            assert answer.status == "HostNotFound"
+            texts.append(answer.description.replace(host, "HOST"))
+    assert texts[:2] == texts[2:]
+
+
 def test_the_command_host_assign_gives_a_host_to_a_tenant(api: Api, theirs: dict[str, str]) -> None:
     for wrong in (["their-host", "--tenant", "none"], ["none"]):
         with pytest.raises(CommandError, match="There is no"):

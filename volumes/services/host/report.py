@@ -97,7 +97,7 @@ def _claim(report: HostReport, caller: Caller) -> bool:
             caller.require(known, nqn)
         for other in hosts.values():
             _take_over(other, uuid, caller)
-        _require_not_admitted_elsewhere(uuid, nqn)
+        _require_not_admitted_elsewhere(uuid, nqn, caller)
         if known is not None:
             Host.objects.filter(pk=uuid).update(nqn=nqn)
             record(
@@ -117,6 +117,8 @@ def _take_over(other: Host, uuid: str, caller: Caller) -> None:
 
     :raises NqnTaken: the other host is Available, has volumes, or is another tenant's.
     """
+    if caller.tenant_id is not None and other.tenant_id not in {"", caller.tenant_id}:
+        raise NqnTaken(f"NQN {other.nqn!r} is in use, so host {uuid!r} cannot have it")
     if other.is_available or caller.tenant_id not in {None, other.tenant_id}:
         raise NqnTaken.by(other, host_id=uuid)
     rows = Publication.objects.filter(host=other).order_by("volume__uuid")
@@ -137,7 +139,7 @@ def _take_over(other: Host, uuid: str, caller: Caller) -> None:
     )
 
 
-def _require_not_admitted_elsewhere(uuid: str, nqn: str) -> None:
+def _require_not_admitted_elsewhere(uuid: str, nqn: str, caller: Caller) -> None:
     """Check that no node may still admit the NQN to the target of another host.
 
     :raises NqnTaken: a node may still admit it.
@@ -148,6 +150,12 @@ def _require_not_admitted_elsewhere(uuid: str, nqn: str) -> None:
     found = exports.order_by("replica__volume__uuid").values_list(
         "replica__volume__uuid", "replica__backend"
     )
+    if found and caller.tenant_id is not None:  # they may be another tenant's
+        raise NqnTaken(
+            f"NQN {nqn!r} was another host's, and nodes may still admit it to that host's volumes. "
+            f"Host {uuid!r} gets the NQN with its next probe after they have confirmed that they "
+            "do not"
+        )
     if found:
         volumes = ", ".join(sorted({volume for volume, _ in found}))
         nodes = ", ".join(sorted({str(node) for _, node in found}))

@@ -5,6 +5,7 @@ from django.db.models import QuerySet
 
 from events.kinds import Kind
 from inventory.models import Backend, Host
+from inventory.selectors import host_list
 from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.queue import enqueue_on_commit
@@ -70,6 +71,7 @@ def volume_publish(
     :raises PublishFailed: no replica could be exported, or a node is expanding the volume and can
         do so only while no host uses it. The request has no effect.
     """
+    until = call_deadline()
     with transaction.atomic(durable=True):
         volume, host = _locked(volume_uuid, host_id, tenant_id)
         _refuse_while_expanded(volume)
@@ -78,8 +80,8 @@ def volume_publish(
             _publish_local(volume, host, idempotency_digest)
             return
         publication = _wanted(volume, host, idempotency_digest)
-    _shut_out_former_nqn(host)
-    work = exports_make(_reachable_exports(publication), until=call_deadline())
+    _shut_out_former_nqn(host, until=until)
+    work = exports_make(_reachable_exports(publication), until=until)
     if not work.done:
         _publish_failed(publication, idempotency_digest, reason=work.text)
         return
@@ -96,7 +98,8 @@ def _locked(volume_uuid: str, host_id: str, tenant_id: str | None) -> tuple[Volu
     volume = volumes_visible(tenant_id).select_for_update().filter(uuid=volume_uuid).first()
     if volume is None:
         raise VolumeNotFound(f"there is no volume {volume_uuid!r}")
-    host = Host.objects.select_for_update().filter(pk=host_id).first()
+    visible = host_list(tenant_id=tenant_id)
+    host = visible.select_for_update().filter(pk=host_id).first()
     if host is None:
         raise HostNotFound(f"there is no host {host_id!r}: it must send POST /host_probe first")
     if host.tenant_id not in {"", volume.tenant_id}:
@@ -181,7 +184,7 @@ def _wanted(volume: Volume, host: Host, idempotency_digest: str) -> Publication:
     return publication
 
 
-def _shut_out_former_nqn(host: Host) -> None:
+def _shut_out_former_nqn(host: Host, *, until: float) -> None:
     """Remove the exports that admit a former NQN of the host, from nodes that answer.
 
     No export to the host is created before all nodes have confirmed the removal.
@@ -189,7 +192,7 @@ def _shut_out_former_nqn(host: Host) -> None:
     former = Export.objects.filter(target_nqn=target_nqn(host.pk), state=LifeState.DELETING)
     delete_exports_on_nodes(
         former.filter(replica__backend__in=Backend.objects.available()).exclude(host_nqn=host.nqn),
-        until=call_deadline(),
+        until=until,
     )
 
 
@@ -238,14 +241,21 @@ def volume_unpublish(*, volume_uuid: str, host_id: str | None, tenant_id: str | 
         volume = volumes_visible(tenant_id).select_for_update().filter(uuid=volume_uuid).first()
         if volume is None:
             raise VolumeNotFound(f"there is no volume {volume_uuid!r}")
-        if host_id is not None and not Host.objects.filter(pk=host_id).exists():
-            raise HostNotFound(f"there is no host {host_id!r}")
+        if host_id is not None:
+            _require_host(volume, host_id, tenant_id)
         keys = _mark_deleting(volume, host_id)
         tasks_abort(volume_id=volume.uuid, reason=UNPUBLISHED, only_hosts=True)
         tasks_touch(volume_id=volume.uuid)
         marked_replicas_remove(volume)
     rows = Export.objects.filter(pk__in=keys, state=LifeState.DELETING)
     _require_confirmed(delete_exports_on_nodes(rows, until=call_deadline()))
+
+
+def _require_host(volume: Volume, host_id: str, tenant_id: str | None) -> None:
+    """:raises HostNotFound: there is no such host, or the tenant may not see it."""
+    is_published = volume.publications.filter(host=host_id).exists()
+    if not (is_published or host_list(tenant_id=tenant_id).filter(pk=host_id).exists()):
+        raise HostNotFound(f"there is no host {host_id!r}")
 
 
 def _mark_deleting(volume: Volume, host_id: str | None) -> list[int]:
