@@ -48,7 +48,8 @@ OF_HOST = Compiled(
 def task_list(
     *, task_id: str | None = None, host_id: str | None = None, tenant_id: str | None = None
 ) -> list[Mapping[str, Any]]:
-    """Return COLUMNS of the tasks of a host, or of one task, ordered by id.
+    """Return COLUMNS of the tasks of a host, or of one task, ordered by id. With both, the task is
+    listed only if it is the host's.
 
     Ended tasks are listed until their retention has expired. With ``host_id``, only tasks that this
     host carries out are listed, because its agent assumes that every task in that list is its own.
@@ -66,7 +67,7 @@ def task_list(
         row
         for row in rows
         if (not row["ended_at"] or row["ended_at"] > now - _kept(row["type"]))
-        and (host_id is None or _is_hosts(row))
+        and (host_id is None or (task_id in {None, row["task_id"]} and _is_hosts(row)))
     ]
 
 

@@ -24,6 +24,7 @@ from provisioner.access.authorization_server import is_known_absent
 from provisioner.access.concurrency import RequestTurn, others_work, turn_watch
 from provisioner.access.principals import Caller
 from provisioner.access.tokens import token_watch
+from provisioner.common.api import sendable
 from provisioner.common.database import is_conflict
 from provisioner.common.endpoint_spec import Operation
 from provisioner.common.known_answers import cache_answer_while
@@ -116,14 +117,13 @@ class ApiViewSet(ViewSet):
         if operation is None:
             return []
         names: list[str] = []
-        with suppress(
-            APIException, SuspiciousOperation
-        ):  # the names in an unreadable request are unknown
+        # the names in an unreadable request are unknown
+        with suppress(APIException, SuspiciousOperation):
             names += ignored_fields(operation.query, request.query_params)
             if operation.body:
                 assert isinstance(request.data, Mapping)  # JSONObjectParser returns nothing else
                 names += ignored_fields(operation.body, request.data)
-        return [name[:IGNORED_LENGTH] for name in names[:IGNORED_AT_MOST]]
+        return [sendable(name[:IGNORED_LENGTH]) for name in names[:IGNORED_AT_MOST]]
 
     def listed(self, page: Page, listing: Listing) -> HttpResponseBase:
         """The answer with one page of a list, of any length, as of one moment.

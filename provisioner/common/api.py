@@ -51,9 +51,15 @@ class AlwaysJSON(BaseContentNegotiation):
 
 
 def envelope(code: ResultCode, description: str) -> dict[str, str]:
-    """The two fields of an envelope. Characters that UTF-8 cannot encode are escaped."""
-    sendable = description.encode("utf-8", "backslashreplace").decode()
-    return {"status": code.value, "description": sendable}
+    """The two fields of an envelope."""
+    return {"status": code.value, "description": sendable(description)}
+
+
+def sendable(text: str) -> str:
+    """Return the text with the characters escaped that UTF-8 cannot encode: JSON may contain half
+    of a surrogate pair.
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def success(**extra: Any) -> Response:

@@ -23,6 +23,8 @@ ALIAS_RULE = "must be 1 to 255 characters of A-Z a-z 0-9 . _ -"
 DIGITS = re.compile(r"\s*-?[0-9]+(\.0*)?\s*")
 SECRET = re.compile(r"secret|password|token|licen[sc]e", re.IGNORECASE)
 """Names of fields whose values never appear in descriptions, because descriptions are logged."""
+USER_IN_URL = re.compile(r"//[^/]*@")
+"""A value with this may contain a password."""
 
 
 class JSONObjectParser(BaseParser):
@@ -170,7 +172,7 @@ def parse(serializer_class: type[Input], data: Mapping[str, Any]) -> dict[str, A
         path, rule = _first_error(error.detail)
         name = ".".join(path)
         value = _value_at(data, path)
-        is_secret = value is not None and SECRET.search(name)
+        is_secret = value is not None and (SECRET.search(name) or USER_IN_URL.search(str(value)))
         raise InvalidInput.of(name, "..." if is_secret else value, rule) from error
     except RecursionError as error:
         raise InvalidInput("the values are nested too deeply") from error

@@ -153,6 +153,15 @@ class TestInput:
         assert named in answer.description
         assert token_server.asked == []
 
+    @pytest.mark.parametrize(
+        "field", ["authorizationServerJwkSetURL", "authorizationServerTokenURL"]
+    )
+    def test_a_password_in_a_url_is_refused_and_not_shown(self, api, token_server, caplog, field):
+        answer = api.post(PATH, token_server.body(**{field: "https://user:PASSPHRASE@host/keys"}))
+        assert (answer.http, answer.status) == (400, "InvalidInput")
+        assert "without user and password" in answer.description
+        assert "PASSPHRASE" not in answer.description + caplog.text
+
     def test_a_public_key_together_with_a_key_set_is_refused(self, api, token_server):
         body = token_server.body(authorizationServerPublicKey=pem(token_server.key))
         assert api.post(PATH, body).status == "InvalidInput"

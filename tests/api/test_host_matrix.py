@@ -191,7 +191,12 @@ def test_a_host_sees_and_changes_its_own_objects(api: Api, theirs: dict[str, str
     replica, _ = all_available(own, volume)
     assert own.patch(f"/replica/{volume}/{replica}/Synchronizing").status == "Success"
     task = task_create(type=TaskType.REMOTE_MIGRATION, host_id=OURS, volume_id=volume)
-    assert [row["taskId"] for row in own.get("/tasks").body] == [task.task_id]
+    second = task_create(type=TaskType.REMOTE_MIGRATION, host_id=OURS, volume_id="another")
+    both = sorted([task.task_id, second.task_id])
+    assert [row["taskId"] for row in own.get("/tasks").body] == both
+    for one in both:
+        assert [row["taskId"] for row in own.get("/tasks", taskId=one).body] == [one]
+    assert own.get("/tasks", taskId="none").body == []
     said = {"taskId": task.task_id, "hostId": OURS, "state": "RUNNING"}
     assert own.put("/tasks", said).status == "Success"
     assert own.post("/unpublish", {"volId": volume}).status == "Success"

@@ -40,6 +40,13 @@ def test_a_list_names_them_in_a_header(api):
     assert answer.headers[HEADER] == "state, gr%C3%B6%C3%9Fe"
 
 
+def test_half_of_a_surrogate_pair_in_a_name_is_escaped(api):
+    answer = api.post("/volumes", {"alias": "v", "capacity": 1, "\ud800": 1})
+    assert answer.status == "NoMatchingBackend"
+    assert answer.body["ignoredFields"] == ["\\ud800"]
+    assert answer.headers[HEADER] == "%5Cud800"
+
+
 def test_known_names_in_any_case_are_not_named(api):
     answer = api.get("/volumes", HOSTID="h", Limit="5")
     assert answer.body == []
