@@ -46,11 +46,13 @@ class NoBackendLicensed(ProvisionerError):
 
 
 class LicenseTerms(BaseModel):
-    """The claims of a licence. Without ``expirationDate`` it does not expire."""
+    """The claims of a licence. Without ``expirationDate`` it does not expire, and without
+    ``maxBackends`` it allows any number of backends.
+    """
 
     type: LicenseType
     expirationDate: AwareDatetime | None = None  # noqa: N815 - the claim's name
-    maxBackends: int = Field(ge=1, le=MOST_BACKENDS)  # noqa: N815
+    maxBackends: int | None = Field(default=None, ge=1, le=MOST_BACKENDS)  # noqa: N815
 
 
 def license_read(text: str) -> LicenseTerms:
@@ -105,7 +107,7 @@ def license_take_over(*, encrypted_text: str) -> None:
     expires_at = _shown(terms.expirationDate) or None
     record(
         Kind.LICENSE_INSTALLED,
-        maxBackends=terms.maxBackends,
+        maxBackends=terms.maxBackends or "any number of",
         type=str(terms.type),
         expiresAt=expires_at,
     )

@@ -236,6 +236,14 @@ def test_a_node_that_is_too_slow_is_refused(api, node):
     assert time.monotonic() - started < 9
 
 
+def test_all_calls_to_a_slow_node_together_have_a_limit(api, node, settings):
+    settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"node_call_seconds": 3.0})
+    node.faults.slow(1_200, times=10)
+    started = time.monotonic()
+    assert api.post("/backends", body(node)).status == "NotAvailable"
+    assert 3 <= time.monotonic() - started < 4.5
+
+
 def test_a_node_that_does_not_accept_the_settings_is_refused(api, node):
     node.faults.refuse(RefusalCode.UNAVAILABLE, method="PUT", path="/v1/node/provisioner")
     assert refused(

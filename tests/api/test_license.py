@@ -94,6 +94,13 @@ def test_a_node_that_is_added_later_gets_the_licence(api, pool, fleet, worker):
     assert fleet.nodes[0].agent.license.license == text
 
 
+def test_a_licence_may_allow_any_number_of_nodes(api, worker):
+    assert api.post("/license", {"license": issued(maxBackends=None)}).status == "Success"
+    assert api.get("/license").body == {"type": "PRODUCTION"}
+    [event] = api.get("/events", kind="LicenseInstalled").body
+    assert event["text"].startswith("A licence for any number of nodes was installed")
+
+
 def test_a_licence_can_be_installed_without_nodes(api, worker):
     assert api.post("/license", {"license": issued(type="POC", maxBackends=1)}).status == "Success"
     assert api.get("/license").body == {"type": "POC", "maxBackends": 1}

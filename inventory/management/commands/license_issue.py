@@ -32,7 +32,7 @@ class Command(BaseCommand):
             type=dt.datetime.fromisoformat,
             help="2030-01-31 or 2030-01-31T12:00:00+00:00; without a zone UTC; default: never",
         )
-        parser.add_argument("--max-backends", type=int, required=True)
+        parser.add_argument("--max-backends", type=int, help="default: any number")
         parser.add_argument("--key", type=Path, required=True, help="PEM file of the vendor's key")
 
     def handle(self, *args: Any, **options: Any) -> None:

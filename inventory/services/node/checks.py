@@ -1,5 +1,6 @@
 """Checks before a storage node is added to the pool or changed."""
 
+import time
 from collections.abc import Sequence
 
 from django.conf import settings
@@ -13,6 +14,8 @@ from inventory.services.node.reachability import is_out_of_reach
 from provisioner.common.results import ProvisionerError, ResultCode
 
 CALL_SECONDS = 8.0
+"""Of one call at most."""
+LEAST_SECONDS = 0.1
 LOCATION_LENGTH = 255
 
 
@@ -97,13 +100,20 @@ def refuse_known(
             raise HostHasBackend(f"host {host_id!r} already runs backend {other.pk!r}")
 
 
-def read_node(client: NodeClient, mgmt_ips: Sequence[str], mgmt_port: int) -> Node:
-    """Read the node that is to be added or changed.
+def call_seconds(until: float) -> float:
+    """Return how long one call may take if all calls together must end at ``until``, a time of the
+    monotonic clock.
+    """
+    return min(CALL_SECONDS, max(until - time.monotonic(), LEAST_SECONDS))
+
+
+def read_node(client: NodeClient, mgmt_ips: Sequence[str], mgmt_port: int, *, until: float) -> Node:
+    """Read the node that is to be added or changed, until a time of the monotonic clock.
 
     :raises NodeNotAvailable: names the addresses and the error.
     """
     try:
-        return client.read_node(timeout=CALL_SECONDS)
+        return client.read_node(timeout=call_seconds(until))
     except (NodeRefused, NodeUnreachable) as error:
         raise NodeNotAvailable(
             f"no storage node answers at {', '.join(mgmt_ips)} port {mgmt_port}: {_reason(error)}"

@@ -1,6 +1,7 @@
 """Adds storage nodes to the pool and changes them."""
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypedDict
@@ -19,6 +20,7 @@ from inventory.services.node.checks import (
     CALL_SECONDS,
     BackendKnown,
     NodeNotAvailable,
+    call_seconds,
     check_location,
     check_reaches_us,
     check_same_node,
@@ -93,6 +95,7 @@ def backend_add(
     :raises OtherPool: it belongs to another pool, and ``take_over`` is False.
     :raises NoBackendLicensed: the licence does not allow one more backend.
     """
+    until = _call_deadline()
     place = {"rack": rack, "zone": zone, "region": region}
     check_location(**place)
     token = token_columns(node_token)
@@ -100,7 +103,8 @@ def backend_add(
     refuse_known(mgmt_ips=mgmt_ips, mgmt_port=mgmt_port, host_id=host_id, token_digest=digest)
     license_refuse_full()
     backend = Backend(**token, **place, mgmt_port=mgmt_port, refreshed_at=clock.now())
-    node = read_node(node_client_at(backend, mgmt_ips, mgmt_port), mgmt_ips, mgmt_port)
+    anyone = node_client_at(backend, mgmt_ips, mgmt_port)
+    node = read_node(anyone, mgmt_ips, mgmt_port, until=until)
     check_usable(node)
     check_reaches_us(mgmt_ips)
     _take_over(backend, node, host_id)
@@ -114,10 +118,15 @@ def backend_add(
     )
     refuse()
     client = node_client_at(backend, mgmt_ips, mgmt_port)
-    require_pool(client, node, take_over=take_over)
-    _hand_over(backend, client, take_over=take_over)
+    require_pool(client, node, take_over=take_over, until=until)
+    _hand_over(backend, client, take_over=take_over, until=until)
     _insert(backend, mgmt_ips, node, refuse)
     return backend
+
+
+def _call_deadline() -> float:
+    """The time, on the monotonic clock, by which all calls to the node must end."""
+    return time.monotonic() + settings.ENVIRONMENT.node_call_seconds
 
 
 def _take_over(backend: Backend, node: Node, host_id: str | None) -> None:
@@ -131,7 +140,7 @@ def _take_over(backend: Backend, node: Node, host_id: str | None) -> None:
         setattr(backend, name, value)
 
 
-def _hand_over(backend: Backend, client: NodeClient, *, take_over: bool) -> None:
+def _hand_over(backend: Backend, client: NodeClient, *, take_over: bool, until: float) -> None:
     """Write the settings onto the node, and the licence if one is installed.
 
     :raises NodeNotAvailable: the node does not accept them.
@@ -139,9 +148,9 @@ def _hand_over(backend: Backend, client: NodeClient, *, take_over: bool) -> None
     node_settings, backend.token_expires_at = node_settings_with_token(backend)
     told = node_settings.model_copy(update={"take_over": take_over})
     try:
-        client.put_provisioner(told, timeout=CALL_SECONDS)
+        client.put_provisioner(told, timeout=call_seconds(until))
         if text := license_text():
-            client.put_license(License(license=text), timeout=CALL_SECONDS)
+            client.put_license(License(license=text), timeout=call_seconds(until))
     except (NodeRefused, NodeUnreachable) as error:
         raise NodeNotAvailable(
             f"storage node {backend.persistent_id!r} does not accept the provisioner's settings: "
@@ -216,7 +225,8 @@ def backend_update(
     _refuse_changes(backend, changes, *place)
     moves = place != (backend.mgmt_ips, backend.mgmt_port)
     if moves:
-        check_same_node(backend, read_node(node_client_at(backend, *place), *place), *place)
+        client = node_client_at(backend, *place)
+        check_same_node(backend, read_node(client, *place, until=_call_deadline()), *place)
     try:
         _store(persistent_id, changes, place if moves else None)
     except IntegrityError:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from inventory.models import Recovery
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable
 from inventory.nodes.wire import Node, Owner, PoolIdentity
-from inventory.services.node.checks import CALL_SECONDS, NodeNotAvailable
+from inventory.services.node.checks import NodeNotAvailable, call_seconds
 from inventory.services.pool.generations import (
     generation_cached,
     generation_last,
@@ -19,9 +19,9 @@ class OtherPool(NodeNotAvailable):
     """The node, or an object on it, belongs to another pool."""
 
 
-def require_pool(client: NodeClient, node: Node, *, take_over: bool) -> None:
+def require_pool(client: NodeClient, node: Node, *, take_over: bool, until: float) -> None:
     """Check that the node belongs to no pool or to this one, or may be taken over from another
-    pool.
+    pool. Calls to the node end at ``until``, a time of the monotonic clock.
 
     :raises OtherPool: names both pools, and how to take the node over.
     :raises NodeNotAvailable: the objects on the node cannot be read.
@@ -32,7 +32,7 @@ def require_pool(client: NodeClient, node: Node, *, take_over: bool) -> None:
         generation_compare(node)
         require_writes()
         return
-    others = _other_pools(client, node, mine)
+    others = _other_pools(client, node, mine, until)
     if others and not take_over:
         raise OtherPool(
             f"storage node {node.persistent_id!r} belongs to, or holds volumes of, "
@@ -84,12 +84,12 @@ def is_of_other_pool(node: Node) -> bool:
     return node.pool is not None and node.pool.uuid != pool_identity().uuid
 
 
-def _other_pools(client: NodeClient, node: Node, mine: PoolIdentity) -> list[str]:
+def _other_pools(client: NodeClient, node: Node, mine: PoolIdentity, until: float) -> list[str]:
     """Return the other pools that the node and its objects belong to, as text."""
     try:
         held: list[Owner | None] = [
-            *(volume.owner for volume in client.list_volumes(timeout=CALL_SECONDS)),
-            *(snapshot.owner for snapshot in client.list_snapshots(timeout=CALL_SECONDS)),
+            *(volume.owner for volume in client.list_volumes(timeout=call_seconds(until))),
+            *(snapshot.owner for snapshot in client.list_snapshots(timeout=call_seconds(until))),
         ]
     except (NodeRefused, NodeUnreachable) as error:
         raise NodeNotAvailable(
