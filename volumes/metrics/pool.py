@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from django.db.models import Case, Count, Model, QuerySet, Value, When
+from django.db.models import Case, Count, Exists, Model, OuterRef, QuerySet, Value, When
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from events.kinds import Severity
@@ -99,11 +99,13 @@ def check_metrics() -> Iterator[Metric]:
         orphans.add_metric([node, kind], number)
     missing = GaugeMetricFamily(
         "provisioner_missing_replicas",
-        "Number of Missing replicas; only: whether the volume has no other replica",
+        "Number of Missing replicas; only: whether no other replica has the data of the volume",
         labels=["node", "only"],
     )
     lost = Replica.objects.filter(replica_state=ReplicaState.MISSING, state=LifeState.READY)
-    only = Case(When(volume__num_replicas=1, then=Value("yes")), default=Value("no"))
+    ready = Replica.objects.filter(volume=OuterRef("volume"), state=LifeState.READY)
+    others = ready.filter(rebuilding=False).exclude(replica_state=ReplicaState.MISSING)
+    only = Case(When(Exists(others), then=Value("no")), default=Value("yes"))
     by_node = lost.annotate(only=only).order_by("backend_id", "only")
     for node, text, number in by_node.values_list("backend_id", "only").annotate(n=Count("pk")):
         missing.add_metric([node or "", text], number)
