@@ -16,6 +16,7 @@ SENTENCES: dict[type[psycopg.Error], str] = {
     errors.OutOfMemory: "the database is out of memory",
     errors.SerializationFailure: "another call changed the same rows at the same moment",
     errors.DeadlockDetected: "this call and another call waited for each other (deadlock)",
+    errors.IdleInTransactionSessionTimeout: "the database ended a transaction that was idle",
     errors.LockNotAvailable: "another call locked the same rows for too long",
     errors.QueryCanceled: "the database cancelled a statement that took too long",
     errors.AdminShutdown: "the database is being stopped",

@@ -134,6 +134,26 @@ class TestSession:
             assert cursor.fetchone() == (value,)
 
     @pytest.mark.usefixtures("_odd_defaults")
+    def test_the_server_ends_transactions_of_processes_that_are_frozen_or_gone(self, connection):
+        def idle():
+            with transaction.atomic():
+                connection.cursor().execute("SET idle_in_transaction_session_timeout = '50ms'")
+                time.sleep(0.5)
+                connection.cursor().execute("SELECT 1")
+
+        with pytest.raises(DatabaseError) as raised:
+            idle()
+        assert unavailable(raised.value) == "the database ended a transaction that was idle"
+
+    def test_a_lock_is_not_waited_for_without_limit(self, connection, sessions):
+        holder = sessions[0]
+        holder.execute("BEGIN; LOCK TABLE volumes_tenant IN ACCESS EXCLUSIVE MODE")
+        began = time.monotonic()
+        with pytest.raises(OperationalError) as raised:
+            connection.cursor().execute("SELECT * FROM volumes_tenant")
+        assert 14 < time.monotonic() - began < 20
+        assert unavailable(raised.value) == "another call locked the same rows for too long"
+
     def test_times_are_read_whatever_the_default_date_style(self, connection):
         with connection.cursor() as cursor:
             cursor.execute("SELECT timestamptz '2026-12-31 23:59:59+00'")

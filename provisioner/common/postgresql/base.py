@@ -36,6 +36,12 @@ SESSION = {
     "jit": "off",
     # compiled statements have one plan for all values: docs/decisions/0041
     "plan_cache_mode": "force_generic_plan",
+    # a process that vanished or is frozen keeps its locks until the server notices
+    "idle_in_transaction_session_timeout": "30s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "lock_timeout": "15s",
 }
 """Settings of each session, whatever the server, the database or the role sets."""
 
