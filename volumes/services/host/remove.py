@@ -35,6 +35,15 @@ def host_remove(*, host_id: str) -> None:
     :raises HostNotExists: there is no such host.
     :raises HostAvailable: the host is Available.
     """
+    while (keys := _unpublished(host_id)) is None:
+        pass
+    delete_exports_on_nodes(Export.objects.filter(pk__in=keys), until=call_deadline())
+
+
+def _unpublished(host_id: str) -> list[int] | None:
+    """Delete the host and its publications. Returns the keys of the exports to remove. None: a
+    volume was published to the host meanwhile, and must be locked before the host.
+    """
     with transaction.atomic(durable=True):
         volumes = Volume.objects.filter(publications__host=host_id)
         locked = list(Volume.objects.select_for_update().filter(pk__in=volumes).order_by("pk"))
@@ -43,11 +52,14 @@ def host_remove(*, host_id: str) -> None:
             raise HostNotExists(f"there is no host {host_id!r}")
         if host.is_available:
             raise HostAvailable(f"host {host_id!r} is Available: stop its agent first")
-        keys = mark_publications_deleting(Publication.objects.filter(host=host))
+        publications = Publication.objects.filter(host=host)
+        if publications.exclude(volume__in=locked).exists():
+            return None
+        keys = mark_publications_deleting(publications)
         host.delete()
         record(Kind.HOST_REMOVED, tenant=host.tenant_id, host=host_id, name=host.name)
         for volume in locked:
             tasks_abort(volume_id=volume.uuid, reason=UNPUBLISHED, only_hosts=True)
             tasks_touch(volume_id=volume.uuid)
             marked_replicas_remove(volume)
-    delete_exports_on_nodes(Export.objects.filter(pk__in=keys), until=call_deadline())
+    return keys

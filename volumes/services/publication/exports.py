@@ -147,12 +147,14 @@ def mark_publications_deleting(
     ``deadline_at``: the time after which the collector removes the exports. ``reason``: for the
     event, if no client requested this. Returns the keys of the exports.
     """
-    exports = Export.objects.filter(publication__in=rows)
+    # locked, because another attempt of the same request may set them READY
+    locked = list(rows.select_for_update(of=("self",)).select_related("volume"))
+    exports = Export.objects.filter(publication__in=locked)
     keys = mark_exports_deleting(exports, deadline_at=deadline_at or unfinished_deadline())
     with recorded_together():
-        for publication in rows.select_related("volume"):
+        for publication in locked:
             publication_record(Kind.VOLUME_UNPUBLISHED, publication, reason)
-    rows.delete()
+    Publication.objects.filter(pk__in=[one.pk for one in locked]).delete()
     return keys
 
 

@@ -5,7 +5,6 @@ Replica" to "Set Replica State").
 from django.db import transaction
 from django.db.models import Q
 
-from inventory.models import Backend
 from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
@@ -92,29 +91,37 @@ def replica_report(
     :raises ReplicaTerminating: the replica is marked for removal. Only a confirmation ends that
         state.
     """
-    if state != ReplicaState.MISSING:
-        _require_held(volume_uuid, replica_uuid, tenant_id)
-    with transaction.atomic(durable=True):
-        volume, replica = _locked(volume_uuid, replica_uuid, tenant_id)
-        if volume.num_replicas == 1:
-            raise NotReplicated.of(volume_uuid)
-        if replica.replica_state == ReplicaState.TERMINATING:
-            raise ReplicaTerminating(f"replica {replica_uuid!r} is marked for removal")
-        if replica.rebuilding:
-            raise ReplicaNotExists(
-                f"replica {replica_uuid!r} is being rebuilt: no host can use it yet"
-            )
-        if replica.backend_id is None:
-            raise ReplicaNotExists(f"the backend of replica {replica_uuid!r} was removed by force")
-        if replica.replica_state != state:
-            rows = Replica.objects.filter(pk=replica.pk)
-            replica_state_set(rows, state, reason="a host reports it")
-        tasks_touch(volume_id=volume.uuid)
+    is_asked = False
+    while True:
+        if state != ReplicaState.MISSING:
+            is_asked = _require_held(volume_uuid, replica_uuid, tenant_id)
+        with transaction.atomic(durable=True):
+            volume, replica = _locked(volume_uuid, replica_uuid, tenant_id)
+            is_missing = replica.replica_state == ReplicaState.MISSING != state
+            if is_missing and not is_asked:  # a node check has just found it lost: ask the node
+                continue
+            _store_report(volume, replica, state)
+            return
 
 
-def _require_held(volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> None:
-    """Check that the node of a Missing replica holds the replica. A node that does not answer
-    counts as holding it.
+def _store_report(volume: Volume, replica: Replica, state: ReplicaState) -> None:
+    if volume.num_replicas == 1:
+        raise NotReplicated.of(volume.uuid)
+    if replica.replica_state == ReplicaState.TERMINATING:
+        raise ReplicaTerminating(f"replica {replica.uuid!r} is marked for removal")
+    if replica.rebuilding:
+        raise ReplicaNotExists(f"replica {replica.uuid!r} is being rebuilt: no host can use it yet")
+    if replica.backend_id is None:
+        raise ReplicaNotExists(f"the backend of replica {replica.uuid!r} was removed by force")
+    if replica.replica_state != state:
+        rows = Replica.objects.filter(pk=replica.pk)
+        replica_state_set(rows, state, reason="a host reports it")
+    tasks_touch(volume_id=volume.uuid)
+
+
+def _require_held(volume_uuid: str, replica_uuid: str, tenant_id: str | None) -> bool:
+    """If the replica is Missing, check that its node holds it. A node that does not answer counts
+    as holding it. Returns whether the replica is Missing.
 
     :raises ReplicaNotExists: the node does not hold the replica.
     """
@@ -123,11 +130,13 @@ def _require_held(volume_uuid: str, replica_uuid: str, tenant_id: str | None) ->
         uuid=replica_uuid,
         state=LifeState.READY,
         replica_state=ReplicaState.MISSING,
-        backend__in=Backend.objects.available(),
     )
-    for outcome in replicas_verify(replicas_with_nodes(rows), until=call_deadline()).values():
+    missing = list(replicas_with_nodes(rows))
+    asked = [replica for replica in missing if replica.backend and replica.backend.is_available]
+    for outcome in replicas_verify(asked, until=call_deadline()).values():
         if is_lost(outcome):
             raise ReplicaNotExists(f"the node of replica {replica_uuid!r} lost it: {outcome}")
+    return bool(missing)
 
 
 def marked_replicas_remove(volume: Volume) -> None:
