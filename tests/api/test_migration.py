@@ -158,6 +158,20 @@ def test_a_migration_fails_when_its_host_is_silent_for_too_long(
     assert audit() == []
 
 
+def test_a_migration_that_its_host_never_ends_fails_in_the_end(
+    api: Api, online: tuple[str, list[str]]
+) -> None:
+    """Reports of a replica that does not move count as signs of life, too."""
+    uuid, [outgoing, staying] = online
+    task_id = migrate(api, uuid, outgoing).body["taskId"]
+    for days in (6, 2):
+        assert run(task_id).state == "IDLE"
+        created_at = Task.objects.get(pk=task_id).created_at - dt.timedelta(days=days)
+        Task.objects.filter(pk=task_id).update(created_at=created_at)
+        report(api, uuid, staying, "Available")
+    assert run(task_id).description == "its host has not ended it within 7 days"
+
+
 @pytest.mark.parametrize("synchronized", [False, True])
 def test_a_silent_host_that_marked_the_outgoing_replica_may_not_be_undone(
     api: Api, online: tuple[str, list[str]], synchronized: bool

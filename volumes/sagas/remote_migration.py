@@ -17,6 +17,9 @@ from volumes.sagas.replace_replica.steps import STEPS, lock_volume, make_replica
 from volumes.sagas.replace_replica.waiting import Stalled
 from volumes.services.replica.migrate import is_hosts, migration_last_activity_at
 
+LONGEST = dt.timedelta(days=7)
+"""A host may copy for days, and any report of a replica of the volume counts as a sign of life."""
+
 
 def begin(context: Context) -> Reschedule | None:
     """Supervise the host, or create the new replica if the provisioner does the work."""
@@ -26,8 +29,11 @@ def begin(context: Context) -> Reschedule | None:
 def supervise(context: Context) -> Reschedule:
     """Wait until the host ends the task.
 
-    :raises Stalled: the host reported nothing for ``migration_silence_seconds``.
+    :raises Stalled: the host reported nothing for ``migration_silence_seconds``, or did not end the
+        task within LONGEST.
     """
+    if clock.now() - context.task.created_at > LONGEST:
+        raise Stalled(f"its host has not ended it within {LONGEST.days} days")
     silence = dt.timedelta(seconds=settings.ENVIRONMENT.migration_silence_seconds)
     left = migration_last_activity_at(context.task) + silence - clock.now()
     if left <= dt.timedelta(0):
