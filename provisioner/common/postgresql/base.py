@@ -32,10 +32,8 @@ SESSION = {
     "intervalstyle": "postgres",
     "bytea_output": "hex",
     "standard_conforming_strings": "on",
-    # compiling a statement takes longer than executing it: docs/decisions/0037
-    "jit": "off",
-    # compiled statements have one plan for all values: docs/decisions/0041
-    "plan_cache_mode": "force_generic_plan",
+    "jit": "off",  # compiling a statement takes longer than executing it: docs/decisions/0037
+    "plan_cache_mode": "force_generic_plan",  # one plan for all values: docs/decisions/0041
     # a process that vanished or is frozen keeps its locks until the server notices
     "idle_in_transaction_session_timeout": "30s",
     "tcp_keepalives_idle": "10",
