@@ -1,20 +1,19 @@
 """``/backends`` and ``/info`` (reference, "Inventory Management")."""
 
 import re
-from functools import lru_cache
+from collections.abc import Iterable
 from typing import Any, ClassVar, cast
 
-import orjson
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inventory.health import NodeHealth
-from inventory.models.liveness import Liveness
-from inventory.read_models import BackendSummary, PortalRow
+from inventory.read_models import BackendSummary
 from inventory.selectors import backend_list, pool_free_bytes, syslog_source_id
 from inventory.services.node.register import BackendChanges, backend_add, backend_update
 from inventory.services.node.tokens import token_columns
+from inventory.views.backend_json import backend_json
 from inventory.views.fields import LocationInput, ManagementAddresses, Port
 from inventory.views.outputs import BackendOutput, InfoOutput, PersistentIdOutput
 from provisioner.access.authorization_server import authentication_mode
@@ -24,12 +23,9 @@ from provisioner.common.endpoint_spec import Operation
 from provisioner.common.fields import AnyCase
 from provisioner.common.moment import one_moment
 from provisioner.common.parsing import Input, parse_body, parse_query
-from provisioner.common.times import epoch_milliseconds
 
 API_LEVEL = "1.1"
 DEFAULT_PORT = 443
-MOST_NODES = 4_000
-"""The JSON of this number of nodes is kept, about 4 KB each. Longer lists are slower."""
 
 
 class NodeToken(serializers.RegexField):
@@ -102,12 +98,15 @@ class BackendViewSet(ApiViewSet):
     @one_moment()
     def list(self, request: Request) -> Response:
         health = parse_query(BackendListInput, request).get("health")
-        return Response([backend_json(summary) for summary in backend_list(health=health)])
+        return self._shown(backend_list(health=health))
 
     @one_moment()
     def retrieve(self, request: Request, persistent_id: str) -> Response:
-        found = backend_list(persistent_id=persistent_id)
-        return Response([backend_json(summary) for summary in found])
+        return self._shown(backend_list(persistent_id=persistent_id))
+
+    def _shown(self, found: Iterable[BackendSummary]) -> Response:
+        is_tenants = self.caller.tenant_id is not None
+        return Response([backend_json(summary, is_tenants) for summary in found])
 
     def create(self, request: Request) -> Response:
         backend = backend_add(**parse_body(BackendAddInput, request))
@@ -141,58 +140,3 @@ class InfoViewSet(ApiViewSet):
             "version": API_LEVEL,
             "authenticationMode": authentication_mode(),
         } | ({"syslogsBackend": source} if source else {})
-
-
-OPTIONAL = ("rack", "zone", "region", "lastProbTime", "hostId", "waitsFor", "healthReason")
-"""Fields of a backend that may be unset."""
-
-
-@lru_cache(maxsize=MOST_NODES)
-def backend_json(summary: BackendSummary) -> orjson.Fragment:
-    """Return a backend in the format of "List Backends" in the reference, as JSON. Unset fields are
-    omitted.
-
-    The result depends on the summary alone, so it is kept for the next list: most nodes have not
-    changed since then.
-    """
-    backend = summary.backend
-    probe_at = backend.last_probe_at
-    state = Liveness.AVAILABLE if summary.is_available else Liveness.UNAVAILABLE
-    fields = {
-        "persistentID": backend.persistent_id,
-        "mgmtIPs": summary.mgmt_ips,
-        "mgmtPort": backend.mgmt_port,
-        "rack": backend.rack,
-        "zone": backend.zone,
-        "region": backend.region,
-        "inUse": backend.in_use,
-        "state": state.value,
-        "lastProbTime": epoch_milliseconds(probe_at) if probe_at else None,
-        "probeInterval": backend.probe_interval,
-        "version": backend.version,
-        "targetDriverVersion": backend.target_driver_version,
-        "certified": backend.certified,
-        "portals": [portal_json(portal) for portal in summary.portals],
-        "name": backend.name,
-        "hostId": backend.host_id,
-        "authenticationMode": backend.authentication_mode,
-        "waitsFor": summary.pending_reason or None,
-        "health": backend.health,
-        "healthReason": summary.health_reason or None,
-        "totalCapacity": summary.capacity_bytes,
-        "availableCapacity": summary.free_bytes,
-        "numVolumes": backend.volumes,
-        "totalBW": backend.total_bw,
-        "availableBW": backend.total_bw - backend.used_bw,
-        "totalIOPS": backend.total_iops,
-        "availableIOPS": backend.total_iops - backend.used_iops,
-        "numberOfSSDs": summary.ssds,
-    }
-    for name in OPTIONAL:
-        if fields[name] is None:
-            del fields[name]
-    return orjson.Fragment(orjson.dumps(fields))
-
-
-def portal_json(portal: PortalRow) -> dict[str, Any]:
-    return {"ip": portal.ip, "port": portal.port, "transport": portal.transport}

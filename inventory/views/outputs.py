@@ -33,6 +33,14 @@ class PortalOutput(Output):
     transport = serializers.CharField()
 
 
+def _of_pool(text: str = "") -> serializers.IntegerField:
+    """A number that callers bound to a tenant do not see."""
+    absent = "absent for callers bound to a tenant"
+    return serializers.IntegerField(
+        required=False, help_text=f"{text}; {absent}" if text else absent
+    )
+
+
 class BackendOutput(Output):
     extensions = ("waitsFor", "health", "healthReason")
     persistentID = serializers.CharField()
@@ -52,14 +60,14 @@ class BackendOutput(Output):
     name = serializers.CharField()
     hostId = serializers.CharField(required=False)
     authenticationMode = serializers.CharField()
-    totalCapacity = serializers.IntegerField(help_text="bytes")
-    availableCapacity = serializers.IntegerField(help_text="bytes")
-    numVolumes = serializers.IntegerField()
-    totalBW = serializers.IntegerField(help_text="bytes per second")
-    availableBW = serializers.IntegerField(help_text="bytes per second; may fall below 0")
-    totalIOPS = serializers.IntegerField()
-    availableIOPS = serializers.IntegerField(help_text="may fall below 0")
-    numberOfSSDs = serializers.IntegerField()
+    totalCapacity = _of_pool("bytes")
+    availableCapacity = _of_pool("bytes")
+    numVolumes = _of_pool()
+    totalBW = _of_pool("bytes per second")
+    availableBW = _of_pool("bytes per second; may fall below 0")
+    totalIOPS = _of_pool()
+    availableIOPS = _of_pool("may fall below 0")
+    numberOfSSDs = _of_pool()
     waitsFor = serializers.CharField(
         required=False, help_text="reason why the node is not finished"
     )

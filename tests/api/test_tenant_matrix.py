@@ -10,6 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from inventory.models import Host
+from inventory.views.backend_json import OF_POOL
 from inventory.views.probe import PROBE as NODE_PROBE
 from provisioner.access.permissions import ALLOWED, OF_TENANTS
 from provisioner.access.principals import Role
@@ -27,8 +28,8 @@ Pool = Callable[[int], list[str]]
 
 
 NOT_A_TENANTS = {
-    "backends.list": "nodes belong to all",
-    "backends.retrieve": "nodes belong to all",
+    "backends.list": "nodes belong to all; their numbers are not shown",
+    "backends.retrieve": "nodes belong to all; their numbers are not shown",
     "token.create": "tests/api/test_console_tenants.py: it takes name and password, no token",
 }
 """Operations that can name no tenant's object."""
@@ -312,6 +313,15 @@ def test_a_tenants_caller_cannot_change_the_nqn_of_a_shared_host(
     changed = PROBE | {"hostId": HOST, "hostNqn": "nqn.2020-01.x:new"}
     assert own.post("/host_probe", changed).status == "Success"
     assert Host.objects.get(pk=HOST).tenant_id == ""
+
+
+def test_nodes_show_nothing_of_the_pool_to_a_tenant(api: Api, theirs: dict[str, str]) -> None:
+    ours = api.as_role("STORAGE", tenant="t1")
+    for path in ("/backends", f"/backends/{theirs['backend']}"):
+        [shown, *_], [whole, *_] = ours.get(path).body, api.get(path).body
+        assert set(whole) - set(shown) == set(OF_POOL)
+        assert shown.items() <= whole.items()
+        assert shown["portals"]
 
 
 def test_a_shared_host_shows_nothing_of_another_tenants_volume(
