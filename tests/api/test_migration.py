@@ -161,7 +161,7 @@ def test_a_migration_fails_when_its_host_is_silent_for_too_long(
 def test_a_migration_that_its_host_never_ends_fails_in_the_end(
     api: Api, online: tuple[str, list[str]]
 ) -> None:
-    """Reports of a replica that does not move count as signs of life, too."""
+    """Reports of a replica that does not move count as progress, too."""
     uuid, [outgoing, staying] = online
     task_id = migrate(api, uuid, outgoing).body["taskId"]
     for days in (6, 2):

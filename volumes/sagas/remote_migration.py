@@ -18,7 +18,7 @@ from volumes.sagas.replace_replica.waiting import Stalled
 from volumes.services.replica.migrate import is_hosts, migration_last_activity_at
 
 LONGEST = dt.timedelta(days=7)
-"""A host may copy for days, and any report of a replica of the volume counts as a sign of life."""
+"""A host may copy for days, and any report of a replica of the volume counts as progress."""
 
 
 def begin(context: Context) -> Reschedule | None:
