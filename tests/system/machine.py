@@ -7,6 +7,7 @@ loopback interface, and so are the paths.
 """
 
 import contextlib
+import fnmatch
 import json
 import os
 import re
@@ -37,7 +38,7 @@ PLACES = (
     "/usr/local/sbin",
     "/var/lib/provisioner",
     "/root/provisioner-ca",
-    "/root/provisioner.dump",
+    "/root/provisioner-backups",
 )
 SECONDS = 1300.0
 OURS = {variable_name(field) for field in Environment.model_fields}
@@ -181,6 +182,9 @@ class Machine:
         verb, *rest = (word for word in arguments if not word.startswith("-"))
         for name in rest if verb == "reload" else ():
             self._reload(f"{name}.service")
+        for pattern in rest if verb == "stop" else ():
+            for name in fnmatch.filter([*self.running], f"{pattern}.service"):
+                processes.stop(self.running.pop(name), seconds=10)
         now = verb in {"start", "restart"} or (verb == "enable" and "--now" in arguments)
         for name in rest if now else ():
             if name == "redis-server":
