@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -95,6 +96,17 @@ class TestCompose:
         """Prometheus and others are on the same network."""
         address = services["haproxy"]["networks"]["inside"]["ipv4_address"]
         assert services["api-1"]["environment"]["TRUSTED_PROXIES"] == address
+
+    def test_no_other_container_can_get_the_address_of_the_balancer(
+        self, services: dict[str, Any]
+    ) -> None:
+        """The engine gives addresses of ``ip_range`` to containers without a fixed one."""
+        networks = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["networks"]
+        [pool] = networks["inside"]["ipam"]["config"]
+        address = IPv4Address(services["haproxy"]["networks"]["inside"]["ipv4_address"])
+        assert address in IPv4Network(pool["subnet"])
+        assert address not in IPv4Network(pool["ip_range"])
+        assert IPv4Network(pool["ip_range"]).subnet_of(IPv4Network(pool["subnet"]))
 
     def test_prometheus_scrapes_each_process_at_its_port(self, services: dict[str, Any]) -> None:
         configuration = (DEPLOY / "prometheus" / "prometheus.yml").read_text()
