@@ -121,9 +121,24 @@ class TestCompose:
     def test_the_page_installs_each_file_that_a_container_reads(self) -> None:
         text = (DEPLOY / "compose.yaml").read_text()
         read = set(re.findall(r"(?:/tls|see .env.example\})/([\w-]+(?:\.pem)?)", text))
-        [block] = [b.text for b in pages.blocks() if b.text.startswith("docker build")]
-        installed = re.findall(r"(?m)^ *install -m .* \S*?([\w.-]+) deploy/tls(?:/(\S+))?$", block)
+        installed = re.findall(
+            r"(?m)^ *install -m .* \S*?([\w.-]+) deploy/tls(?:/(\S+))?$", self.page()
+        )
         assert read == {target or name for name, target in installed}
+
+    def test_the_page_writes_the_variables_of_the_example_readable_only_by_root(self) -> None:
+        [(mode, file)] = re.findall(
+            r"(?s)install -m (\d+) /dev/stdin deploy/\.env <<END(.*?)\nEND", self.page()
+        )
+        example = (DEPLOY / ".env.example").read_text()
+        assert mode == "0600"
+        assert re.findall(r"(?m)^(\w+)=", file) == re.findall(r"(?m)^(\w+)=", example)
+
+    @staticmethod
+    def page() -> str:
+        """Return the commands of docs/how-to/install-with-compose.md."""
+        [block] = [b.text for b in pages.blocks() if "\ndocker build" in b.text]
+        return block
 
     def test_docker_compose_accepts_the_file(self, tmp_path: Path) -> None:
         """The test sets the variables of .env.example, and a setting that the file does not
@@ -132,13 +147,15 @@ class TestCompose:
         shutil.copy(DEPLOY / "compose.yaml", tmp_path)
         example = (DEPLOY / ".env.example").read_text()
         filled = re.sub(r"(?m)^(\w+)=$", r"\1=something", example)
-        (tmp_path / ".env").write_text(f"{filled}DATA_KEYS=one-key\n")
+        (tmp_path / ".env").write_text(filled)
+        (tmp_path / "settings.env").write_text("DATA_KEYS=one-key\n")
         command = [tool("docker-compose"), "-f", tmp_path / "compose.yaml"]
         command += ["--project-directory", tmp_path, "config"]
         done = passes(*command, environment={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)})
         read = yaml.safe_load(done)["services"]
         for name in COMMON:
             assert read[name]["environment"]["DATA_KEYS"] == "one-key"
+            assert "GRAFANA_PASSWORD" not in read[name]["environment"]
 
 
 class TestForms:

@@ -55,10 +55,10 @@ NOT_RUN = {
     'docs/how-to/back-up-and-restore.md: compose="docker compose -f deploy/compose.yaml"': COMPOSE,
     "docs/how-to/back-up-and-restore.md: kubectl -n provisioner scale --replicas=0 deployment/api "
     "deployment/worker deployment/periodic deployment/beat": CLUSTER,
-    "docs/how-to/install-with-compose.md: docker build -f deploy/Dockerfile "
-    "-t provisioner:1.0.0 .": COMPOSE,
+    "docs/how-to/install-with-compose.md: HOST=storage.example.com": COMPOSE,
     "docs/how-to/install-on-kubernetes.md: kubectl apply -f "
     "deploy/kubernetes/namespace.yaml": CLUSTER,
+    "docs/how-to/install-on-kubernetes.md: kubectl apply -f deploy/kubernetes/secret.yaml": CLUSTER,
     "docs/reference/events.md: provisionerctl events --volume db1            # for deleted "
     "objects: --about ID": "tests/cli/test_events.py runs the options",
     "docs/tutorial/first-volume.md: make demo": "the test of the tutorial starts the same system",
@@ -113,7 +113,7 @@ def test_shell_blocks_name_existing_commands_and_files(block: Block) -> None:
     known = {*get_commands(), "version"}
     asked = re.findall(r"(?:manage\.py|provisioner-manage) ([a-z_]+)", block.text)
     assert set(asked) <= known
-    made = {"deploy/kubernetes/secret.yaml", "deploy/.env", "deploy/api"}
+    made = {"deploy/kubernetes/secret.yaml", "deploy/.env", "deploy/settings.env", "deploy/api"}
     for name in set(re.findall(r"(?<![\w/.~-])deploy/[\w./-]*\w", block.text)) - made:
         assert name.startswith("deploy/tls") or (ROOT / name).exists(), name
 
