@@ -160,22 +160,25 @@ class Machine:
             with connection:
                 name, *arguments = json.loads(connection.makefile().readline())
                 try:
-                    self._clone() if name == "git" else self._systemctl(arguments)
+                    if name == "git":
+                        self._clone(Path(arguments[-1]))
+                    else:
+                        self._systemctl(arguments)
                 except (OSError, ValueError, subprocess.CalledProcessError) as error:
                     connection.sendall(f"{name}: {error!r}\n".encode())
 
-    def _clone(self) -> None:
-        """Copy the files that git tracks or would add, so that a change can be tested before it is
-        committed.
+    def _clone(self, target: Path) -> None:
+        """Copy the files that git tracks or would add to ``target``, so that a change can be tested
+        before it is committed.
         """
         command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         names = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
         for name in names.decode().split("\0"):
             if name and (ROOT / name).is_file():
-                copy = self.folder / "opt/provisioner" / name
+                copy = target / name
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, copy)
-        command_file = self.folder / "opt/provisioner/deploy/systemd/provisioner-manage"
+        command_file = target / "deploy/systemd/provisioner-manage"
         command_file.write_text(self.put(command_file.read_text()))
 
     def _systemctl(self, arguments: list[str]) -> None:

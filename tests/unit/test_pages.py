@@ -55,6 +55,7 @@ NOT_RUN = {
     'docs/how-to/back-up-and-restore.md: compose="docker compose -f deploy/compose.yaml"': COMPOSE,
     "docs/how-to/back-up-and-restore.md: kubectl -n provisioner scale --replicas=0 deployment/api "
     "deployment/worker deployment/periodic deployment/beat": CLUSTER,
+    "docs/how-to/upgrade.md: git fetch --tags && git checkout v1.1.0": COMPOSE,
     "docs/how-to/install-with-compose.md: HOST=storage.example.com": COMPOSE,
     "docs/how-to/install-on-kubernetes.md: kubectl apply -f "
     "deploy/kubernetes/namespace.yaml": CLUSTER,
