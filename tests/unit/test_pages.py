@@ -60,6 +60,7 @@ NOT_RUN = {
     "docs/how-to/install-on-kubernetes.md: kubectl apply -f "
     "deploy/kubernetes/namespace.yaml": CLUSTER,
     "docs/how-to/install-on-kubernetes.md: kubectl apply -f deploy/kubernetes/secret.yaml": CLUSTER,
+    "docs/how-to/monitor.md: install -m 0600 /dev/null metrics-password": CLUSTER,
     "docs/reference/events.md: provisionerctl events --volume db1            # for deleted "
     "objects: --about ID": "tests/cli/test_events.py runs the options",
     "docs/tutorial/first-volume.md: make demo": "the test of the tutorial starts the same system",
