@@ -53,6 +53,8 @@ NOT_RUN = {
     "docs/how-to/prepare-linux-hosts.md: mdadm --grow /dev/md/data --bitmap=none": HARDWARE,
     "docs/how-to/back-up-and-restore.md: install -d -m 0700 ~/provisioner-backups": COMPOSE,
     'docs/how-to/back-up-and-restore.md: compose="docker compose -f deploy/compose.yaml"': COMPOSE,
+    "docs/how-to/back-up-and-restore.md: $compose stop haproxy api-1 api-2 worker-1 worker-2 "
+    "periodic-1 periodic-2 beat-1 beat-2": COMPOSE,
     "docs/how-to/back-up-and-restore.md: kubectl -n provisioner scale --replicas=0 deployment/api "
     "deployment/worker deployment/periodic deployment/beat": CLUSTER,
     "docs/how-to/upgrade.md: git fetch --tags && git checkout v1.1.0": COMPOSE,
