@@ -110,7 +110,7 @@ def _application() -> Application:
 app = _application()
 
 UNSENT = Counter(
-    "provisioner_unsent_messages", "Job messages that the broker did not accept, by job.", ["job"]
+    "provisioner_unsent_messages", "Job messages that the broker did not accept, by job.", ["name"]
 )
 
 
@@ -171,9 +171,9 @@ queue.register_periodic(
 
 
 JOBS = Counter(
-    "provisioner_jobs", "Jobs that ended; outcome is SUCCESS or FAILURE.", ["job", "outcome"]
+    "provisioner_jobs", "Jobs that ended; outcome is SUCCESS or FAILURE.", ["name", "outcome"]
 )
-JOB_SECONDS = Histogram("provisioner_job_seconds", "Duration of jobs in seconds.", ["job"])
+JOB_SECONDS = Histogram("provisioner_job_seconds", "Duration of jobs in seconds.", ["name"])
 _started_at: ContextVar[float] = ContextVar("started_at", default=0.0)
 
 

@@ -69,7 +69,7 @@ class Environment(BaseSettings):
     api_port: int = Field(
         30100, ge=1, le=65535, description="Port of the API. Older clients use 8090."
     )
-    api_workers: int = Field(1, ge=1, le=256, description="Number of API processes of one server.")
+    api_workers: int = Field(1, ge=1, le=256, description="Number of API processes of a gunicorn.")
     api_threads: int = Field(
         16,
         ge=1,
@@ -113,8 +113,8 @@ class Environment(BaseSettings):
     )
     trusted_proxies: Csv = Field(
         (),
-        description="Load balancers (addresses or networks, comma-separated) whose headers "
-        "X-SSL-Client-Verify, X-SSL-Client-Cert and X-Forwarded-For are trusted.",
+        description="Load balancers (addresses or networks, comma-separated) that may set "
+        "X-SSL-Client-Verify, X-SSL-Client-Cert, X-Forwarded-For and X-Forwarded-Proto.",
     )
     node_ca: Path | None = Field(
         None, description="PEM of the CA that signs the certificates of nodes."
@@ -209,8 +209,8 @@ class Environment(BaseSettings):
         16,
         ge=1,
         le=10_000,
-        description="Number of replicas that move at once in the pool: drains, lost replicas, "
-        "and rebuilds of unpublished volumes. Lost replicas do not wait for drains.",
+        description="Greatest number of concurrent relocations and rebuilds in the pool: drains, "
+        "lost replicas, and unpublished volumes. Lost replicas do not wait for drains.",
     )
     node_token_days: int = Field(
         30, ge=1, le=365, description="Days for which the token of a node's probes is valid."

@@ -30,10 +30,10 @@ token or password to ``/metrics``.
 class ClientCertificate:
     """Middleware that answers 403 to callers without a client certificate, if one is required.
 
-    A trusted proxy sends three headers. ``X-SSL-Client-Verify`` says whether the proxy verified a
+    A trusted proxy sends four headers. ``X-SSL-Client-Verify`` says whether the proxy verified a
     certificate. ``X-SSL-Client-Cert`` is the certificate, as base64 of its DER; a proxy that omits
     it must have checked the role. ``X-Forwarded-For`` is the address of the client, which becomes
-    ``REMOTE_ADDR``.
+    ``REMOTE_ADDR``. ``X-Forwarded-Proto`` is ``https`` if the client uses TLS.
 
     These headers of other callers are dropped, and their certificate must have been verified on
     this connection. Certificates of nodes and of the provisioner are refused. The paths of WITHOUT

@@ -47,3 +47,9 @@ def test_the_configured_drives_are_those_that_spdk_attaches(config: Path) -> Non
     [bdev] = attached["subsystems"]
     names = {f"{one['params']['name']}n1" for one in bdev["config"]}
     assert names == {ssd.bdev for ssd in read_config(config).spdk.ssds if ssd.bdev}
+
+
+def test_a_missing_drive_does_not_stop_spdk() -> None:
+    [unit] = [text for text in blocks("ini") if "nvmf_tgt" in text]
+    assert "--json-ignore-init-errors" in unit
+    assert {"Restart=always", "StartLimitIntervalSec=0"} < set(unit.splitlines())

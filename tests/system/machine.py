@@ -7,6 +7,7 @@ loopback interface, and so are the paths.
 """
 
 import contextlib
+import fnmatch
 import json
 import os
 import re
@@ -37,7 +38,7 @@ PLACES = (
     "/usr/local/sbin",
     "/var/lib/provisioner",
     "/root/provisioner-ca",
-    "/root/provisioner.dump",
+    "/root/provisioner-backups",
 )
 SECONDS = 1300.0
 OURS = {variable_name(field) for field in Environment.model_fields}
@@ -159,28 +160,34 @@ class Machine:
             with connection:
                 name, *arguments = json.loads(connection.makefile().readline())
                 try:
-                    self._clone() if name == "git" else self._systemctl(arguments)
+                    if name == "git":
+                        self._clone(Path(arguments[-1]))
+                    else:
+                        self._systemctl(arguments)
                 except (OSError, ValueError, subprocess.CalledProcessError) as error:
                     connection.sendall(f"{name}: {error!r}\n".encode())
 
-    def _clone(self) -> None:
-        """Copy the files that git tracks or would add, so that a change can be tested before it is
-        committed.
+    def _clone(self, target: Path) -> None:
+        """Copy the files that git tracks or would add to ``target``, so that a change can be tested
+        before it is committed.
         """
         command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         names = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
         for name in names.decode().split("\0"):
             if name and (ROOT / name).is_file():
-                copy = self.folder / "opt/provisioner" / name
+                copy = target / name
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, copy)
-        command_file = self.folder / "opt/provisioner/deploy/systemd/provisioner-manage"
+        command_file = target / "deploy/systemd/provisioner-manage"
         command_file.write_text(self.put(command_file.read_text()))
 
     def _systemctl(self, arguments: list[str]) -> None:
         verb, *rest = (word for word in arguments if not word.startswith("-"))
         for name in rest if verb == "reload" else ():
             self._reload(f"{name}.service")
+        for pattern in rest if verb == "stop" else ():
+            for name in fnmatch.filter([*self.running], f"{pattern}.service"):
+                processes.stop(self.running.pop(name), seconds=10)
         now = verb in {"start", "restart"} or (verb == "enable" and "--now" in arguments)
         for name in rest if now else ():
             if name == "redis-server":

@@ -22,6 +22,13 @@ def alert_expressions() -> list[str]:
     return [rule["expr"] for group in groups for rule in group["rules"]]
 
 
+def test_no_metric_has_a_label_that_prometheus_sets() -> None:
+    """Prometheus would store it under another name."""
+    labels = re.findall(r"(?m)^\| `[^|]*\| ([\w, ]+) \|", METRICS)
+    assert "name, outcome" in labels
+    assert {"job", "instance"} & {name for row in labels for name in row.split(", ")} == set()
+
+
 class TestDashboard:
     @pytest.fixture
     def dashboard(self) -> dict[str, Any]:

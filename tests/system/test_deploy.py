@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -96,6 +97,17 @@ class TestCompose:
         address = services["haproxy"]["networks"]["inside"]["ipv4_address"]
         assert services["api-1"]["environment"]["TRUSTED_PROXIES"] == address
 
+    def test_no_other_container_can_get_the_address_of_the_balancer(
+        self, services: dict[str, Any]
+    ) -> None:
+        """The engine gives addresses of ``ip_range`` to containers without a fixed one."""
+        networks = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["networks"]
+        [pool] = networks["inside"]["ipam"]["config"]
+        address = IPv4Address(services["haproxy"]["networks"]["inside"]["ipv4_address"])
+        assert address in IPv4Network(pool["subnet"])
+        assert address not in IPv4Network(pool["ip_range"])
+        assert IPv4Network(pool["ip_range"]).subnet_of(IPv4Network(pool["subnet"]))
+
     def test_prometheus_scrapes_each_process_at_its_port(self, services: dict[str, Any]) -> None:
         configuration = (DEPLOY / "prometheus" / "prometheus.yml").read_text()
         api, workers = yaml.safe_load(configuration)["scrape_configs"]
@@ -109,9 +121,24 @@ class TestCompose:
     def test_the_page_installs_each_file_that_a_container_reads(self) -> None:
         text = (DEPLOY / "compose.yaml").read_text()
         read = set(re.findall(r"(?:/tls|see .env.example\})/([\w-]+(?:\.pem)?)", text))
-        [block] = [b.text for b in pages.blocks() if b.text.startswith("docker build")]
-        installed = re.findall(r"(?m)^ *install -m .* \S*?([\w.-]+) deploy/tls(?:/(\S+))?$", block)
+        installed = re.findall(
+            r"(?m)^ *install -m .* \S*?([\w.-]+) deploy/tls(?:/(\S+))?$", self.page()
+        )
         assert read == {target or name for name, target in installed}
+
+    def test_the_page_writes_the_variables_of_the_example_readable_only_by_root(self) -> None:
+        [(mode, file)] = re.findall(
+            r"(?s)install -m (\d+) /dev/stdin deploy/\.env <<END(.*?)\nEND", self.page()
+        )
+        example = (DEPLOY / ".env.example").read_text()
+        assert mode == "0600"
+        assert re.findall(r"(?m)^(\w+)=", file) == re.findall(r"(?m)^(\w+)=", example)
+
+    @staticmethod
+    def page() -> str:
+        """Return the commands of docs/how-to/install-with-compose.md."""
+        [block] = [b.text for b in pages.blocks() if "\ndocker build" in b.text]
+        return block
 
     def test_docker_compose_accepts_the_file(self, tmp_path: Path) -> None:
         """The test sets the variables of .env.example, and a setting that the file does not
@@ -120,13 +147,15 @@ class TestCompose:
         shutil.copy(DEPLOY / "compose.yaml", tmp_path)
         example = (DEPLOY / ".env.example").read_text()
         filled = re.sub(r"(?m)^(\w+)=$", r"\1=something", example)
-        (tmp_path / ".env").write_text(f"{filled}DATA_KEYS=one-key\n")
+        (tmp_path / ".env").write_text(filled)
+        (tmp_path / "settings.env").write_text("DATA_KEYS=one-key\n")
         command = [tool("docker-compose"), "-f", tmp_path / "compose.yaml"]
         command += ["--project-directory", tmp_path, "config"]
         done = passes(*command, environment={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)})
         read = yaml.safe_load(done)["services"]
         for name in COMMON:
             assert read[name]["environment"]["DATA_KEYS"] == "one-key"
+            assert "GRAFANA_PASSWORD" not in read[name]["environment"]
 
 
 class TestForms:

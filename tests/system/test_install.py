@@ -33,6 +33,9 @@ for name in since-1 since-2; do
   api --json "{\\"alias\\": \\"$name\\", \\"uuid\\": \\"$name\\", \\"capacity\\": 1}" $url/volumes
 done
 """
+DUMPED = """
+echo "dumped: $(pg_restore --file=- "$dump" | grep -c since-1)"
+"""
 RESTORED = """
 echo "restored: $(api $url/volumes)"
 api -X DELETE $url/volumes/since-1
@@ -86,6 +89,8 @@ def installed() -> Iterator[Installed]:
         back_up,
         Block("", "sh", "", SINCE_THE_BACKUP),
         *restore,
+        back_up,
+        Block("", "sh", "", DUMPED),
         Block("", "sh", "", RESTORED),
         *rest,
         Block("", "sh", "", SWAP),
@@ -123,10 +128,16 @@ def test_volumes_created_since_the_backup_are_adopted_or_discarded(installed: In
     assert re.search(r"(?m)^\d+  .*'since-1'.*\n\d+  .*'since-2'.*$", installed.output)
     [volumes] = re.findall(r"(?m)^restored: (.*)$", installed.output)
     assert [volume["uuid"] for volume in json.loads(volumes)] == ["since-1"]
+
+
+def test_a_backup_after_a_restore_contains_the_restored_database(installed: Installed) -> None:
+    [count] = re.findall(r"(?m)^dumped: (\d+)$", installed.output)
+    assert int(count) > 0
     settings = (installed.machine.folder / "etc/provisioner/settings.env").read_text()
-    assert "/provisioner_restored\n" in settings
-    dump = installed.machine.folder / "root/provisioner.dump"
-    assert oct(dump.stat().st_mode)[-3:] == "600"
+    assert "/provisioner\n" in settings
+    dumps = list((installed.machine.folder / "root/provisioner-backups").iterdir())
+    assert {path.suffix for path in dumps} == {".dump"}
+    assert {oct(path.stat().st_mode)[-3:] for path in dumps} == {"600"}
 
 
 def test_the_page_for_hosts_shows_where_to_connect(installed: Installed) -> None:

@@ -154,6 +154,16 @@ def test_clients_reach_the_api_only_through_haproxy(objects: Objects, pods: Obje
     assert environment(named(pods, "haproxy"))["BIND"] == ":8443"
 
 
+def test_pod_monitors_give_the_names_of_jobs_that_the_alerts_expect(pods: Objects) -> None:
+    monitors = list(yaml.safe_load_all((KUBERNETES / "podmonitors.yaml").read_text()))
+    scraped = [each for monitor in monitors for each in monitor["spec"]["podMetricsEndpoints"]]
+    jobs = {each["relabelings"][0]["replacement"] for each in scraped}
+    alerts = (DEPLOY / "prometheus" / "alerts.yml").read_text()
+    assert jobs == set(re.findall(r'up\{job="([\w-]+)"\}', alerts))
+    ports = {p["name"] for pod in pods for c in pod["containers"] for p in c.get("ports", ())}
+    assert {each["port"] for each in scraped} == ports - {"https"}
+
+
 def test_pods_mount_only_volumes_that_exist(objects: Objects, pods: Objects) -> None:
     names = {(o["kind"], o["metadata"]["name"]) for o in objects}
     for pod in pods:

@@ -105,6 +105,8 @@ class System:
             found.append(_one("up", of_process, f"{int(bool(text))}+0x{steps}"))
             for family in text_string_to_metric_families(text):
                 for sample in family.samples:
+                    # Prometheus would store such a label under another name
+                    assert not sample.labels.keys() & of_process, sample.name
                     value = sample.value
                     if sample.name.endswith("_timestamp_seconds"):
                         value -= time.time()  # promtool's clock begins at 0

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from events.stream import KEEP_ALIVE_SECONDS
+from provisioner.access.client_certificate import PROXY_HEADERS
 from provisioner.environment import Environment
 from tests.api.roles_steps import operations
 
@@ -56,6 +57,17 @@ def test_the_head_of_the_file_names_each_variable_and_its_default():
 def test_streams_of_events_are_kept_alive_within_the_balancers_timeout():
     timeouts = dict(re.findall(r"timeout (client|server) (\d+)s", CONFIG.read_text()))
     assert min(map(int, timeouts.values())) >= 2 * KEEP_ALIVE_SECONDS
+
+
+def test_the_pages_name_each_header_that_is_trusted():
+    docs = CONFIG.parents[1] / "docs"
+    [setting] = re.findall(r"\| `TRUSTED_PROXIES` .*", (docs / "reference/settings.md").read_text())
+    trust = (docs / "how-to/load-balancer.md").read_text().partition("## Who needs")[0].upper()
+    for header in PROXY_HEADERS:
+        name = header.removeprefix("HTTP_").replace("_", "-")
+        assert name in trust
+        assert name in setting.upper()
+        assert f"http-request set-header {name} ".upper() in CONFIG.read_text().upper()
 
 
 def test_the_body_limits_of_balancer_and_api_are_equal():

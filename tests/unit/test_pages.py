@@ -23,6 +23,8 @@ RUN = {
     "linux": "tests/lab/installed.py",
 }
 HARDWARE = "needs SPDK, drives, or a host's kernel"
+COMPOSE = "needs a container engine; tests/system/test_deploy.py reads the files"
+CLUSTER = "needs a cluster; tests/system/test_kubernetes.py reads the files"
 NOT_RUN = {
     "README.md: make demo    # the whole system with four simulated nodes and a host; shows a "
     "demonstration, then keeps running": "CI runs both commands",
@@ -49,13 +51,18 @@ NOT_RUN = {
     "docs/how-to/prepare-linux-hosts.md: mdadm /dev/md/data --fail /dev/nvme0n1 "
     "--remove /dev/nvme0n1": HARDWARE,
     "docs/how-to/prepare-linux-hosts.md: mdadm --grow /dev/md/data --bitmap=none": HARDWARE,
-    "docs/how-to/install-with-compose.md: docker build -f deploy/Dockerfile "
-    "-t provisioner:1.0.0 .": (
-        "needs a container engine; tests/system/test_deploy.py reads the files"
-    ),
-    "docs/how-to/install-on-kubernetes.md: kubectl apply -f deploy/kubernetes/namespace.yaml": (
-        "needs a cluster; tests/system/test_kubernetes.py reads the files"
-    ),
+    "docs/how-to/back-up-and-restore.md: install -d -m 0700 ~/provisioner-backups": COMPOSE,
+    'docs/how-to/back-up-and-restore.md: compose="docker compose -f deploy/compose.yaml"': COMPOSE,
+    "docs/how-to/back-up-and-restore.md: $compose stop haproxy api-1 api-2 worker-1 worker-2 "
+    "periodic-1 periodic-2 beat-1 beat-2": COMPOSE,
+    "docs/how-to/back-up-and-restore.md: kubectl -n provisioner scale --replicas=0 deployment/api "
+    "deployment/worker deployment/periodic deployment/beat": CLUSTER,
+    "docs/how-to/upgrade.md: git fetch --tags && git checkout v1.1.0": COMPOSE,
+    "docs/how-to/install-with-compose.md: HOST=storage.example.com": COMPOSE,
+    "docs/how-to/install-on-kubernetes.md: kubectl apply -f "
+    "deploy/kubernetes/namespace.yaml": CLUSTER,
+    "docs/how-to/install-on-kubernetes.md: kubectl apply -f deploy/kubernetes/secret.yaml": CLUSTER,
+    "docs/how-to/monitor.md: install -m 0600 /dev/null metrics-password": CLUSTER,
     "docs/reference/events.md: provisionerctl events --volume db1            # for deleted "
     "objects: --about ID": "tests/cli/test_events.py runs the options",
     "docs/tutorial/first-volume.md: make demo": "the test of the tutorial starts the same system",
@@ -110,7 +117,7 @@ def test_shell_blocks_name_existing_commands_and_files(block: Block) -> None:
     known = {*get_commands(), "version"}
     asked = re.findall(r"(?:manage\.py|provisioner-manage) ([a-z_]+)", block.text)
     assert set(asked) <= known
-    made = {"deploy/kubernetes/secret.yaml", "deploy/.env", "deploy/api"}
+    made = {"deploy/kubernetes/secret.yaml", "deploy/.env", "deploy/settings.env", "deploy/api"}
     for name in set(re.findall(r"(?<![\w/.~-])deploy/[\w./-]*\w", block.text)) - made:
         assert name.startswith("deploy/tls") or (ROOT / name).exists(), name
 

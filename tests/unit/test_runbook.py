@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -37,11 +38,14 @@ def test_each_alert_is_raised_in_a_test() -> None:
     assert raised == set(rules())
 
 
-def test_commands_of_the_runbook_exist() -> None:
+@pytest.mark.parametrize("page", [PAGE, "docs/how-to/replace-a-failed-node.md"])
+def test_commands_of_the_page_exist(page: str) -> None:
     reference = (ROOT / "docs/reference/cli.md").read_text()
     commands = set(re.findall(r"(?m)^####? (.+)$", reference))
     groups = {command.split()[0] for command in commands if " " in command}
-    for line in re.findall(r"`provisionerctl ([^`]+)`", TEXT):
+    lines = re.findall(r"`provisionerctl ([^`]+)`", (ROOT / page).read_text())
+    assert lines
+    for line in lines:
         first, *rest = line.split()
         wanted = f"{first} {rest[0]}" if first in groups and rest else first
         assert wanted in commands, line

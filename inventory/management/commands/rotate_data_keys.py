@@ -24,8 +24,8 @@ class Command(BaseCommand):
     """
 
     help = (
-        "Encrypt all stored secrets with the first key of DATA_KEYS. First put the new key before "
-        "the old one and restart every process; afterwards remove the old one."
+        "Encrypt all stored secrets with the first key of DATA_KEYS, which every process must "
+        "know. docs/how-to/rotate-keys.md has all steps."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
