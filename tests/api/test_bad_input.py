@@ -203,7 +203,9 @@ BAD: tuple[tuple[type[Any], tuple[Any, ...]], ...] = (
 def bad_values(field: Any) -> Iterator[Any]:
     """JSON values that a field of this kind must refuse."""
     yield {"a": {}} if not isinstance(field, serializers.Serializer) else []
-    yield from next(values for kind, values in BAD if isinstance(field, kind))
+    too_low = (getattr(field, "min_value", None) or 0) - 1
+    values = next(values for kind, values in BAD if isinstance(field, kind))
+    yield from (too_low if value == -1 else value for value in values)
     if isinstance(field, Identifier | Alias):
         yield "../.."
     if getattr(field, "max_length", None) and isinstance(field, serializers.CharField):
