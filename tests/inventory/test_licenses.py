@@ -49,6 +49,8 @@ def test_the_demo_key_is_accepted_in_the_embedded_form(capsys, settings):
     )
     text = issued(capsys, "--max-backends", 3, "--key", DEMO)
     assert license_read(text) == LicenseTerms(type="PRODUCTION", maxBackends=3)
+    text = issued(capsys, "--key", DEMO)
+    assert license_read(text) == LicenseTerms(type="PRODUCTION", maxBackends=None)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,6 @@ def test_the_demo_key_is_accepted_in_the_embedded_form(capsys, settings):
         (["--max-backends", "x"], "invalid int"),
         (["--max-backends", "1", "--expires", "soon"], "--expires"),
         (["--max-backends", "1", "--type", "GOLD"], "--type"),
-        ([], "--max-backends"),
     ],
 )
 def test_license_issue_refuses_wrong_arguments(capsys, arguments, complaint):
