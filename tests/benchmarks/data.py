@@ -49,8 +49,9 @@ def nodes(system: System) -> None:
     template = "(SELECT min(persistent_id) FROM inventory_backend)"
     node = "'node-' || g"
     columns = {"persistent_id": node, "name": node, "in_use": "false"}
-    columns |= dict.fromkeys(("available_until", "last_probe_at", "checked_at"), "'2100-01-01'")
-    columns |= {"unanswered_since": "NULL", "call_error": "''", "controller_slot": "g + 20"}
+    columns |= dict.fromkeys(("available_until", "last_probe_at"), "'2100-01-01'")
+    columns |= {"checked_at": "now()", "checked_boot_id": "boot_id", "controller_slot": "g + 20"}
+    columns |= {"unanswered_since": "NULL", "call_error": "''"}
     _copies(system, "inventory_backend", f"persistent_id = {template}", NODES, **columns)
     key, place = f"{FIRST} + g * 10 + id % 10", "'192.0.2.' || g"
     for table, more in {"ssd": {}, "backendaddress": {"address": place}, "portal": {}}.items():
