@@ -17,6 +17,7 @@ from django.db.models import F, Q, Value
 from django.db.models.functions import Coalesce
 
 from provisioner.common import clock
+from provisioner.common.database import unavailable
 from provisioner.common.results import ProvisionerError, ResultCode
 from provisioner.common.writes import refusal_of, writes_barred
 from tasks.context import Context, LeaseLost, Reschedule, ShuttingDown, _after
@@ -90,10 +91,10 @@ def _claim(task_id: str) -> Context | None:
 
 
 def _fail_by_bug(context: Context, error: Exception) -> None:
-    """Fail the task because of a bug. If the error is that the database refuses writes, the task
-    stays active.
+    """Fail the task because of a bug. If the error is that the database refuses writes, or ended
+    the session, the task stays active.
     """
-    if refusal_of(error):
+    if refusal_of(error) or unavailable(error):
         context.uncount_attempt()
         return
     log.error("task failed", extra={"task": context.task.pk}, exc_info=error)

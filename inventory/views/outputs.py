@@ -33,12 +33,10 @@ class PortalOutput(Output):
     transport = serializers.CharField()
 
 
-def _of_pool(text: str = "") -> serializers.IntegerField:
+def _of_pool(text: str) -> serializers.IntegerField:
     """A number that callers bound to a tenant do not see."""
-    absent = "absent for callers bound to a tenant"
-    return serializers.IntegerField(
-        required=False, help_text=f"{text}; {absent}" if text else absent
-    )
+    help_text = f"{text}; absent for callers bound to a tenant"
+    return serializers.IntegerField(required=False, help_text=help_text)
 
 
 class BackendOutput(Output):
@@ -62,12 +60,12 @@ class BackendOutput(Output):
     authenticationMode = serializers.CharField()
     totalCapacity = _of_pool("bytes")
     availableCapacity = _of_pool("bytes")
-    numVolumes = _of_pool()
+    numVolumes = _of_pool("replicas on the node")
     totalBW = _of_pool("bytes per second")
     availableBW = _of_pool("bytes per second; may fall below 0")
-    totalIOPS = _of_pool()
+    totalIOPS = _of_pool("IOPS of the node")
     availableIOPS = _of_pool("may fall below 0")
-    numberOfSSDs = _of_pool()
+    numberOfSSDs = _of_pool("SSDs of the node")
     waitsFor = serializers.CharField(
         required=False, help_text="reason why the node is not finished"
     )

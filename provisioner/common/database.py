@@ -54,6 +54,11 @@ def unavailable(error: BaseException | None) -> str | None:
     return UNREACHABLE
 
 
+def is_locked(error: BaseException | None) -> bool:
+    """Whether another transaction held a lock for too long."""
+    return isinstance(error, Error) and isinstance(error.__cause__, errors.LockNotAvailable)
+
+
 def is_conflict(error: BaseException | None) -> bool:
     """Whether the error is a conflict with another transaction, so that a retry can succeed."""
     return isinstance(error, Error) and isinstance(error.__cause__, CONFLICTS)

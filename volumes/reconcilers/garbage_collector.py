@@ -79,6 +79,7 @@ def abort_unfinished_publications() -> None:
 
     def abort(publication: Publication) -> None:
         with transaction.atomic(durable=True):
+            list(Volume.objects.select_for_update().filter(pk=publication.volume_id))
             mark_publications_deleting(
                 Publication.objects.filter(pk=publication.pk, state=LifeState.CREATING),
                 deadline_at=clock.now(),

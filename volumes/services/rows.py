@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 
-from provisioner.common.database import is_conflict, unavailable
+from provisioner.common.database import is_conflict, is_locked, unavailable
 from volumes.services.deadlines import M
 from volumes.services.node_calls import call_deadline
 
@@ -36,6 +36,8 @@ def process_each(rows: list[M], work: Callable[[M], object]) -> None:
 
 
 def _raise_outage(error: Exception) -> None:
-    """Raise the error again if the database is unavailable, because then no row is the cause."""
-    if unavailable(error) and not is_conflict(error):
+    """Raise the error again if the database is unavailable, because then no row is the cause. A
+    row that others hold locked is one.
+    """
+    if unavailable(error) and not (is_conflict(error) or is_locked(error)):
         raise error

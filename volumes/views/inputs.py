@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from provisioner.common.fields import AnyCase
@@ -10,7 +11,7 @@ from provisioner.common.parsing import Alias, Identifier, Input, Whole
 from provisioner.common.paths import first_segments
 from volumes.health import Health
 from volumes.models import Protocol, ProvisioningType
-from volumes.services.volume.create import VolumeRequest
+from volumes.services.volume.create import MOST_REPLICAS_AT_CREATION, VolumeRequest
 from volumes.sizing import MAX_GIB
 from volumes.views.presentation import BLOCK_SIZES
 
@@ -25,12 +26,20 @@ class Names(serializers.ListField):
         super().__init__(max_length=MOST_NAMES, **kwargs)
 
 
+@extend_schema_field({"type": "integer", "minimum": 1, "maximum": MOST_REPLICAS_AT_CREATION})
+class NumberOfReplicas(Whole):
+    """The service refuses wrong numbers, with a code of their own."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_value=-INT32_MAX, **kwargs)
+
+
 class StorageClassInput(Input):
     """Reference, "Create Volume", and additional fields that clients of release 3.22 send."""
 
     extensions = ("replicable",)
     sameRackAllowed = serializers.BooleanField(required=False, source="same_rack_allowed")
-    numReplicas = Whole(required=False, min_value=-INT32_MAX, source="num_replicas")
+    numReplicas = NumberOfReplicas(required=False, source="num_replicas")
     replicable = serializers.BooleanField(required=False)
     racks = Names(required=False)
     zones = Names(required=False)

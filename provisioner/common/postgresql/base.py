@@ -35,7 +35,7 @@ SESSION = {
     "jit": "off",  # compiling a statement takes longer than executing it: docs/decisions/0037
     "plan_cache_mode": "force_generic_plan",  # one plan for all values: docs/decisions/0041
     # a process that vanished or is frozen keeps its locks until the server notices
-    "idle_in_transaction_session_timeout": "30s",
+    "idle_in_transaction_session_timeout": "90s",  # a client may pause a long list for 60 s
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",

@@ -208,6 +208,7 @@ def _publish_failed(publication: Publication, idempotency_digest: str, *, reason
     """
     rows = Publication.objects.filter(pk=publication.pk)
     with transaction.atomic(durable=True):
+        list(Volume.objects.select_for_update().filter(pk=publication.volume_id))
         creating = rows.filter(state=LifeState.CREATING)
         mark_publications_deleting(creating, deadline_at=clock.now(), reason=reason)
     enqueue_on_commit("volumes.jobs.collect")

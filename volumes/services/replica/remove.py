@@ -98,8 +98,8 @@ def replica_report(
         with transaction.atomic(durable=True):
             volume, replica = _locked(volume_uuid, replica_uuid, tenant_id)
             is_missing = replica.replica_state == ReplicaState.MISSING != state
-            if is_missing and not is_asked:  # a node check has just found it lost: ask the node
-                continue
+            if is_missing and replica.state == LifeState.READY and not is_asked:
+                continue  # a node check has just found it lost: ask the node
             _store_report(volume, replica, state)
             return
 
