@@ -130,6 +130,7 @@ def _choose(now: dt.datetime) -> list[Backend]:
     due = (
         Q(checked_at__isnull=True)
         | Q(checked_at__lte=now - interval)
+        | clock.is_impossible("checked_at")
         | ~Q(checked_boot_id=F("boot_id"))
     )
     with transaction.atomic(durable=True):
