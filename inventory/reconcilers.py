@@ -77,18 +77,20 @@ def _rest() -> dt.timedelta:
 
 
 def _choose(now: dt.datetime) -> list[Backend]:
-    """Choose the nodes to read, and claim them with ``polled_at``."""
+    """Choose the nodes to read, and claim them with ``polled_at``. Times in the future count for
+    nothing.
+    """
     due = (
         Q(available_until__lt=now + _rest())
         | Q(refresh_wanted_at__gt=F("refreshed_at"))
         | avoided_long_enough()
         | Q(token_expires_at__lt=token_renewal_due_before())
+        | clock.is_impossible("refreshed_at")
     )
     pause = dt.timedelta(seconds=settings.ENVIRONMENT.poll_interval_seconds / 2)
+    rested = Q(polled_at__lt=now - pause) | clock.is_impossible("polled_at")
     with transaction.atomic(durable=True):
-        rows = Backend.objects.select_for_update(skip_locked=True).filter(
-            due, polled_at__lt=now - pause
-        )
+        rows = Backend.objects.select_for_update(skip_locked=True).filter(due, rested)
         rows = rows.prefetch_related("addresses").order_by("polled_at", "pk")
         chosen = list(rows[:POLL_AT_MOST])
         Backend.objects.filter(pk__in=[backend.pk for backend in chosen]).update(polled_at=now)

@@ -20,12 +20,13 @@ def run_begin(job: str, *, interval_seconds: float) -> bool:
 
     A job does not run while another run is in progress (for OVERLAP at most), or if a run began
     less than half of ``interval_seconds`` ago. So if several messages of a job have waited, only
-    one of them starts a run.
+    one of them starts a run. A run that began in the future counts for nothing.
     """
     now = clock.now()
     ended = Q(ended_at__gte=F("began_at")) | Q(began_at__lte=now - OVERLAP)
     pause = dt.timedelta(seconds=interval_seconds / 2)
-    if JobRun.objects.filter(ended, pk=job, began_at__lte=now - pause).update(began_at=now):
+    due = (ended & Q(began_at__lte=now - pause)) | clock.is_impossible("began_at")
+    if JobRun.objects.filter(due, pk=job).update(began_at=now, ended_at=None):
         return True
     _, is_first = JobRun.objects.get_or_create(pk=job, defaults={"began_at": now})
     return is_first

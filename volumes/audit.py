@@ -35,6 +35,14 @@ AT_ONCE = 32
 """The number of nodes that are read at once. Their contents are in memory at the same time."""
 SETTLING_SECONDS = 1.0
 OVERDUE = dt.timedelta(seconds=30)
+NODE_OF: dict[type[Volume | Replica | Snapshot | Publication | Export], str] = {
+    Volume: "replicas__backend",
+    Replica: "backend",
+    Snapshot: "replica__backend",
+    Publication: "",
+    Export: "replica__backend",
+}
+"""The path to the node of a row with a deadline."""
 
 
 @dataclass(frozen=True, order=True)
@@ -274,9 +282,12 @@ def _compare_sizes() -> Iterator[Difference]:
 
 
 def _overdue() -> Iterator[Difference]:
-    before = clock.now() - OVERDUE
-    for model in (Volume, Replica, Snapshot, Publication, Export):
-        for row in model.objects.filter(deadline_at__lt=before):
+    """Yield rows that the collector should have finished. It waits for nodes that are down."""
+    now = clock.now()
+    for model, backend in NODE_OF.items():
+        down = {f"{backend}__available_until__lt": now} if backend else {}
+        rows = model.objects.filter(deadline_at__lt=now - OVERDUE)
+        for row in rows.exclude(**down) if down else rows:
             text = f"{row.state} and overdue since {row.deadline_at}"
             yield Difference(f"{model.__name__.lower()} {row}", text)
 

@@ -11,10 +11,16 @@ import logging
 import threading
 import time
 
+from django.db.models import Q
 from prometheus_client import Gauge
 
 SKEW_SECONDS = 2.0
 """A difference of this much or more is logged."""
+
+TOLERANCE = dt.timedelta(seconds=20)
+"""A stored time that lies further in the future than its writer could set, by this much or more,
+was stored before the database's clock stepped back. The times of two processes differ by less.
+"""
 
 SKEW = Gauge(
     "provisioner_clock_skew_seconds",
@@ -44,6 +50,13 @@ def now() -> dt.datetime:
     if offset is None:
         return dt.datetime.now(dt.UTC)
     return dt.datetime.fromtimestamp(time.monotonic() + offset, dt.UTC)
+
+
+def is_impossible(field: str) -> Q:
+    """A condition for rows whose ``field``, the time of a past event, lies in the future, because
+    the database's clock has stepped back since.
+    """
+    return Q(**{f"{field}__gt": now() + TOLERANCE})
 
 
 def epoch_seconds() -> float:

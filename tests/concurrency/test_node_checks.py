@@ -156,6 +156,31 @@ def test_an_object_created_after_the_node_is_read_is_no_loss(
     assert (Orphan.objects.count(), audit()) == (0, [])
 
 
+def test_an_object_removed_after_the_node_is_read_is_no_orphan(
+    api: Api,
+    pool: Pool,
+    fleet: SimulatedFleet,
+    read_of: Callable[[SimulatedNode, str], threading.Event],
+) -> None:
+    """The node has been read, but another node has not. The check continues when no row is left."""
+    [_, other] = pool(2)
+    probe_host(api)
+    assert api.put(f"/backends/{other}", {"inUse": False}).status == "Success"
+    make(api, fleet.nodes[0])
+    [uuid] = fleet.nodes[0].volumes()
+    [taken] = fleet.nodes[0].snapshots()
+    fleet.nodes[1].faults.slow(SLOW, method="GET", path="/v1/targets")
+    is_read = read_of(fleet.nodes[0], "/v1/targets")
+    check = check_in_thread()
+    assert is_read.wait(10)
+    assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
+    assert api.delete(f"/snapshots/{taken}").status == "Success"
+    assert api.delete(f"/volumes/{uuid}").status == "Success"
+    check.join()
+    assert Backend.objects.filter(checked_boot_id=F("boot_id")).count() == 2
+    assert (Replica.objects.count(), Orphan.objects.count(), audit()) == (0, 0, [])
+
+
 def make(api: Api, node: SimulatedNode) -> None:
     """Create a volume, a snapshot and an export."""
     uuid = created(api, "v")

@@ -164,3 +164,16 @@ def test_node_calls_are_counted(pool):
     calls, seconds = count("OK"), timed()
     pool(3)
     assert (count("OK") - calls, timed() - seconds) == (3, 3)
+
+
+def test_nodes_are_polled_and_stored_after_the_clock_stepped_back(pool):
+    """All times of the row lie in the future until the clock has caught up."""
+    [persistent_id] = pool(1)
+    silent_for(-3600)
+    Backend.objects.update(polled_at=timezone.now() + dt.timedelta(hours=1))
+    assert poll() == {persistent_id}
+    backend = Backend.objects.get()
+    assert backend.refreshed_at <= timezone.now()
+    assert backend.available_until == backend.refreshed_at + SILENCE_ALLOWED
+    assert backend.polled_at <= timezone.now()
+    assert poll() == set()

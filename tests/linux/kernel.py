@@ -24,7 +24,8 @@ CHUNK = 2**20
 
 class FakeKernel:
     """A machine with these drives. ``files``: more files that can be read. ``log``: the commands.
-    ``on_call`` is called before each call with its words, and may raise an exception.
+    ``on_call`` is called before each call with its words, and may raise an exception. ``turns``:
+    how many turns of the event loop a command takes, by its second word.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class FakeKernel:
         self.is_rdma_readable = True
         self.log: list[tuple[str, ...]] = []
         self.on_call: Callable[[tuple[str, ...]], None] = lambda words: None
+        self.turns: dict[str, int] = {}
         self._boot()
 
     def reboot(self) -> None:
@@ -49,6 +51,10 @@ class FakeKernel:
         """End the agent. The machine keeps running."""
 
     async def run(self, *command: str, text: str = "", seconds: float = COMMAND_SECONDS) -> Output:
+        # a command goes on if its caller is cancelled
+        return await asyncio.shield(self._run(command, text, seconds))
+
+    async def _run(self, command: tuple[str, ...], text: str, seconds: float) -> Output:
         await self._called(command)
         name, *words = command
         handlers: dict[str, Callable[..., str]] = {
@@ -197,8 +203,8 @@ class FakeKernel:
     async def _called(self, words: tuple[str, ...]) -> None:
         self.log.append(words)
         self.on_call(words)
-        text = " ".join(words)
-        for _ in range(max([1, *(one.turns for one in self.drives if one.path in text)])):
+        text, turns = " ".join(words), self.turns.get(words[1], 1)
+        for _ in range(max([turns, *(one.turns for one in self.drives if one.path in text)])):
             await asyncio.sleep(0)
 
     def _nvme(self, verb: str, *words: str) -> str:

@@ -8,6 +8,9 @@ from queue import Empty
 
 import pytest
 
+from inventory.nodes.agent import prober
+from inventory.nodes.agent.agent import Agent, Identity
+from inventory.nodes.agent.database import Database
 from inventory.nodes.agent.probe_sender import ProbeSender
 from inventory.nodes.agent.prober import Prober
 from inventory.nodes.client import NodeClient
@@ -221,12 +224,12 @@ def test_a_prober_that_is_woken_while_it_is_cancelled_ends(
 
     async def is_ended() -> bool:
         sender = ProbeSender()
-        prober = Prober(node.agent, sender)
-        running = asyncio.create_task(prober.run())
+        probing = Prober(node.agent, sender)
+        running = asyncio.create_task(probing.run())
         while receiver.probes.empty():
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.2)  # it has the answer, and waits for the next probe
-        prober.wake()
+        probing.wake()
         running.cancel()
         ended, _ = await asyncio.wait([running], timeout=5)
         running.cancel()
@@ -234,3 +237,29 @@ def test_a_prober_that_is_woken_while_it_is_cancelled_ends(
         return bool(ended)
 
     assert node.run(is_ended())
+
+
+def test_settings_that_cannot_be_read_do_not_stop_the_prober(
+    node: SimulatedNode,
+    receiver: ProbeReceiver,
+    settings: ProvisionerSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(prober, "RETRY_SECONDS", 0.01)
+
+    async def send() -> None:
+        sender, database = ProbeSender(), Database()
+        agent = Agent(Identity("n", "n", (), 1), node.agent.engine, database)
+        await agent.start()
+        agent.put_provisioner(settings)
+        database.execute("ALTER TABLE setting RENAME TO hidden")
+        running = asyncio.create_task(Prober(agent, sender).run())
+        await asyncio.sleep(0.1)
+        assert receiver.probes.empty()
+        database.execute("ALTER TABLE hidden RENAME TO setting")
+        await asyncio.to_thread(receiver.next)
+        running.cancel()
+        await asyncio.wait([running])
+        sender.close()
+
+    asyncio.run(send())

@@ -75,6 +75,17 @@ def test_a_run_is_exclusive_unless_its_process_may_be_dead(seconds: float, begin
     assert periodic.run_begin(JOB, interval_seconds=5) is begins
 
 
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_a_run_before_the_clock_stepped_back_blocks_no_run(has_ended: bool) -> None:
+    at = clock.now() + dt.timedelta(hours=1)
+    began(-3600, ended_at=at if has_ended else None)
+    assert periodic.run_begin(JOB, interval_seconds=5)
+    assert JobRun.objects.get().began_at < at
+    assert not periodic.run_begin(JOB, interval_seconds=5)
+    began(6)
+    assert not periodic.run_begin(JOB, interval_seconds=5), "the new run has not ended"
+
+
 def test_a_failed_run_does_not_count_as_success() -> None:
     began(100, succeeded_at=clock.now() - dt.timedelta(seconds=100))
     assert periodic.run_begin(JOB, interval_seconds=5)

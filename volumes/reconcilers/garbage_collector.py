@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterable
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 
 from provisioner.common import clock
 from provisioner.common.models import LifeState
@@ -108,50 +108,51 @@ def delete_exports() -> None:
     This step runs before ``finish_exports``, because exports for a host's new NQN wait until no
     node admits the former NQN.
     """
+    rows = Export.objects.filter(_up("replica__backend"), state=LifeState.DELETING)
 
     def remove(exports: list[Export], until: float) -> None:
-        delete_exports_on_nodes(
-            _on_nodes_up(Export.objects.filter(pk__in=_keys(exports))), until=until
-        )
+        delete_exports_on_nodes(Export.objects.filter(pk__in=_keys(exports)), until=until)
 
-    process_batch(overdue_take(Export.objects.filter(state=LifeState.DELETING)), remove)
+    process_batch(overdue_take(rows), remove)
 
 
 def finish_exports() -> None:
-    """Create the remaining exports of published volumes, and of copies."""
+    """Create the remaining exports of published volumes, and of copies, on nodes that are up."""
     wanted = Q(publication__state=LifeState.READY) | Q(for_copy=True)
+    rows = Export.objects.filter(wanted, _up("replica__backend"), state=LifeState.CREATING)
 
     def finish(exports: list[Export], until: float) -> None:
-        exports_make(_on_nodes_up(Export.objects.filter(pk__in=_keys(exports))), until=until)
+        exports_make(Export.objects.filter(pk__in=_keys(exports)), until=until)
 
-    process_batch(overdue_take(Export.objects.filter(wanted, state=LifeState.CREATING)), finish)
+    process_batch(overdue_take(rows), finish)
 
 
 def delete_replicas() -> None:
     """Remove DELETING replicas whose node is up, or was removed from the pool by force."""
+    rows = Replica.objects.filter(_up("backend") | Q(backend=None), state=LifeState.DELETING)
 
     def remove(replicas: list[Replica], until: float) -> None:
-        rows = Replica.objects.filter(pk__in=_keys(replicas))
-        delete_replicas_on_nodes(rows.filter(_up("backend") | Q(backend=None)), until=until)
+        delete_replicas_on_nodes(replicas, until=until)
 
-    process_batch(overdue_take(Replica.objects.filter(state=LifeState.DELETING)), remove)
+    process_batch(overdue_take(rows), remove)
 
 
 def delete_snapshots() -> None:
     """Remove DELETING snapshots whose node is up, or was removed from the pool by force."""
+    removable = _up("replica__backend") | Q(replica__backend=None)
+    rows = Snapshot.objects.filter(removable, state=LifeState.DELETING)
 
     def remove(snapshots: list[Snapshot], until: float) -> None:
-        rows = Snapshot.objects.filter(pk__in=_keys(snapshots))
-        removed = Q(replica__backend=None)
-        delete_snapshots_on_nodes(rows.filter(_up("replica__backend") | removed), until=until)
+        delete_snapshots_on_nodes(snapshots, until=until)
 
-    process_batch(overdue_take(Snapshot.objects.filter(state=LifeState.DELETING)), remove)
+    process_batch(overdue_take(rows), remove)
 
 
 def delete_volumes() -> None:
     """Delete the rows of DELETING volumes that have no replica left on a node."""
-    rows = overdue_take(Volume.objects.filter(state=LifeState.DELETING))
-    process_each(rows, volume_finish_removal)
+    waiting = Q(replicas__backend__available_until__lt=clock.now())
+    rows = Volume.objects.filter(state=LifeState.DELETING).exclude(waiting)
+    process_each(overdue_take(rows), volume_finish_removal)
 
 
 def delete_namespace_ids() -> None:
@@ -159,18 +160,14 @@ def delete_namespace_ids() -> None:
     namespace_ids_delete_unused()
 
 
-def _on_nodes_up(rows: QuerySet[Export]) -> QuerySet[Export]:
-    return rows.filter(_up("replica__backend"))
-
-
 def _up(backend: str) -> Q:
-    """A condition for rows whose node is Available. Calls to other nodes would time out and delay
-    the remaining rows.
+    """A condition for rows whose node is Available. Rows of other nodes are not taken: they would
+    precede newer rows, and calls to their nodes would time out.
     """
     return Q(**{f"{backend}__available_until__gte": clock.now()})
 
 
-def _keys(rows: Iterable[Export | Replica | Snapshot]) -> list[int]:
+def _keys(rows: Iterable[Export]) -> list[int]:
     return [row.pk for row in rows]
 
 

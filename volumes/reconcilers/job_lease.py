@@ -42,7 +42,8 @@ class HeldLease:
 def job_lease_acquire(job: str) -> HeldLease | None:
     """Acquire the lease of the job. Returns None if another worker holds it.
 
-    If the holder dies, the lease expires after LEASE.
+    If the holder dies, the lease expires after LEASE. A lease that ends later than a holder can set
+    has expired, too: the database's clock has stepped back since.
     """
     now = clock.now()
     row, _ = JobLease.objects.get_or_create(pk=job, defaults={"until": now, "unbroken_since": now})
@@ -50,7 +51,11 @@ def job_lease_acquire(job: str) -> HeldLease | None:
     pause = dt.timedelta(
         seconds=environment.probe_interval_seconds + environment.collect_interval_seconds
     )
-    since = row.unbroken_since if now - row.until < pause else now
-    lease = HeldLease(job, now + LEASE, since)
-    free = JobLease.objects.filter(pk=job, until=row.until, until__lte=now)
-    return lease if free.update(until=lease.until, unbroken_since=since) else None
+    has_stepped_back = row.until > now + LEASE + clock.TOLERANCE
+    if row.until > now and not has_stepped_back:
+        return None
+    is_unbroken = now - row.until < pause and not has_stepped_back
+    lease = HeldLease(job, now + LEASE, min(row.unbroken_since, now) if is_unbroken else now)
+    free = JobLease.objects.filter(pk=job, until=row.until)
+    is_mine = free.update(until=lease.until, unbroken_since=lease.unbroken_since)
+    return lease if is_mine else None

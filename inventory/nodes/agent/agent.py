@@ -90,11 +90,15 @@ class Agent:
     async def repair(self) -> bool:
         """Retry what ``start`` could not restore, and finish interrupted removals, which may take a
         long time. Returns True if nothing is left to repair.
+
+        :raises Exception: a part failed. The other parts have done their work.
         """
         self._targets.retry(await self._volumes.repair_limits())
-        done = await asyncio.gather(
-            self._targets.repair(), self._volumes.repair(), self._snapshots.repair()
-        )
+        parts = (self._targets.repair(), self._volumes.repair(), self._snapshots.repair())
+        done = await asyncio.gather(*parts, return_exceptions=True)
+        for one in done:
+            if isinstance(one, BaseException):
+                raise one
         return all(done)
 
     def stop(self) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from inventory.nodes.wire import ProvisionerSettings
 
 MAX_BACKOFF_SECONDS = 60.0
+RETRY_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -63,14 +64,22 @@ class Prober:
     async def run(self) -> None:
         """Send probes until this is cancelled."""
         await asyncio.sleep(random.uniform(0, self._start_within_seconds))  # noqa: S311
+        node = self._agent.identity.persistent_id
         while True:
-            self._woken.clear()
-            settings = self._agent.provisioner
-            if settings is None or self._is_muted:
-                await self._woken.wait()
-            else:
-                await self._probe(settings)
-                await self._rest(settings)
+            try:
+                await self._send_and_rest()
+            except Exception:
+                log.exception("node %s cannot read its settings", node)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _send_and_rest(self) -> None:
+        self._woken.clear()
+        settings = self._agent.provisioner
+        if settings is None or self._is_muted:
+            await self._woken.wait()
+        else:
+            await self._probe(settings)
+            await self._rest(settings)
 
     async def _probe(self, settings: "ProvisionerSettings") -> None:
         changes, self._changes = self._changes, 0

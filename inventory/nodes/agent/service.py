@@ -109,5 +109,13 @@ class AgentService:
             await asyncio.gather(mending, return_exceptions=True)
 
     async def _repair(self) -> None:
-        while not await self.agent.repair():
+        while not await self._is_repaired():
             await asyncio.sleep(REPAIR_SECONDS)
+
+    async def _is_repaired(self) -> bool:
+        try:
+            return await self.agent.repair()
+        except Exception:
+            node = self.agent.identity.persistent_id
+            log.exception("node %s could not be repaired, and tries again", node)
+            return False

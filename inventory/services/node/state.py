@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Value
+from django.db.models import F, Q, Value
 from django.db.models.functions import Greatest
 
 from inventory.models import Backend, Portal, Ssd
@@ -41,7 +41,8 @@ def reading_store(*, persistent_id: str, node: wire.Node, read_at: dt.datetime) 
     reading started.
 
     Returns False and stores nothing if another node answered, or if a later reading is already
-    stored. Locks SSDs by key and then the backend, in the same order as claims.
+    stored, unless that one lies in the future. Locks SSDs by key and then the backend, in the same
+    order as claims.
     """
     if node.persistent_id != persistent_id:
         log.warning(
@@ -53,7 +54,8 @@ def reading_store(*, persistent_id: str, node: wire.Node, read_at: dt.datetime) 
         known = list(
             Ssd.objects.select_for_update().filter(backend_id=persistent_id).order_by("pk")
         )
-        stored = Backend.objects.filter(pk=persistent_id, refreshed_at__lt=read_at).update(
+        is_newest = Q(refreshed_at__lt=read_at) | clock.is_impossible("refreshed_at")
+        stored = Backend.objects.filter(is_newest, pk=persistent_id).update(
             **node_facts(node) | never_below_claims(node.total_iops, node.total_bw),
             probe_interval=settings.ENVIRONMENT.probe_interval_seconds,
             available_until=unavailable_at(read_at),

@@ -1,16 +1,24 @@
 """A bad row or a slow node does not prevent the collector from processing other rows."""
 
+import datetime as dt
 import time
 from collections.abc import Callable
 
 import pytest
+from django.db.models import F
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
+from inventory.models import Backend
 from inventory.nodes.engines.simulated import SimulatedFleet
-from tests.api.volume_steps import GIB, created
+from tests.api.snapshot_steps import snapped
+from tests.api.volume_steps import GIB, HOST, created, probe_host, published
 from tests.conftest import Api
 from tests.volumes.reconcilers.garbage_collector_steps import collect_overdue
-from volumes.models import Replica, Volume
+from volumes.audit import audit
+from volumes.models import Export, Replica, Snapshot, Volume
+from volumes.reconcilers.garbage_collector import collect
+from volumes.services import deadlines
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
@@ -63,3 +71,59 @@ def test_many_slow_rows_take_as_long_as_one(api: Api, pool: Pool, fleet: Simulat
     many = seconds(6)
     one = seconds(1)
     assert many < 3 * one
+
+
+def stay_up(*nodes: str) -> None:
+    """Let only these nodes be Available."""
+    now = timezone.now()
+    Backend.objects.update(available_until=now - dt.timedelta(seconds=1))
+    Backend.objects.filter(pk__in=nodes).update(available_until=now + dt.timedelta(minutes=1))
+
+
+def make_deletable(api: Api, name: str) -> None:
+    uuid = created(api, name, uuid=name)
+    snapped(api, uuid, name, snapshotID=f"s-{name}")
+    published(api, created(api, f"p-{name}", uuid=f"p-{name}"))
+
+
+def delete(api: Api, name: str) -> None:
+    """Delete what ``make_deletable`` made. Its node confirms nothing."""
+    api.delete(f"/snapshots/s-{name}")
+    api.post("/unpublish", {"volId": f"p-{name}", "hostId": HOST})
+    for uuid in (name, f"p-{name}"):
+        assert api.delete(f"/volumes/{uuid}").status == "Success"
+
+
+def counts() -> tuple[int, ...]:
+    return tuple(model.objects.count() for model in (Export, Snapshot, Replica, Volume))
+
+
+def test_rows_of_a_dead_node_do_not_delay_those_of_others(
+    api: Api, pool: Pool, fleet: SimulatedFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dead node has more rows than one run takes, and they have waited longer."""
+    monkeypatch.setattr(deadlines, "BATCH", 2)
+    dead, well = pool(2)
+    probe_host(api)
+    stay_up(dead)
+    for number in range(2):
+        make_deletable(api, f"dead{number}")
+    stay_up(well)
+    make_deletable(api, "well")
+    for node in fleet.nodes[:2]:
+        node.faults.go_down()
+    for name in ("dead0", "dead1", "well"):
+        delete(api, name)
+    for model in (Export, Snapshot, Replica, Volume):
+        model.objects.update(deadline_at=F("deadline_at") - dt.timedelta(hours=1))
+    fleet.nodes[1].faults.come_up()
+    assert counts() == (3, 3, 6, 6)
+    collect()
+    assert counts() == (2, 2, 4, 4)
+    assert [one.subject for one in audit()] == [f"node {dead}"], "it cannot be read"
+    fleet.nodes[0].faults.come_up()
+    stay_up(dead, well)
+    for _ in range(3):
+        collect_overdue()
+    assert counts() == (0, 0, 0, 0)
+    assert audit() == []

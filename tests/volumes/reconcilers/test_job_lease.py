@@ -63,3 +63,21 @@ def test_unbroken_since_restarts_after_a_long_pause(settings):
     late = taken()
     assert late.unbroken_since > again.unbroken_since
     assert JobLease.objects.get().unbroken_since == late.unbroken_since
+
+
+def test_a_lease_expires_when_the_clock_steps_back():
+    lease = taken()
+    JobLease.objects.update(unbroken_since=lease.until)
+    let_pass(-3600)
+    before = timezone.now()
+    after = taken()
+    assert before <= after.unbroken_since <= timezone.now()
+    assert after.until < timezone.now() + dt.timedelta(minutes=1)
+    assert lease.renew() is False
+    assert job_lease_acquire("job") is None
+
+
+def test_after_a_small_step_back_a_lease_still_belongs_to_its_holder():
+    taken()
+    let_pass(-10)
+    assert job_lease_acquire("job") is None

@@ -4,6 +4,7 @@ import datetime as dt
 
 import pytest
 from django.db import connection
+from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -91,6 +92,15 @@ def test_a_node_that_cannot_be_read_is_due_again_within_a_minute(
     due_in = failed.checked_at + dt.timedelta(seconds=600) - timezone.now()
     assert dt.timedelta(seconds=50) < due_in <= dt.timedelta(seconds=60)
     assert timezone.now() - checked.checked_at < dt.timedelta(seconds=50)
+
+
+def test_a_node_is_checked_after_the_clock_stepped_back(pool: Pool) -> None:
+    [node] = pool(1)
+    in_an_hour = timezone.now() + dt.timedelta(hours=1)
+    Backend.objects.update(checked_at=in_an_hour, checked_boot_id=F("boot_id"))
+    stray_volume(node, "orphan")
+    nodes_check()
+    assert noted() == {(node, "volume", "orphan")}
 
 
 def test_an_unavailable_node_is_not_checked(api: Api, pool: Pool) -> None:

@@ -21,7 +21,7 @@ from provisioner.common import clock
 from provisioner.common.writes import writes_barred
 from volumes.models import Export
 from volumes.reconcilers.node_check.exports import exports_repair
-from volumes.reconcilers.node_check.orphans import orphans_remove, orphans_store
+from volumes.reconcilers.node_check.orphans import FormerRows, orphans_remove, orphans_store
 from volumes.reconcilers.node_check.owners import owners_mark
 from volumes.reconcilers.node_check.readopt import replicas_readopt
 from volumes.reconcilers.recovery.database import node_recover
@@ -45,9 +45,10 @@ def nodes_check() -> None:
     last check is oldest come first. After RUN_SECONDS, the other nodes are left to the next run.
 
     Workers that run this at the same time choose different nodes. A replica counts as lost only if
-    its row was READY before the nodes were read, and still is. The rows for orphans are read after
-    the nodes. So an object that is being created or removed is reported neither as lost nor as an
-    orphan. If a node turns out to be newer than the database, the check stops.
+    its row was READY before the nodes were read, and still is. An object is an orphan only if it
+    had no row before the nodes were read, and has none afterwards. So an object that is being
+    created or removed is reported neither as lost nor as an orphan. If a node turns out to be newer
+    than the database, the check stops.
     """
     until = time.monotonic() + RUN_SECONDS
     while _check_some() == CHECK_AT_MOST and time.monotonic() < until:
@@ -61,7 +62,7 @@ def _check_some() -> int:
     if writes_barred():
         return 0
     chosen = _choose(clock.now())
-    before = ReadyRows.of(chosen)
+    before, former = ReadyRows.of(chosen), FormerRows.of(chosen)
     read_at = clock.now()
     answers = nodes_read(chosen, timeout_seconds=READ_SECONDS)
     lost: list[int] = []
@@ -71,7 +72,7 @@ def _check_some() -> int:
             return 0
         answer = answers[backend.pk]
         if isinstance(answer, NodeContents) and answer.node.persistent_id == backend.pk:
-            lost += _check(backend, answer, before, read_at)
+            lost += _check(backend, answer, before, former, read_at)
         else:
             log.info("node not checked", extra={"backend": backend.pk, "reason": str(answer)})
     if lost:
@@ -91,7 +92,11 @@ def _compare_generations(answers: Mapping[str, NodeContents | NodeError]) -> Non
 
 
 def _check(
-    backend: Backend, contents: NodeContents, before: ReadyRows, read_at: dt.datetime
+    backend: Backend,
+    contents: NodeContents,
+    before: ReadyRows,
+    former: FormerRows,
+    read_at: dt.datetime,
 ) -> list[int]:
     """Check one node, and return the keys of the exports to create again.
 
@@ -111,7 +116,7 @@ def _check(
         lost = exports_repair(backend, contents)
         lost += mark_missing(backend, contents, before)
         owners_mark(backend, contents)
-        orphans_store(backend, contents)
+        orphans_store(backend, contents, former=former)
         orphans_remove(backend)
     except Exception:
         log.exception("node check failed", extra={"backend": backend.pk})
@@ -130,6 +135,7 @@ def _choose(now: dt.datetime) -> list[Backend]:
     due = (
         Q(checked_at__isnull=True)
         | Q(checked_at__lte=now - interval)
+        | clock.is_impossible("checked_at")
         | ~Q(checked_boot_id=F("boot_id"))
     )
     with transaction.atomic(durable=True):

@@ -7,7 +7,9 @@ record, or it was created after the state that an older database was restored to
 import datetime as dt
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 from django.conf import settings
 from django.db import transaction
@@ -34,11 +36,46 @@ TOLD = ("size_bytes", "pool", "tenant_id", "volume_uuid", "alias", "kept")
 """Columns whose values may change while the orphan exists."""
 
 
-def orphans_store(backend: Backend, contents: NodeContents) -> None:
-    """Store the orphans that the node held when it was read. Delete the rows of orphans that no
-    longer exist.
+@dataclass(frozen=True)
+class FormerRows:
+    """What had a row on some nodes before the nodes were read. If such a row is gone afterwards,
+    its object was removed meanwhile.
     """
-    seen = {_key(orphan): orphan for orphan in _unknown_objects(backend.pk, contents)}
+
+    replicas: frozenset[int] = frozenset()
+    snapshots: frozenset[int] = frozenset()
+    exports: frozenset[tuple[str, str]] = frozenset()
+
+    @classmethod
+    def of(cls, backends: Iterable[Backend]) -> Self:
+        """Read the keys for these backends."""
+        exports = Export.objects.filter(replica__backend__in=backends)
+        snapshots = Snapshot.objects.filter(replica__backend__in=backends)
+        return cls(
+            frozenset(Replica.objects.filter(backend__in=backends).values_list("pk", flat=True)),
+            frozenset(snapshots.values_list("pk", flat=True)),
+            frozenset(exports.values_list("target_nqn", "replica__uuid")),
+        )
+
+    def had(self, orphan: Orphan) -> bool:
+        """Whether the object had a row."""
+        if orphan.kind == OrphanKind.NAMESPACE:
+            return (orphan.target_nqn, orphan.uuid) in self.exports
+        keys = self.snapshots if orphan.kind == OrphanKind.SNAPSHOT else self.replicas
+        return orphan.generation in keys
+
+
+NO_ROWS = FormerRows()
+
+
+def orphans_store(
+    backend: Backend, contents: NodeContents, *, former: FormerRows = NO_ROWS
+) -> None:
+    """Store the orphans that the node held when it was read, except objects that had a row in
+    ``former``. Delete the rows of orphans that no longer exist.
+    """
+    unknown = _unknown_objects(backend.pk, contents)
+    seen = {_key(orphan): orphan for orphan in unknown if not former.had(orphan)}
     noted = {_key(orphan): orphan for orphan in Orphan.objects.filter(backend=backend)}
     gone = [orphan.pk for key, orphan in noted.items() if key not in seen]
     Orphan.objects.filter(pk__in=gone).delete()

@@ -82,7 +82,8 @@ class LinuxEngine:
         self._devices = await self._stores.devices()
 
     async def lost(self) -> None:
-        """Returns when ``start`` is due: SSDs were removed or added, failed, or may work again.
+        """Returns when ``start`` is due: SSDs were removed or added, failed, or may work again, or
+        a front could not be resumed.
 
         A difference must be seen LOOKS times in a row. LVM and udev replace devices and links for a
         moment, for example when the first volume of a pool is created.
@@ -185,7 +186,8 @@ class LinuxEngine:
 
     async def _has_changed(self) -> bool:
         try:
-            return await self._stores.devices() != self._devices
+            has_changed = await self._stores.devices() != self._devices
+            return has_changed or not self._fronts.are_resumed
         except (CommandFailed, Stuck, OSError) as error:
             log.error("the devices cannot be checked: %s", error)
             return False

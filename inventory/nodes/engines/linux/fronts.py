@@ -28,9 +28,13 @@ class Fronts:
         self._stores = stores
         self._mapper = stores.mapper
         self._engine_state = engine_state
+        self._left_suspended: set[str] = set()
 
     async def restore(self) -> None:
-        """Create the fronts whose pieces are all present, and log the other ones."""
+        """Create the fronts whose pieces are all present, and log the other ones. All fronts are
+        resumed.
+        """
+        self._left_suspended.clear()
         for entry in list(self._engine_state.volumes.values()):
             if entry.made and needs_front(entry):
                 try:
@@ -81,11 +85,17 @@ class Fronts:
             yield
             return
         await self.assemble(entry)
-        await self._mapper.suspend(self._name(entry))
+        name = self._name(entry)
         try:
+            await self._mapper.suspend(name)  # it may be done even if it fails
             yield
         finally:
-            await self._mapper.resume(self._name(entry))
+            await self._resume(name)
+
+    @property
+    def are_resumed(self) -> bool:
+        """Whether no front was left suspended. The next start of the engine resumes it."""
+        return not self._left_suspended
 
     def device(self, mapped: Mapped, entry: VolumeEntry) -> str | None:
         """Return the device that hosts of the volume see. None: the volume is not complete."""
@@ -109,6 +119,13 @@ class Fronts:
             for entry in self._engine_state.volumes.values()
             if entry.made and needs_front(entry) and self._stores.find(entry.spec.pieces[0].ssd_id)
         }
+
+    async def _resume(self, name: str) -> None:
+        try:
+            await self._mapper.resume(name)
+        except Exception:
+            self._left_suspended.add(name)
+            raise
 
     def _name(self, entry: VolumeEntry) -> str:
         vg = vg_name(entry.spec.pieces[0].ssd_id)

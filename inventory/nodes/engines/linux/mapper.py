@@ -2,6 +2,7 @@
 volumes.
 """
 
+import asyncio
 import logging
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -95,10 +96,19 @@ class Mapper:
     async def suspend(self, name: str) -> None:
         """Suspend the device. All completed writes are then in its segments, and nothing more is
         written.
+
+        The command goes on if the caller is cancelled. This waits for its end, because a device
+        that is not suspended yet cannot be resumed.
         """
-        await self._run("suspend", name)
+        running = asyncio.ensure_future(self._run("suspend", name))
+        try:
+            await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.gather(running, return_exceptions=True)
+            raise
 
     async def resume(self, name: str) -> None:
+        """Resume the device. It need not be suspended."""
         await self._run("resume", name)
 
     async def _listed(self, fields: str) -> list[list[str]]:

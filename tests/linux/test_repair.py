@@ -1,0 +1,63 @@
+"""What an agent could not restore when it started is tried again until it succeeds."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from inventory.nodes.agent import service
+from inventory.nodes.client import NodeTransport
+from inventory.nodes.engines.linux.kernel import Stuck
+from tests.linux.network import Network
+from tests.linux.nodes import LinuxNode
+from tests.nodes.certificates import KeyPair
+from tests.nodes.specs import HOST, MIB, TARGET, namespace, piece, volume
+from tests.waiting import eventually
+
+FAILURES = 50
+"""More calls than those of the watch over the drives between two repairs."""
+
+
+@pytest.fixture
+def node(
+    tmp_path: Path,
+    server_pair: KeyPair,
+    transport: NodeTransport,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[LinuxNode]:
+    monkeypatch.setattr(service, "REPAIR_SECONDS", 0.01)
+    node = LinuxNode.make(1, tmp_path, Network(), server_pair, transport)
+    yield node
+    node.close()
+
+
+def test_a_failed_repair_is_tried_again(node: LinuxNode, caplog: pytest.LogCaptureFixture) -> None:
+    """One command that does not end in time must not leave a path of a host missing."""
+    node.client.ensure_volume("v", volume(piece("ssd-1-1", 64 * MIB)))
+    node.client.ensure_namespace(TARGET, "v", namespace())
+    [portal] = node.client.read_node().portals
+    node.kill()
+    addresses = set(node.kernel.addresses)
+    node.kernel.addresses.clear()
+    node.kernel.reboot()
+    node.start()
+    seen: list[tuple[str, ...]] = []
+
+    def on_call(words: tuple[str, ...]) -> None:
+        if words[:2] == ("dmsetup", "status") and len(seen) < FAILURES:
+            seen.append(words)
+            raise Stuck("dmsetup status did not end within 60 s")
+
+    def is_connected() -> bool:
+        try:
+            address = ("tcp", portal.ip, portal.port)
+            node.kernel.network.connect(address, TARGET, HOST).device(1)
+        except OSError:
+            return False
+        return True
+
+    node.kernel.on_call = on_call
+    eventually(lambda: len(seen) == FAILURES, seconds=30, what="the failures")
+    assert not is_connected()
+    node.kernel.addresses |= addresses
+    eventually(is_connected, seconds=10, what=lambda: caplog.text)
