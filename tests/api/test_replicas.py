@@ -63,6 +63,15 @@ def test_a_replica_that_a_full_target_cannot_have_is_removed_again(
     assert audit() == []
 
 
+def test_a_report_about_a_replica_that_is_being_created_ends(api: Api, pool: Pool) -> None:
+    pool(2)
+    uuid = replicated(api)
+    first, _ = places(api, uuid)
+    Replica.objects.filter(uuid=first).update(state="CREATING", deadline_at=timezone.now())
+    for state in ("Missing", "Available"):
+        assert report(api, uuid, first, state).status == "Success"
+
+
 def test_a_new_replica_and_its_exports_are_recorded_together(api: Api, pool: Pool) -> None:
     """Nobody would export the replica if the process died in between."""
     pool(3)

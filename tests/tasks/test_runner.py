@@ -5,8 +5,9 @@ import threading
 from functools import partial
 
 import pytest
-from django.db import OperationalError
+from django.db import InternalError, OperationalError
 from django.utils import timezone
+from psycopg import errors
 
 from provisioner.common import shutdown
 from provisioner.common.results import ProvisionerError, ResultCode
@@ -169,12 +170,20 @@ def test_a_bug_ends_the_task_with_internal_error(caplog):
         task_wait(task_id=task_id, seconds=0)
 
 
-def test_a_database_outage_does_not_fail_the_task():
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [
+        (OperationalError, errors.AdminShutdown()),
+        (OperationalError, errors.LockNotAvailable()),
+        (InternalError, errors.IdleInTransactionSessionTimeout()),
+    ],
+)
+def test_a_database_outage_does_not_fail_the_task(kind, cause):
     state = {"is_up": False}
 
     def work(context):
         if not state["is_up"]:
-            raise OperationalError("gone")
+            raise kind("gone") from cause
 
     with registered(Step(work), Step(nothing)):
         task_id = submitted()
