@@ -178,7 +178,9 @@ def volume_of_request(draft: Volume) -> Volume | None:
         LIVE, Q(uuid=draft.uuid) | Q(tenant_id=draft.tenant_id, alias=draft.alias)
     ).first()
     if taken is None:
-        if Replica.objects.filter(LIVE, uuid=draft.uuid, rebuilding=False).exists():
+        others = Replica.objects.filter(LIVE, uuid=draft.uuid, rebuilding=False)
+        # another attempt of this request may have claimed the volume since
+        if others.exclude(volume__uuid=draft.uuid).exists():
             raise VolumeExists(f"a replica of another volume has the uuid {draft.uuid!r}")
         return None
     if not taken.matches_request(draft.idempotency_digest) or taken.tenant_id != draft.tenant_id:
