@@ -28,6 +28,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
 
 
+def in_use(api: Api) -> tuple[str, list[str]]:
+    """Create a volume that is published and whose replicas are Available. Returns their uuids."""
+    uuid = replicated(api)
+    published(api, uuid, probe_host(api))
+    return uuid, all_available(api, uuid)
+
+
 def test_a_never_attached_volume_gets_one_more(api: Api, pool: Pool, fleet: SimulatedFleet) -> None:
     pool(3)
     uuid = replicated(api)
@@ -48,9 +55,7 @@ def test_a_replica_that_a_full_target_cannot_have_is_removed_again(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     pool(3)
-    uuid = replicated(api)
-    published(api, uuid, probe_host(api))
-    known = all_available(api, uuid)
+    uuid, known = in_use(api)
     Host.objects.update(used_namespace_ids=list(range(1, MAX_NAMESPACES + 1)))
     answer = api.post(f"/replica/{uuid}", {})
     assert (answer.status, "unpublish volumes from it" in answer.description) == (
@@ -75,9 +80,7 @@ def test_a_report_about_a_replica_that_is_being_created_ends(api: Api, pool: Poo
 def test_a_new_replica_and_its_exports_are_recorded_together(api: Api, pool: Pool) -> None:
     """Nobody would export the replica if the process died in between."""
     pool(3)
-    uuid = replicated(api)
-    published(api, uuid, probe_host(api))
-    all_available(api, uuid)
+    uuid, _ = in_use(api)
     client = Client(headers={"Authorization": api.authorization})
     with CaptureQueriesContext(connection) as captured:
         assert client.post(f"/replica/{uuid}", {}, "application/json").json()["status"] == "Success"
@@ -95,9 +98,7 @@ def test_adding_does_not_take_over_the_replica_of_another_request(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     pool(6)
-    uuid = replicated(api)
-    published(api, uuid, probe_host(api))
-    all_available(api, uuid)
+    uuid, _ = in_use(api)
     row = Volume.objects.get()
     plan = volume_place(row, replica_request(row, replicas_beside(row)))
     with transaction.atomic(durable=True):
@@ -113,9 +114,7 @@ def test_a_published_volume_exports_the_new_replica_at_once(
     api: Api, pool: Pool, fleet: SimulatedFleet
 ) -> None:
     pool(3)
-    uuid = replicated(api)
-    published(api, uuid, probe_host(api))
-    known = all_available(api, uuid)
+    uuid, known = in_use(api)
     assert api.post(f"/0/replica/{uuid}", {}).status == "Success"
     [new] = set(places(api, uuid)) - set(known)
     assert places(api, uuid)[new]["replicaState"] == "Unknown"
@@ -343,9 +342,7 @@ def test_reported_states_are_stored_and_others_refused(api: Api, pool: Pool) -> 
 
 def test_replica_states_survive_unpublishing(api: Api, pool: Pool) -> None:
     pool(2)
-    uuid = replicated(api)
-    published(api, uuid, probe_host(api))
-    all_available(api, uuid)
+    uuid, _ = in_use(api)
     assert api.post("/unpublish", {"volId": uuid, "hostId": HOST}).status == "Success"
     assert {p["replicaState"] for p in volume(api, uuid)["location"]} == {"Available"}
 

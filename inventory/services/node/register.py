@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -99,8 +99,12 @@ def backend_add(
     place = {"rack": rack, "zone": zone, "region": region}
     check_location(**place)
     token = token_columns(node_token)
-    digest = token["token_digest"]
-    refuse_known(mgmt_ips=mgmt_ips, mgmt_port=mgmt_port, host_id=host_id, token_digest=digest)
+    known: dict[str, Any] = {
+        "mgmt_ips": mgmt_ips,
+        "mgmt_port": mgmt_port,
+        "token_digest": token["token_digest"],
+    }
+    refuse_known(**known, host_id=host_id)
     license_refuse_full()
     backend = Backend(**token, **place, mgmt_port=mgmt_port, refreshed_at=clock.now())
     anyone = node_client_at(backend, mgmt_ips, mgmt_port)
@@ -108,14 +112,8 @@ def backend_add(
     check_usable(node)
     check_reaches_us(mgmt_ips)
     _take_over(backend, node, host_id)
-    refuse = partial(
-        refuse_known,
-        mgmt_ips=mgmt_ips,
-        mgmt_port=mgmt_port,
-        host_id=backend.host_id,
-        persistent_id=backend.persistent_id,
-        token_digest=digest,
-    )
+    known |= {"host_id": backend.host_id, "persistent_id": backend.persistent_id}
+    refuse = partial(refuse_known, **known)
     refuse()
     client = node_client_at(backend, mgmt_ips, mgmt_port)
     require_pool(client, node, take_over=take_over, until=until)
