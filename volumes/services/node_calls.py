@@ -5,24 +5,21 @@ inside a transaction. ``until`` is the time, on the monotonic clock, by which al
 must have ended.
 """
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, TypeVar
-
-from django.conf import settings
 
 from inventory.models import Backend
 from inventory.nodes import wire
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable, call_all
 from inventory.services.node.answers import call_outcomes_record
+from inventory.services.node.call_time import seconds_left
 from inventory.services.node.clients import node_client
 from inventory.services.node.controller_slots import controller_ids
 from volumes.models import Export, Replica, Snapshot, SubVolume, Volume
 from volumes.services.ownership import replica_owner, snapshot_owner
 from volumes.sizing import GIB
 
-LEAST_SECONDS = 0.1
 T = TypeVar("T")
 NodeError = NodeRefused | NodeUnreachable
 Outcomes = Mapping[int, bool | NodeError]
@@ -177,18 +174,6 @@ def lack_space(outcomes: Outcomes) -> bool:
         isinstance(outcome, NodeRefused) and outcome.code is wire.RefusalCode.NO_SPACE
         for outcome in outcomes.values()
     )
-
-
-def call_deadline() -> float:
-    """Return the time, on the monotonic clock, by which the node calls of a request that begins now
-    must end.
-    """
-    return time.monotonic() + settings.ENVIRONMENT.node_call_seconds
-
-
-def seconds_left(until: float) -> float:
-    """Return the seconds until ``until``, at least LEAST_SECONDS."""
-    return max(until - time.monotonic(), LEAST_SECONDS)
 
 
 def node_call(

@@ -3,9 +3,9 @@
 import logging
 from collections.abc import Callable
 
+from inventory.services.node.call_time import call_deadline
 from provisioner.common.database import is_conflict, is_locked, unavailable
 from volumes.services.deadlines import M
-from volumes.services.node_calls import call_deadline
 
 log = logging.getLogger(__name__)
 

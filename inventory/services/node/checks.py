@@ -1,6 +1,5 @@
 """Checks before a storage node is added to the pool or changed."""
 
-import time
 from collections.abc import Sequence
 
 from django.conf import settings
@@ -10,12 +9,12 @@ from inventory.health import COMPATIBLE_MAJOR_VERSION, is_compatible
 from inventory.models import Backend, BackendAddress
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable
 from inventory.nodes.wire import Node
+from inventory.services.node.call_time import seconds_left
 from inventory.services.node.reachability import is_out_of_reach
 from provisioner.common.results import ProvisionerError, ResultCode
 
 CALL_SECONDS = 8.0
 """Of one call at most."""
-LEAST_SECONDS = 0.1
 LOCATION_LENGTH = 255
 
 
@@ -104,7 +103,7 @@ def call_seconds(until: float) -> float:
     """Return how long one call may take if all calls together must end at ``until``, a time of the
     monotonic clock.
     """
-    return min(CALL_SECONDS, max(until - time.monotonic(), LEAST_SECONDS))
+    return min(CALL_SECONDS, seconds_left(until))
 
 
 def read_node(client: NodeClient, mgmt_ips: Sequence[str], mgmt_port: int, *, until: float) -> Node:

@@ -1,7 +1,6 @@
 """Adds storage nodes to the pool and changes them."""
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypedDict
@@ -16,6 +15,7 @@ from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable
 from inventory.nodes.wire import License, Node
 from inventory.services.licenses import license_refuse_full, license_text
 from inventory.services.node.addresses import addresses_store
+from inventory.services.node.call_time import call_deadline
 from inventory.services.node.checks import (
     CALL_SECONDS,
     BackendKnown,
@@ -95,7 +95,7 @@ def backend_add(
     :raises OtherPool: it belongs to another pool, and ``take_over`` is False.
     :raises NoBackendLicensed: the licence does not allow one more backend.
     """
-    until = _call_deadline()
+    until = call_deadline()
     place = {"rack": rack, "zone": zone, "region": region}
     check_location(**place)
     token = token_columns(node_token)
@@ -120,11 +120,6 @@ def backend_add(
     _hand_over(backend, client, take_over=take_over, until=until)
     _insert(backend, mgmt_ips, node, refuse)
     return backend
-
-
-def _call_deadline() -> float:
-    """The time, on the monotonic clock, by which all calls to the node must end."""
-    return time.monotonic() + settings.ENVIRONMENT.node_call_seconds
 
 
 def _take_over(backend: Backend, node: Node, host_id: str | None) -> None:
@@ -224,7 +219,7 @@ def backend_update(
     moves = place != (backend.mgmt_ips, backend.mgmt_port)
     if moves:
         client = node_client_at(backend, *place)
-        check_same_node(backend, read_node(client, *place, until=_call_deadline()), *place)
+        check_same_node(backend, read_node(client, *place, until=call_deadline()), *place)
     try:
         _store(persistent_id, changes, place if moves else None)
     except IntegrityError:

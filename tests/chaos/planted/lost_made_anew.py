@@ -3,11 +3,12 @@
 from types import ModuleType
 from typing import Any
 
+from inventory.services.node.call_time import call_deadline
 from tests.chaos.planted.plant import after_import
 
 
 def _make(module: ModuleType) -> None:
-    from volumes.services.node_calls import call_deadline, replicas_ensure
+    from volumes.services.node_calls import replicas_ensure
 
     def make_anew(replica: Any) -> None:
         replicas_ensure(replica.volume, [replica], until=call_deadline())

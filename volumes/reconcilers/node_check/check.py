@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import F, Q
 
 from inventory.models import Backend
+from inventory.services.node.call_time import call_deadline
 from inventory.services.node.controller_slots import slot_ensure
 from inventory.services.node.register import settings_push
 from inventory.services.pool.checks import (
@@ -27,7 +28,7 @@ from volumes.reconcilers.node_check.readopt import replicas_readopt
 from volumes.reconcilers.recovery.database import node_recover
 from volumes.services.node.contents import NodeContents, nodes_read
 from volumes.services.node.missing import ReadyRows, mark_missing
-from volumes.services.node_calls import NodeError, call_deadline
+from volumes.services.node_calls import NodeError
 from volumes.services.publication.exports import exports_make
 
 log = logging.getLogger(__name__)

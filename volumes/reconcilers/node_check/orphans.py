@@ -20,11 +20,11 @@ from events.recording import record, recorded_together
 from inventory.models import Backend, Recovery
 from inventory.nodes import wire
 from inventory.nodes.client import NodeClient, call_all
+from inventory.services.node.call_time import call_deadline, seconds_left
 from inventory.services.node.clients import node_client
 from provisioner.common import clock
 from volumes.models import Export, Orphan, OrphanKind, Replica, Snapshot, Volume
 from volumes.services.node.contents import NodeContents
-from volumes.services.node_calls import call_deadline, seconds_left
 from volumes.services.ownership import pool_uuid
 
 log = logging.getLogger(__name__)

@@ -3,12 +3,12 @@
 import logging
 
 from inventory.models import Backend
+from inventory.services.node.call_time import call_deadline
 from provisioner.common.models import LifeState
 from volumes.models import Replica, Snapshot
 from volumes.selectors import replicas_with_nodes, snapshots_with_nodes
 from volumes.services.node.contents import NodeContents
 from volumes.services.node_calls import (
-    call_deadline,
     replica_spec,
     replicas_change,
     snapshot_spec,

@@ -8,6 +8,7 @@ from events.kinds import Kind
 from inventory.models import Backend, Ssd
 from inventory.nodes import wire
 from inventory.nodes.client import NodeRefused, NodeUnreachable
+from inventory.services.node.call_time import call_deadline, seconds_left
 from inventory.services.node.clients import node_client
 from provisioner.common import clock
 from provisioner.common.models import LifeState
@@ -23,7 +24,6 @@ from volumes.models import (
 )
 from volumes.services.claims import ClaimLost, Claims, claims_take
 from volumes.services.node.contents import NodeContents
-from volumes.services.node_calls import call_deadline, seconds_left
 from volumes.services.publication.exports import record_desired_exports_for_all_hosts
 from volumes.services.replica.state import replica_record
 from volumes.sizing import GIB

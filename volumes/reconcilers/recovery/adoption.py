@@ -7,6 +7,7 @@ from django.db import IntegrityError, transaction
 from inventory.models import Backend
 from inventory.nodes import wire
 from inventory.nodes.client import NodeRefused, NodeUnreachable
+from inventory.services.node.call_time import call_deadline, seconds_left
 from inventory.services.node.clients import node_client
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
@@ -29,7 +30,6 @@ from volumes.reconcilers.recovery.snapshots import snapshot_row
 from volumes.selectors import LIVE
 from volumes.services.claims import ClaimLost
 from volumes.services.node.contents import NodeContents, nodes_read
-from volumes.services.node_calls import call_deadline, seconds_left
 from volumes.services.ownership import PLACES, TOLD, pool_uuid
 
 READ_SECONDS = 30.0

@@ -5,10 +5,10 @@ from django.db import transaction
 from events.kinds import Kind
 from events.recording import record
 from inventory.models import Host
+from inventory.services.node.call_time import call_deadline
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.services import tasks_abort, tasks_touch
 from volumes.models import Export, Publication, Volume
-from volumes.services.node_calls import call_deadline
 from volumes.services.publication.exports import delete_exports_on_nodes, mark_publications_deleting
 from volumes.services.publication.publish import UNPUBLISHED
 from volumes.services.replica.remove import marked_replicas_remove

@@ -16,11 +16,12 @@ from events.kinds import Kind
 from events.recording import record
 from events.selectors import EventFilter, event_rows
 from inventory.models import Backend
+from inventory.services.node.call_time import seconds_left
 from provisioner.common import clock
 from provisioner.common.models import LifeState
 from volumes.models import Export, Replica, ReplicaState, Snapshot, Volume
 from volumes.services.node.contents import NodeContents, is_lost, replicas_find
-from volumes.services.node_calls import Outcomes, seconds_left
+from volumes.services.node_calls import Outcomes
 from volumes.services.replica.state import replica_state_set
 
 log = logging.getLogger(__name__)

@@ -6,6 +6,7 @@ from django.db.models import QuerySet
 from events.kinds import Kind
 from inventory.models import Backend, Host
 from inventory.selectors import host_list
+from inventory.services.node.call_time import call_deadline
 from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.queue import enqueue_on_commit
@@ -16,7 +17,6 @@ from volumes.selectors import replicas_expanded_offline, volumes_visible
 from volumes.services.copies import copies_outdate
 from volumes.services.deadlines import unfinished_deadline
 from volumes.services.errors import HostNotFound, VolumeNotFound, VolumeNotPublished
-from volumes.services.node_calls import call_deadline
 from volumes.services.publication.exports import (
     ExportWork,
     delete_exports_on_nodes,

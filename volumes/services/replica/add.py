@@ -6,6 +6,7 @@ from functools import partial
 
 from django.db import transaction
 
+from inventory.services.node.call_time import call_deadline
 from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.queue import enqueue_on_commit
@@ -15,7 +16,6 @@ from tasks.services import VolumeHasTask, tasks_touch
 from volumes.models import Export, Replica, Volume
 from volumes.selectors import volumes_visible
 from volumes.services.errors import NodesFailed, VolumeNotExists
-from volumes.services.node_calls import call_deadline
 from volumes.services.publication.exports import (
     exports_make,
     mark_replicas_deleting,

@@ -5,6 +5,7 @@ Replica" to "Set Replica State").
 from django.db import transaction
 from django.db.models import Q
 
+from inventory.services.node.call_time import call_deadline
 from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
@@ -20,7 +21,6 @@ from volumes.services.errors import (
 )
 from volumes.services.node.contents import is_lost
 from volumes.services.node.missing import replicas_verify
-from volumes.services.node_calls import call_deadline
 from volumes.services.publication.exports import mark_replicas_deleting
 from volumes.services.replica.state import replica_state_set
 from volumes.services.volume.delete import delete_replicas_on_nodes

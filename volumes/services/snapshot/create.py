@@ -8,6 +8,7 @@ from django.db.models import Q
 
 from events.kinds import Kind
 from events.recording import record
+from inventory.services.node.call_time import call_deadline
 from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.queue import enqueue_on_commit
@@ -20,7 +21,7 @@ from volumes.services.colocation import require_node, sub_volumes_claim
 from volumes.services.deadlines import unfinished_deadline
 from volumes.services.errors import NodesFailed, NoFreeSpace, VolumeNotExists
 from volumes.services.node.missing import check_after_not_found
-from volumes.services.node_calls import call_deadline, failures_text, lack_space, snapshots_ensure
+from volumes.services.node_calls import failures_text, lack_space, snapshots_ensure
 from volumes.services.volume.delete import delete_snapshots_on_nodes
 from volumes.sizing import reserved_bytes
 

@@ -4,12 +4,12 @@ from django.db import transaction
 
 from events.kinds import Kind
 from events.recording import record
+from inventory.services.node.call_time import call_deadline
 from provisioner.common.models import LifeState
 from volumes.models import Snapshot
 from volumes.selectors import LIVE
 from volumes.services.deadlines import unfinished_deadline
 from volumes.services.errors import SnapshotNotExists, VolumeIsInUse
-from volumes.services.node_calls import call_deadline
 from volumes.services.volume.delete import delete_snapshots_on_nodes
 
 

@@ -10,6 +10,7 @@ from django.db.models import Q
 
 from events.kinds import Kind
 from events.recording import Tally, record
+from inventory.services.node.call_time import call_deadline
 from provisioner.common import clock
 from provisioner.common.compiled import Compiled, whole
 from provisioner.common.inserts import insert
@@ -27,7 +28,6 @@ from volumes.services.errors import (
     NodesFailed,
     VolumeExists,
 )
-from volumes.services.node_calls import call_deadline
 from volumes.services.replica.provision import FailedReplicas, replicas_make
 from volumes.services.scheduling import (
     NoCandidate,

@@ -6,6 +6,7 @@ from django.db import transaction
 
 from events.kinds import Kind
 from events.recording import record
+from inventory.services.node.call_time import call_deadline
 from provisioner.common.models import LifeState
 from tasks.services import tasks_abort
 from volumes.models import Export, Replica, Snapshot, Volume
@@ -13,7 +14,7 @@ from volumes.selectors import LIVE, replicas_with_nodes, snapshots_with_nodes
 from volumes.services.claims import replica_release, snapshot_release
 from volumes.services.deadlines import unfinished_deadline
 from volumes.services.errors import VolumeIsInUse, VolumeNotExists
-from volumes.services.node_calls import call_deadline, replicas_remove, snapshots_remove
+from volumes.services.node_calls import replicas_remove, snapshots_remove
 from volumes.services.publication.exports import delete_exports_on_nodes
 
 

@@ -11,6 +11,7 @@ from django.db.models import Q, QuerySet
 from events.kinds import Kind
 from events.recording import record
 from inventory.nodes.wire import Source
+from inventory.services.node.call_time import call_deadline
 from provisioner.common.models import LifeState
 from provisioner.common.parsing import INT64_MAX
 from provisioner.common.results import InvalidInput
@@ -19,7 +20,6 @@ from volumes.services.claims import ClaimLost
 from volumes.services.colocation import require_node, sub_volumes_claim
 from volumes.services.deadlines import unfinished_deadline
 from volumes.services.errors import NodesFailed, NoFreeSpace, VolumeExists
-from volumes.services.node_calls import call_deadline
 from volumes.services.replica.provision import replicas_make
 from volumes.services.volume.create import volume_abort, volume_of_request, volume_ready
 from volumes.services.volume.delete import delete_replicas_on_nodes

@@ -12,6 +12,7 @@ from django.db.models import F, Q, QuerySet
 from events.kinds import Kind
 from events.recording import record
 from inventory.models import Backend
+from inventory.services.node.call_time import call_deadline
 from provisioner.common.models import LifeState
 from provisioner.common.parsing import INT64_MAX
 from provisioner.common.results import InvalidInput, ProvisionerError, ResultCode
@@ -26,7 +27,7 @@ from volumes.services.claims import ClaimLost, Claims, claims_take
 from volumes.services.deadlines import unfinished_deadline
 from volumes.services.errors import InvalidSize, NoFreeSpace, VolumeNotExists
 from volumes.services.node.missing import check_after_not_found, replicas_verify
-from volumes.services.node_calls import call_deadline, failures_text, replicas_change
+from volumes.services.node_calls import failures_text, replicas_change
 from volumes.sizing import GIB, claimed_bytes
 
 
