@@ -1,7 +1,6 @@
 """Long lists through the shipped load balancer: complete, or visibly broken."""
 
 import json
-import time
 from collections.abc import Iterator
 
 import psycopg
@@ -13,7 +12,6 @@ from tests.system.stack import Stack
 
 pytestmark = pytest.mark.timeout(600)
 ROWS = 3000
-FIRST_BYTE_OF_ALL = 0.5
 MADE = f"""
 from volumes.models import Volume
 Volume.objects.bulk_create(
@@ -44,27 +42,22 @@ def headers(stack: Stack) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def test_a_long_list_arrives_complete_and_starts_early(
-    stack: Stack, headers: dict[str, str]
-) -> None:
-    began = time.monotonic()
+def test_a_long_list_arrives_complete(stack: Stack, headers: dict[str, str]) -> None:
     with stack.pool() as http:
-        answer = http.request("GET", f"{stack.url}/volumes", headers=headers, preload_content=False)
-        text = answer.read(1)
-        first = time.monotonic() - began
-        text += answer.read()
-        whole = time.monotonic() - began
+        answer = http.request("GET", f"{stack.url}/volumes", headers=headers)
     assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
-    assert [each["uuid"] for each in json.loads(text)] == [f"v-{n:06}" for n in range(ROWS)]
-    assert first < FIRST_BYTE_OF_ALL * whole
+    assert [each["uuid"] for each in json.loads(answer.data)] == [f"v-{n:06}" for n in range(ROWS)]
 
 
-def test_a_list_that_fails_midway_is_incomplete_behind_the_balancer_too(
+def test_a_list_starts_before_its_last_row_is_made_and_is_incomplete_if_that_fails(
     stack: Stack, headers: dict[str, str]
 ) -> None:
     last_has_blocks_of(stack, 1234)
-    with stack.pool() as http, pytest.raises(urllib3.exceptions.ProtocolError):
-        http.request("GET", f"{stack.url}/volumes", headers=headers)
+    with stack.pool() as http:
+        answer = http.request("GET", f"{stack.url}/volumes", headers=headers, preload_content=False)
+        assert (answer.status, answer.read(1)) == (200, b"[")
+        with pytest.raises(urllib3.exceptions.ProtocolError):
+            answer.read()
     last_has_blocks_of(stack, 4096)
     with stack.pool() as http:
         answer = http.request("GET", f"{stack.url}/volumes", headers=headers)
