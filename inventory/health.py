@@ -20,6 +20,9 @@ CLOCK_SECONDS = 10.0
 """A clock that differs by more is a reason to act. A probe may be on its way for some seconds."""
 
 
+NEVER = dt.datetime.max.replace(tzinfo=dt.UTC)
+
+
 class NodeHealth(TextChoices):
     """The health of a node, the worst first."""
 
@@ -90,11 +93,26 @@ def node_health_reason(
     return "; ".join(reasons)
 
 
+def node_reasons_until(node: Backend | BackendRow, now: dt.datetime) -> dt.datetime:
+    """Return until when the texts of this module stay as they are ``now``, if the row of the node
+    does not change. Each of them looks at the time only by asking whether a moment has passed.
+    """
+    probed_at = node.last_probe_at or node.created_at
+    moments = [
+        node.available_until,
+        probed_at + _late_after(node.probe_interval),
+        node.token_expires_at,
+    ]
+    if node.certificate_ends_at:
+        moments.append(node.certificate_ends_at - CERTIFICATE_NOTICE)
+    return min((moment for moment in moments if moment >= now), default=NEVER)
+
+
 def _silence(node: Backend | BackendRow, now: dt.datetime) -> Iterator[str]:
     if since := node.unanswered_since:
         yield f"the node has not answered calls since {_text(since)}"
     probed_at = node.last_probe_at or node.created_at
-    if probed_at < now - _late_after(node.probe_interval):
+    if probed_at + _late_after(node.probe_interval) < now:
         yield f"no probe of the node has arrived since {_text(probed_at)}"
 
 
@@ -109,7 +127,7 @@ def _late_after(probe_interval: int) -> dt.timedelta:
 def _times(node: Backend | BackendRow, now: dt.datetime) -> Iterator[str]:
     """What is wrong with its certificate, its clock and its token."""
     ends_at = node.certificate_ends_at
-    if ends_at and ends_at < now + CERTIFICATE_NOTICE:
+    if ends_at and ends_at - CERTIFICATE_NOTICE < now:
         yield f"its certificate expires at {_text(ends_at)}: renew it"
     ahead = node.clock_ahead_seconds
     if abs(ahead) > CLOCK_SECONDS:

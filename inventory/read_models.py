@@ -1,6 +1,7 @@
 """Storage nodes as lists show them. Clients read the list often, so it is read as plain rows."""
 
 import datetime as dt
+from dataclasses import dataclass
 from typing import NamedTuple
 
 
@@ -49,8 +50,10 @@ class PortalRow(NamedTuple):
     transport: str
 
 
-class BackendSummary(NamedTuple):
-    """A backend with the sums of its present drives, in bytes, at one moment.
+@dataclass(frozen=True, eq=False)
+class BackendSummary:
+    """A backend with the sums of its present drives, in bytes, at one moment. Two lists have the
+    same object for a backend that has not changed.
 
     ``pending_reason``, ``health_reason``: texts for clients; empty: nothing.
     """

@@ -1,7 +1,8 @@
 """Reads the pool from the database."""
 
+import datetime as dt
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from django.db.models import (
     BigIntegerField,
@@ -16,7 +17,12 @@ from django.db.models import (
 )
 from django.db.models.functions import Cast
 
-from inventory.health import node_health, node_health_reason, node_pending_reason
+from inventory.health import (
+    node_health,
+    node_health_reason,
+    node_pending_reason,
+    node_reasons_until,
+)
 from inventory.models import (
     Backend,
     BackendAddress,
@@ -95,37 +101,66 @@ DRIVES = OfNodes(
 )
 
 
+class _Kept(NamedTuple):
+    """The summary of a node that has these rows, from one moment until another."""
+
+    rows: tuple[Any, ...]
+    since: dt.datetime
+    until: dt.datetime
+    summary: BackendSummary
+
+
+_kept: dict[str, _Kept] = {}
+"""Of the last list of all nodes that this process read, by node."""
+
+
 def backend_list(
     *, persistent_id: str | None = None, health: str | None = None
 ) -> list[BackendSummary]:
     """Backends ordered by id: all, or the one with ``persistent_id``, or those with this
     NodeHealth. The number of queries, four, does not depend on the number of backends.
+
+    The rows are read each time. A summary is made anew only if its rows have changed, or a text of
+    its health has.
     """
+    global _kept  # noqa: PLW0603
     now = clock.now()
     backends = BACKENDS.rows(persistent_id, now=now)
     addresses = _grouped(ADDRESSES.rows(persistent_id))
     portals = _grouped(PORTALS.rows(persistent_id))
-    drives = {row[0]: row[1:] for row in DRIVES.rows(persistent_id)}
-    found = []
-    for backend in map(BackendRow._make, backends):
-        if health is not None and backend.health != health:
-            continue
-        key, drained_since = backend.persistent_id, backend.drained_since
-        capacity, used, ssds = drives.get(key, (0, 0, 0))
-        found.append(
-            BackendSummary(
-                backend,
-                mgmt_ips=tuple([row[1] for row in addresses.get(key, ())]),
-                portals=tuple([PortalRow._make(row[1:]) for row in portals.get(key, ())]),
-                is_available=backend.available_until >= now,
-                pending_reason=node_pending_reason(backend, now),
-                health_reason=node_health_reason(backend, backend.health, drained_since, now),
-                capacity_bytes=capacity,
-                free_bytes=capacity - used,
-                ssds=ssds,
-            )
-        )
-    return found
+    drives = {row[0]: row for row in DRIVES.rows(persistent_id)}
+    known, found = _kept, dict[str, _Kept]()
+    for backend in backends:
+        key = backend[0]
+        rows = backend, addresses.get(key, ()), portals.get(key, ()), drives.get(key)
+        kept = known.get(key)
+        if kept is None or kept.rows != rows or not kept.since <= now <= kept.until:
+            kept = _summarized(rows, now)
+        found[key] = kept
+    if persistent_id is None:
+        _kept = found
+    summaries = [kept.summary for kept in found.values()]
+    if health is None:
+        return summaries
+    return [summary for summary in summaries if summary.backend.health == health]
+
+
+def _summarized(rows: tuple[Any, ...], now: dt.datetime) -> _Kept:
+    """Make the summary of a node from the rows that :func:`backend_list` reads."""
+    backend = BackendRow._make(rows[0])
+    _, capacity, used, ssds = rows[3] or (None, 0, 0, 0)
+    summary = BackendSummary(
+        backend,
+        mgmt_ips=tuple(address for _, address in rows[1]),
+        portals=tuple(PortalRow._make(portal) for _, *portal in rows[2]),
+        is_available=backend.available_until >= now,
+        pending_reason=node_pending_reason(backend, now),
+        health_reason=node_health_reason(backend, backend.health, backend.drained_since, now),
+        capacity_bytes=capacity,
+        free_bytes=capacity - used,
+        ssds=ssds,
+    )
+    return _Kept(rows, now, node_reasons_until(backend, now), summary)
 
 
 def _grouped(rows: Iterable[Any]) -> dict[str, list[Any]]:

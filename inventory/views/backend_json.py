@@ -31,8 +31,7 @@ def backend_json(summary: BackendSummary, is_tenants: bool) -> orjson.Fragment:
     """Return a backend in the format of "List Backends" in the reference, as JSON. Unset fields are
     omitted. ``is_tenants``: the caller is bound to a tenant.
 
-    The result depends on the arguments alone, so it is kept for the next list: most nodes have not
-    changed since then.
+    The result is kept with the summary, which is the same object while nothing changes.
     """
     backend = summary.backend
     probe_at = backend.last_probe_at

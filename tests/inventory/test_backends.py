@@ -3,18 +3,23 @@ shows.
 """
 
 import datetime as dt
+from itertools import product
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
+from inventory import selectors
+from inventory.health import CERTIFICATE_NOTICE
 from inventory.models import Backend, BackendAddress, Portal, Ssd
+from inventory.models.liveness import LATE_FACTOR
 from inventory.nodes import wire
 from inventory.nodes.probes import Changes
 from inventory.selectors import backend_list, pool_free_bytes
 from inventory.services.node.clients import node_client
 from inventory.services.node.probe import ProbeReport, backend_probe
 from inventory.services.node.state import reading_store
+from provisioner.common import clock
 from tests.inventory.backends_steps import TIB, store
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -61,6 +66,38 @@ def test_listing_backends_takes_four_queries_for_any_number(django_assert_num_qu
             (f"b{n:02}", (f"b{n:02}.example",)) for n in range(count)
         ]
         assert {len(s.portals) for s in found} == {1}
+
+
+def test_a_kept_summary_is_as_a_new_one_at_any_time(monkeypatch):
+    soon, notice = dt.timedelta(seconds=1), CERTIFICATE_NOTICE
+    start = timezone.now()
+    store(
+        probe_interval=1,
+        last_probe_at=start - (LATE_FACTOR - 1) * soon,
+        available_until=start + 2 * soon,
+        certificate_ends_at=start + 3 * soon + notice,
+        token_expires_at=start + 4 * soon,
+    )
+    tick = dt.timedelta(microseconds=1)
+    moments = [
+        start + n * soon + step for n in range(1, 5) for step in (-tick, dt.timedelta(), tick)
+    ]
+
+    def at(moment, kept):
+        monkeypatch.setattr(clock, "now", lambda: moment)
+        monkeypatch.setattr(selectors, "_kept", kept)
+        [summary] = backend_list()
+        return summary, selectors._kept
+
+    shown = set()
+    for then, now in product(moments, moments):
+        before, kept = at(then, {})
+        after, _ = at(now, kept)
+        fresh, _ = at(now, {})
+        assert vars(after) == vars(fresh), (then, now)
+        assert after is before or then != now
+        shown.add((fresh.is_available, fresh.health_reason))
+    assert len(shown) == 5, "nothing is wrong, then one thing after the other"
 
 
 def test_free_space_counts_only_present_drives_of_available_backends():
