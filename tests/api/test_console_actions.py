@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.test import Client, RequestFactory
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from inventory.models import Backend, Pool
@@ -19,6 +20,7 @@ from inventory.nodes.engines.simulated import SimulatedFleet
 from provisioner.access.permissions import ALLOWED
 from provisioner.access.principals import Caller, Role
 from provisioner.common import writes
+from provisioner.common.models import LifeState
 from provisioner.console.actions import nodes, volumes
 from provisioner.console.actions.action import Action
 from provisioner.console.actions.all import ACTIONS
@@ -34,6 +36,7 @@ from tests.conftest import Api
 from tests.volumes.reconcilers.drain_steps import placed_on
 from tests.worker import running_worker
 from volumes.audit import audit
+from volumes.models import Snapshot, Volume
 
 pytestmark = pytest.mark.django_db(transaction=True)
 OLD = "the database may be older than the nodes"
@@ -122,6 +125,30 @@ def test_each_change_of_the_api_has_an_action_or_a_reason_why_not() -> None:
     changes |= {"token.create"}
     assert {action.endpoint.line for action in ACTIONS} | set(NOT_IN_THE_CONSOLE) == changes
     assert {action.endpoint.line for action in ACTIONS}.isdisjoint(NOT_IN_THE_CONSOLE)
+
+
+@pytest.mark.parametrize(
+    "of_object",
+    [action for action in ACTIONS if action.model in {Volume, Snapshot} and not action.of_list],
+    ids=lambda action: action.name,
+)
+def test_an_old_object_has_no_action_because_a_newer_one_may_have_its_uuid(
+    of_object: Action, world: World, operator: Client
+) -> None:
+    case = CASES[of_object.name]
+    row: Any = case.row(world)
+    page = address(of_object, row)
+    typed = case.typed(world) | {"idempotency_key": key_of(operator.get(page).text)}
+    old = type(row).objects.filter(pk=row.pk)
+    old.update(state=LifeState.DELETING, deadline_at=timezone.now())
+    row.pk, row.alias = None, "newer"
+    row.save()
+    before = state()
+    assert page not in operator.get(object_page(of_object, old.get())).text
+    for answer in (operator.get(page, follow=True), operator.post(page, typed, follow=True)):
+        [text] = map(str, answer.context["messages"])
+        assert f"{of_object.title} is not possible for" in text
+    assert state() == before
 
 
 def test_an_action_asks_first_and_is_then_done_once(

@@ -63,11 +63,12 @@ class Action:
     ``name``: unique for the model; it is part of the URL. ``path``: the path of the operation.
     Names in braces are attributes of the object. ``says``: explains the effects and the cost of the
     action. ``facts``: information about this object. ``body``: input of the operation in addition
-    to the form. ``done``: the message after success. ``applies``: whether the button is shown for
-    an object. ``opens``: the object that is shown afterwards, as its model, a field of the answer,
-    and the field of the model that has the same value; by default, the object of the action.
-    ``dry_run``: turns the answer of a dry run into facts. ``reveals``: a field of the answer that
-    is shown once only. ``asks_password``: the operation requires the password of the user.
+    to the form. ``done``: the message after success. ``applies_to``: whether the action is possible
+    for an object as it is; its button is shown only then. ``opens``: the object that is shown
+    afterwards, as its model, a field of the answer, and the field of the model that has the same
+    value; by default, the object of the action. ``dry_run``: turns the answer of a dry run into
+    facts. ``reveals``: a field of the answer that is shown once only. ``asks_password``: the
+    operation requires the password of the user.
     """
 
     name: str
@@ -81,7 +82,7 @@ class Action:
     fields: tuple[Field, ...] = ()
     facts: Callable[[Any], Facts] = lambda _: Facts()
     body: Callable[[Any], Mapping[str, Any]] = lambda _: {}
-    applies: Callable[[Any], bool] | None = None
+    applies_to: Callable[[Any], bool] = lambda _: True
     of_list: bool = False
     destroys: bool = False
     opens: tuple[type[Model], str, str] | None = None

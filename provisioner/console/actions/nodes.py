@@ -145,7 +145,7 @@ CORDON = Action(
     says="No new replica is placed on the node. Volumes on it stay usable.",
     done="Node {row.name} is cordoned.",
     body=lambda _: {"inUse": False},
-    applies=lambda node: bool(node.in_use),
+    applies_to=lambda node: bool(node.in_use),
 )
 
 UNCORDON = Action(
@@ -159,7 +159,7 @@ UNCORDON = Action(
     done="Node {row.name} is in use.",
     facts=_uncordons,
     body=lambda _: {"inUse": True},
-    applies=lambda node: not node.in_use,
+    applies_to=lambda node: not node.in_use,
 )
 
 DRAIN = Action(
@@ -174,7 +174,7 @@ DRAIN = Action(
     "stay, and are tried again. The drain continues until it is stopped.",
     done="Node {row.name} is being drained.",
     facts=_drain_facts,
-    applies=lambda node: not _is_drained(node),
+    applies_to=lambda node: not _is_drained(node),
 )
 
 STOP_DRAIN = Action(
@@ -188,7 +188,7 @@ STOP_DRAIN = Action(
     "that have moved stay on their new nodes. Afterwards the node is cordoned only if it was "
     "cordoned before the drain.",
     done="The drain of node {row.name} is stopped.",
-    applies=_is_drained,
+    applies_to=_is_drained,
 )
 
 REMOVE = Action(

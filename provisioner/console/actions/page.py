@@ -71,12 +71,12 @@ def _is_shown(action: Action) -> Callable[..., bool]:
     def is_shown(admin: Admin, request: HttpRequest, object_id: str | None = None) -> bool:
         if not action.is_allowed(user_caller(request.user)):
             return False
-        if action.applies is None or object_id is None:
+        if object_id is None:
             return True
         seen: dict[str, Any] = request.__dict__.setdefault("_rows_of_actions", {})
         if object_id not in seen:
             seen[object_id] = admin.model._default_manager.filter(pk=unquote(object_id)).first()
-        return seen[object_id] is not None and action.applies(seen[object_id])
+        return seen[object_id] is not None and action.applies_to(seen[object_id])
 
     return is_shown
 
@@ -99,6 +99,10 @@ def action_page(
             text = f"There is no {admin.opts.verbose_name} {unquote(object_id)!r} any more."
             messages.warning(request, text)
             return redirect(_url_of(admin.model, None))
+        if not action.applies_to(row):
+            name = f"{admin.opts.verbose_name} {row}"
+            messages.warning(request, f"{action.title} is not possible for {name} as it is now.")
+            return redirect(_url_of(admin.model, row))
     return _Page(admin, request, action, row).answer()
 
 

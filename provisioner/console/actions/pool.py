@@ -87,7 +87,7 @@ DELETE = Action(
     says="Deletes the tenant and its budget. This is refused while it has volumes or snapshots.",
     done="Tenant {row.name} is deleted.",
     facts=_used,
-    applies=lambda tenant: bool(tenant.pk != DEFAULT_TENANT),
+    applies_to=lambda tenant: bool(tenant.pk != DEFAULT_TENANT),
     destroys=True,
 )
 
@@ -150,7 +150,7 @@ STOP_TASK = Action(
         "hostId": task.host_id,
         "state": TaskState.ABORTED.value,
     },
-    applies=lambda task: bool(task.stoppable and task.state in ACTIVE),
+    applies_to=lambda task: bool(task.stoppable and task.state in ACTIVE),
     destroys=True,
 )
 

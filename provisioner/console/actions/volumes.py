@@ -7,6 +7,7 @@ from inventory.models import Backend
 from inventory.selectors import host_list
 from provisioner.access.principals import Caller
 from provisioner.common.display import NONE, size
+from provisioner.common.models import LifeState
 from provisioner.console.actions.action import (
     MOST_SUGGESTED,
     Action,
@@ -67,6 +68,13 @@ def _removal_facts(volume: Volume) -> Facts:
             f"It has {number} snapshot{'' if number == 1 else 's'}: delete them first."
         )
     return Facts([*_capacity(volume).sentences, *sentences])
+
+
+def _is_ready(row: Volume | Snapshot) -> bool:
+    """Whether the API shows the row. Rows that are being deleted are on their pages too, and a
+    newer object may have the same uuid.
+    """
+    return row.state == LifeState.READY
 
 
 def _published(volume: Volume) -> Facts:
@@ -152,6 +160,7 @@ EXPAND = Action(
     says="Expands all replicas. Each replica claims the additional capacity on its drives and in "
     "the budget of the tenant. A volume cannot be made smaller again.",
     done="Volume {row.alias} has {newCapacity} GiB.",
+    applies_to=_is_ready,
     facts=_capacity,
     fields=(Field("newCapacity", "New capacity", "GiB"),),
 )
@@ -167,6 +176,7 @@ SNAPSHOT = Action(
     "The snapshot claims its reserved space at once, on the same drives, and the volume "
     "cannot be moved or deleted while it has snapshots.",
     done="Snapshot {alias} is created.",
+    applies_to=_is_ready,
     facts=_capacity,
     body=lambda volume: {"volumeID": volume.uuid},
     fields=(
@@ -187,6 +197,7 @@ CLONE = Action(
     "replica, on the same drives. The clone claims its reserved space at once, and uses more "
     "space when hosts write to it.",
     done="Clone {alias} is created.",
+    applies_to=_is_ready,
     facts=_capacity,
     body=lambda volume: {"sourceVolumeId": volume.uuid},
     fields=(
@@ -206,6 +217,7 @@ PUBLISH = Action(
     "/publish",
     says="Exports each replica to a host, which can then read and write the volume.",
     done="Volume {row.alias} is published to host {hostId}.",
+    applies_to=_is_ready,
     facts=_published,
     body=lambda volume: {"volId": volume.uuid},
     fields=(Field("hostId", "Host", choices=_hosts, suggests=True),),
@@ -221,6 +233,7 @@ UNPUBLISH = Action(
     says="Unpublishes the volume at once, even if it is mounted on the host: writes that the host "
     "has not finished are lost. Detach it on the host first.",
     done="Volume {row.alias} is unpublished.",
+    applies_to=_is_ready,
     facts=_published,
     body=lambda volume: {"volId": volume.uuid},
     fields=(Field("hostId", "Host", "empty: all hosts", choices=_published_hosts, suggests=True),),
@@ -238,6 +251,7 @@ MIGRATE = Action(
     "whole replica is copied: by the agent of the host if it has one, or by the nodes. Until "
     "the migration ends, the replica uses space on both nodes.",
     done="Volume {row.alias} is being migrated by this task.",
+    applies_to=_is_ready,
     body=lambda volume: {"volId": volume.uuid},
     fields=(
         Field(
@@ -261,6 +275,7 @@ DELETE = Action(
     "/volumes/{uuid}",
     says="Deletes the volume and its data on all nodes. This cannot be undone.",
     done="Volume {row.alias} is deleted.",
+    applies_to=_is_ready,
     facts=_removal_facts,
     destroys=True,
 )
@@ -275,6 +290,7 @@ SNAPSHOT_VOLUME = Action(
     says="Creates the volume through which hosts use this snapshot, on its node and drives. A "
     "snapshot has at most one such volume. A volume that is not writable reserves no space.",
     done="Volume {alias} is created.",
+    applies_to=_is_ready,
     facts=lambda snapshot: Facts([f"The snapshot has {size(snapshot.capacity_bytes)}."]),
     body=lambda snapshot: {"snapshotID": snapshot.uuid},
     fields=(
@@ -295,6 +311,7 @@ DELETE_SNAPSHOT = Action(
     says="Deletes the snapshot and the data that only the snapshot contains. This cannot be "
     "undone. It is refused while the snapshot has a volume.",
     done="Snapshot {row.alias} is deleted.",
+    applies_to=_is_ready,
     destroys=True,
 )
 
