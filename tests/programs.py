@@ -28,6 +28,7 @@ PACKAGES = {
     "zsh": ("zsh",),
     "fish": ("fish",),
     "chromium": ("chromium",),
+    "h2load": ("nghttp2-client",),
 }
 """Debian's, of each program."""
 MODULES = {"rsyslogd": "*/rsyslog/lmnsd_ossl.so"}

@@ -20,6 +20,7 @@ from provisioner.access.authorization_server import is_known_absent
 from provisioner.access.principals import Caller, Role
 from provisioner.access.revocation import is_known_good, why_revoked
 from provisioner.common import clock
+from provisioner.common.limits import MOST_CREDENTIALS
 
 ALGORITHM = "HS256"
 PARTY = "provisioner"
@@ -182,7 +183,7 @@ def _verified(token: str) -> _Token:
     return found
 
 
-@lru_cache(maxsize=4096)  # callers show the same token with each request
+@lru_cache(maxsize=MOST_CREDENTIALS)  # callers show the same token with each request
 def _read(token: str, keys: tuple[str, ...]) -> _Token:
     """Return the content of a signed token. The caller must check its expiry and revocation."""
     claims = _Claims.model_validate(_decode(token, keys))

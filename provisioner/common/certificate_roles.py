@@ -14,6 +14,8 @@ from functools import lru_cache
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from provisioner.common.limits import MOST_CREDENTIALS
+
 ROLE_URI = "urn:provisioner:role:"
 NODE_URI = "urn:provisioner:node:"
 
@@ -83,7 +85,7 @@ def role_names(role: CertificateRole, node_ids: Collection[str] = ()) -> list[x5
     return [x509.UniformResourceIdentifier(uri) for uri in uris]
 
 
-@lru_cache(maxsize=4096)  # called for each request of a connection
+@lru_cache(maxsize=MOST_CREDENTIALS)  # called for each request of a connection
 def _names(certificate: bytes) -> _Names:
     """:raises WrongRole: it cannot be read."""
     try:

@@ -1,7 +1,7 @@
-"""The greatest values that a storage node may report.
+"""The greatest values that a storage node may report, and sizes of caches.
 
-They are far above those of any hardware. Even if a node reports wrong values, sums over the pool
-are numbers that every client can represent.
+The values are far above those of any hardware. Even if a node reports wrong values, sums over the
+pool are numbers that every client can represent.
 """
 
 MOST_SSDS = 256
@@ -11,3 +11,8 @@ MOST_PER_SECOND = 2**50
 """IOPS, or bytes per second."""
 MOST_GENERATION = 2**53
 """Generations are microseconds since 1970; this one is in the year 2255."""
+
+MOST_CREDENTIALS = 16_384
+"""A process remembers this number of verified tokens and of certificates. Each host has its own. If
+there are more, hosts that call in turn find none of theirs.
+"""

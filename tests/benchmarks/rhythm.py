@@ -1,7 +1,9 @@
 """Hosts call at the rhythm of the real agent: a poll each second; a probe, and a read of the
-volumes and of the targets each 30 s.
+volumes and of the targets each 30 s. Each host has a connection of its own for its polls.
 """
 
+import math
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,10 +12,9 @@ from typing import NamedTuple
 from tests.benchmarks import data, load, processes
 from tests.benchmarks.load import Load
 from tests.benchmarks.measuring import Meter
+from tests.benchmarks.polls import PollingHosts
 from tests.benchmarks.system import System
 
-POLLS = "/tasks?hostId=host-<n>5"
-"""Every tenth host of the pool has a task, and none whose number ends with 5."""
 OTHERS = {
     "probes": ("POST", "/host_probe", data.PROBE),
     "volumes": ("GET", "/volumes?hostID=host-<n>", ""),
@@ -21,11 +22,14 @@ OTHERS = {
 }
 OTHER_SECONDS = 30.0
 SECONDS = 20.0
+OPENED_PER_SECOND = 250
+"""Connections of hosts. Until they are open, nothing is measured."""
 CONNECTIONS = 12
-"""Of each kind of call, which has a caller of its own. The API limits the calls in progress of one
-caller.
+"""Of each kind of the other calls, which has a caller of its own. The API limits the calls in
+progress of one caller.
 """
 COUNTED = ("API", "HAProxy of API", "PostgreSQL")
+LOAD = "the load"
 
 
 class Rhythm(NamedTuple):
@@ -43,39 +47,45 @@ class Rhythm(NamedTuple):
 def rhythms(system: System, meter: Meter, numbers: tuple[int, ...]) -> Iterator[Rhythm]:
     """Measure each number of hosts. The pool must have ten times as many."""
     tokens = {name: system.token_of(f"rhythm-{name}", "ADMIN") for name in ("polls", *OTHERS)}
+    seconds = meter.seconds / 2 * SECONDS
     for hosts in numbers:
-        polls = _load(meter, ("GET", POLLS, ""), hosts, hosts, tokens["polls"])
         others = {
-            name: _load(meter, call, hosts, hosts / OTHER_SECONDS, tokens[name])
+            name: meter.load(
+                *call,
+                token=tokens[name],
+                concurrency=CONNECTIONS,
+                numbers=hosts,
+                seconds=seconds,
+                rate=hosts / OTHER_SECONDS,
+            )
             for name, call in OTHERS.items()
         }
-        for known in (polls, others["probes"]):  # from now on, answers are in memory
-            load.run(replace(known, rate=0.0, seconds=5 * meter.seconds))
-        began, before = time.monotonic(), _cpu(system)
-        running = [(load.begin(one), one) for one in (polls, *others.values())]
-        polled, *rest = [load.end(process, one) for process, one in running]
-        seconds = time.monotonic() - began
-        cores = {name: (cpu - before[name]) / seconds for name, cpu in _cpu(system).items()}
-        cores["the load"] = sum(one.cpu_seconds for one in (polled, *rest)) / seconds
+        # from now on, probes are known
+        load.run(replace(others["probes"], rate=0.0, seconds=5 * meter.seconds))
+        opening = 2 + hosts / OPENED_PER_SECOND
+        polling = PollingHosts(system, hosts, math.ceil(opening + seconds) + 1, tokens["polls"])
+        time.sleep(opening)
+        began, before = time.monotonic(), _cpu(system, polling)
+        rest = [load.end(process, one) for process, one in _begun(others)]
+        measured = time.monotonic() - began
+        cores = {
+            name: (cpu - before[name]) / measured for name, cpu in _cpu(system, polling).items()
+        }
+        cores[LOAD] += sum(one.cpu_seconds for one in rest) / measured
+        polls = polling.end(opening)
         yield Rhythm(
             hosts,
-            polled.percentile(50),
-            polled.percentile(99),
+            polls.percentile(50),
+            polls.percentile(99),
             max(one.percentile(99) for one in rest),
             cores,
         )
 
 
-def _load(meter: Meter, call: tuple[str, str, str], hosts: int, rate: float, token: str) -> Load:
-    return meter.load(
-        *call,
-        token=token,
-        concurrency=CONNECTIONS,
-        numbers=hosts,
-        seconds=meter.seconds / 2 * SECONDS,
-        rate=rate,
-    )
+def _begun(loads: dict[str, Load]) -> list[tuple[subprocess.Popen[str], Load]]:
+    return [(load.begin(one), one) for one in loads.values()]
 
 
-def _cpu(system: System) -> dict[str, float]:
-    return {name: processes.cpu_seconds(system.services[name].running.pid) for name in COUNTED}
+def _cpu(system: System, polling: PollingHosts) -> dict[str, float]:
+    used = {name: processes.cpu_seconds(system.services[name].running.pid) for name in COUNTED}
+    return used | {LOAD: polling.cpu_seconds()}

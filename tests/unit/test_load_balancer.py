@@ -5,8 +5,11 @@ from pathlib import Path
 
 from events.stream import KEEP_ALIVE_SECONDS
 from provisioner.access.client_certificate import PROXY_HEADERS
+from provisioner.common.known_answers import MAX_ANSWERS
+from provisioner.common.limits import MOST_CREDENTIALS
 from provisioner.environment import Environment
 from tests.api.roles_steps import operations
+from volumes.metrics.scale import TESTED
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "haproxy.cfg"
 ANYWAY = {
@@ -52,6 +55,17 @@ def test_the_head_of_the_file_names_each_variable_and_its_default():
     head = CONFIG.read_text().partition("\nglobal\n")[0]
     for name, default in re.findall(r"\$\{(\w+)-(\w+)\}", CONFIG.read_text()):
         assert re.search(rf"^#   {name} +{default}, ", head, re.MULTILINE), name
+
+
+def test_each_tested_host_can_keep_a_connection():
+    [files] = re.findall(r'fd-hard-limit "\$\{OPEN_FILES-(\d+)\}"', CONFIG.read_text())
+    assert int(files) // 2 > 1.2 * TESTED["host"]
+    assert "maxconn" not in CONFIG.read_text(), "it would count all the same"
+
+
+def test_each_tested_host_can_have_its_token_and_its_certificate_remembered():
+    assert TESTED["host"] + TESTED["node"] < MOST_CREDENTIALS
+    assert 2 * TESTED["host"] < MAX_ANSWERS, "of a poll and a probe"
 
 
 def test_streams_of_events_are_kept_alive_within_the_balancers_timeout():

@@ -1,0 +1,79 @@
+"""Generates the polls of hosts with h2load. As many connections as there are hosts stay open, and a
+poll begins on each of them once per second, as real agents do.
+
+h2load takes less CPU than :mod:`tests.benchmarks.load`, so that more hosts can be measured on the
+machine that also serves them. On each connection it polls for one host after the other.
+"""
+
+import re
+import subprocess
+import time
+from pathlib import Path
+from statistics import quantiles
+
+from tests.benchmarks import processes
+from tests.benchmarks.system import System
+from tests.programs import tool
+
+POLL = "/tasks?hostId=host-<n>5"
+"""Every tenth host of the pool has a task, and none whose number ends with 5."""
+PROCESSES = 4
+LOST = re.compile(r"^requests: .* (\d+) errored, (\d+) timeout", re.MULTILINE)
+
+
+class PollingHosts:
+    """``hosts`` that poll for ``seconds`` from now on."""
+
+    def __init__(self, system: System, hosts: int, seconds: int, token: str) -> None:
+        self._began = time.time()
+        each = -(-hosts // PROCESSES)
+        self._logs = [system.folder / f"polls-{number}.log" for number in range(PROCESSES)]
+        command = [tool("h2load"), "--h1", f"-c{each}", "--rps=1", f"-n{each * seconds}"]
+        command += ["-H", f"Authorization: Bearer {token}"]
+        self._running = []
+        for number, log in enumerate(self._logs):
+            urls = system.folder / f"polls-{number}"
+            paths = (POLL.replace("<n>", str((number * each + n) % hosts)) for n in range(hosts))
+            urls.write_text("".join(f"https://127.0.0.1:{system.port}{path}\n" for path in paths))
+            log.unlink(missing_ok=True)
+            self._running.append(
+                subprocess.Popen(
+                    [*command, f"--input-file={urls}", f"--log-file={log}"],
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                )
+            )
+
+    def cpu_seconds(self) -> float:
+        return sum(processes.cpu_seconds(one.pid) for one in self._running)
+
+    def end(self, warm_seconds: float) -> "Polls":
+        """Wait for the end. Polls that began within the first ``warm_seconds``, in which the
+        connections are opened, do not count. Some are refused, because all hosts are one caller.
+
+        :raises AssertionError: a connection broke, or a later poll failed.
+        """
+        for one in self._running:
+            text, _ = one.communicate()
+            lost = LOST.search(text)
+            assert lost, text
+            assert lost.groups() == ("0", "0"), text
+        return Polls(self._logs, self._began + warm_seconds)
+
+
+class Polls:
+    """The latencies of polls in milliseconds."""
+
+    def __init__(self, logs: list[Path], since: float) -> None:
+        self._milliseconds = []
+        for log in logs:
+            for line in log.read_text().splitlines():
+                began, status, took = map(int, line.split("\t"))
+                if began >= since * 1e6:
+                    assert status == 200, line
+                    self._milliseconds.append(took / 1000)
+
+    def percentile(self, percent: int) -> float:
+        """Return the milliseconds within which this percentage was answered."""
+        return quantiles(self._milliseconds, n=100, method="inclusive")[percent - 1]
