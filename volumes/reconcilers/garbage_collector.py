@@ -12,7 +12,7 @@ from django.db.models import Q
 from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.writes import writes_barred
-from volumes.models import Export, Publication, Replica, Snapshot, Volume
+from volumes.models import Export, Publication, Replica, ReplicaState, Snapshot, Volume
 from volumes.services.deadlines import overdue_take
 from volumes.services.publication.exports import (
     delete_exports_on_nodes,
@@ -90,10 +90,13 @@ def abort_unfinished_publications() -> None:
 
 
 def finish_expansions() -> None:
-    """Complete claimed expansions on the nodes."""
-    rows = overdue_take(
-        Volume.objects.filter(state=LifeState.READY, expanding_to_bytes__isnull=False)
-    )
+    """Complete claimed expansions on the nodes. An expansion needs all nodes with a replica that is
+    not Missing.
+    """
+    awaited = Replica.objects.filter(state=LifeState.READY, backend__isnull=False)
+    awaited = awaited.exclude(_up("backend")).exclude(replica_state=ReplicaState.MISSING)
+    expanding = Volume.objects.filter(state=LifeState.READY, expanding_to_bytes__isnull=False)
+    rows = overdue_take(expanding.exclude(replicas__in=awaited))
 
     def finish(volumes: list[Volume], until: float) -> None:
         for key, why in expansions_finish(volumes, until=until).items():

@@ -31,9 +31,9 @@ def quick(settings: Settings, fleet: SimulatedFleet) -> None:
     settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"node_call_seconds": 1.5})
 
 
-def unfinished(api: Api, fleet: SimulatedFleet, number: int) -> list[str]:
+def unfinished(api: Api, fleet: SimulatedFleet, number: int, prefix: str = "v") -> list[str]:
     """Volumes whose expansion no node answered."""
-    uuids = [created(api, f"v{n}") for n in range(number)]
+    uuids = [created(api, f"{prefix}{n}") for n in range(number)]
     for node in fleet.nodes:
         node.faults.fail(path="/v1/volumes", times=0)
     for uuid in uuids:
@@ -78,6 +78,25 @@ def stay_up(*nodes: str) -> None:
     now = timezone.now()
     Backend.objects.update(available_until=now - dt.timedelta(seconds=1))
     Backend.objects.filter(pk__in=nodes).update(available_until=now + dt.timedelta(minutes=1))
+
+
+def test_expansions_on_a_dead_node_do_not_delay_those_of_others(
+    api: Api, pool: Pool, fleet: SimulatedFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dead node has as many as one run takes, and they have waited longer."""
+    monkeypatch.setattr(deadlines, "BATCH", 2)
+    dead, well = pool(2)
+    stay_up(dead)
+    waiting = unfinished(api, fleet, 2)
+    stay_up(well)
+    [other] = unfinished(api, fleet, 1, prefix="other")
+    for uuid in (*waiting, other):
+        Volume.objects.filter(uuid=uuid).update(deadline_at=timezone.now())
+    collect()
+    assert expanded([*waiting, other]) == [False, False, True]
+    stay_up(dead, well)
+    collect()
+    assert expanded(waiting) == [True, True]
 
 
 def make_deletable(api: Api, name: str) -> None:
