@@ -3,9 +3,10 @@
 :func:`volumes_with_health` expresses the rules of :mod:`volumes.health` in SQL.
 """
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from django.db.models import (
     Case,
@@ -36,6 +37,10 @@ from volumes.selectors import volumes_visible
 
 H = TypeVar("H", bound=TextChoices)
 HEALTH_SECONDS = 5.0
+READING_FACTOR = 20
+"""A process reads the numbers of the pool at most a twentieth of the time. A million volumes take
+several seconds.
+"""
 MAX_KEYS = 10_000
 """The greatest number of keys that are in memory while the volumes of one health are listed."""
 WHOLE = Q(state=LifeState.READY, rebuilding=False)
@@ -175,26 +180,40 @@ class PoolCounts(NamedTuple):
 
 
 class PoolCountsCache:
-    """A cache of the numbers, because reading them reads every volume. While one thread reads them
-    again, other threads get the cached numbers.
+    """A cache of the numbers, because reading them reads every volume. One thread at a time reads
+    them again, and other threads get the cached numbers meanwhile.
     """
 
     def __init__(self) -> None:
-        self.until = 0.0
-        self.found: PoolCounts | None = None
+        self._until = 0.0
+        self._found: PoolCounts | None = None
+        self._reading = threading.Lock()
 
     def get(self) -> PoolCounts:
-        """Return the numbers. They are at most HEALTH_SECONDS old, unless another thread is reading
-        them now.
+        """Return the numbers. They are at most HEALTH_SECONDS old or, if reading them takes long,
+        READING_FACTOR times as long.
         """
-        if self.found is None or time.monotonic() >= self.until:
-            self.until = time.monotonic() + HEALTH_SECONDS
-            self.found = PoolCounts(volume_counts(), node_counts())
-        return self.found
+        found = self._found
+        if found is not None and self._is_fresh():
+            return found
+        if not self._reading.acquire(blocking=found is None):
+            return cast("PoolCounts", found)
+        try:
+            if self._found is None or not self._is_fresh():
+                began = time.monotonic()
+                self._found = PoolCounts(volume_counts(), node_counts())
+                ended = time.monotonic()
+                self._until = ended + max(HEALTH_SECONDS, READING_FACTOR * (ended - began))
+            return self._found
+        finally:
+            self._reading.release()
+
+    def _is_fresh(self) -> bool:
+        return time.monotonic() < self._until
 
     def forget(self) -> None:
         """Clear the cache."""
-        self.found = None
+        self._found = None
 
 
 pool_counts_cache = PoolCountsCache()

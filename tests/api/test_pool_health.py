@@ -1,7 +1,10 @@
 """Health of volumes, nodes and the pool over HTTP: docs/explanation/health.md."""
 
 import datetime as dt
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,6 +36,7 @@ Pool = Callable[[int], list[str]]
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health_selectors, "HEALTH_SECONDS", 0)
+    monkeypatch.setattr(health_selectors, "READING_FACTOR", 0)
 
 
 def went_silent(node: str) -> None:
@@ -276,3 +280,47 @@ def test_the_health_of_the_pool_is_cached_for_some_seconds(
     assert info(api) == ("Healthy", "")
     health_selectors.pool_counts_cache.forget()
     assert info(api) == ("Degraded", "1 node Unavailable")
+
+
+def test_health_that_takes_long_to_read_is_read_less_often(
+    api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [node] = pool(1)
+    monkeypatch.setattr(health_selectors, "READING_FACTOR", 20)
+    passed = [0.0]
+    monkeypatch.setattr(health_selectors, "time", SimpleNamespace(monotonic=lambda: passed[0]))
+    reading = health_selectors.volume_counts
+
+    def read_long() -> dict[Health, int]:
+        passed[0] += 10
+        return reading()
+
+    monkeypatch.setattr(health_selectors, "volume_counts", read_long)
+    assert info(api) == ("Healthy", "")
+    went_silent(node)
+    passed[0] += 199
+    assert info(api) == ("Healthy", "")
+    passed[0] += 2
+    assert info(api) == ("Degraded", "1 node Unavailable")
+
+
+def test_one_thread_reads_the_health_and_others_do_not_wait(
+    api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool(1)
+    cache = health_selectors.PoolCountsCache()
+    first = cache.get()
+    reading, go_on = threading.Event(), threading.Event()
+
+    def read_long() -> dict[Health, int]:
+        reading.set()
+        assert go_on.wait(20)
+        return dict(first.volumes)
+
+    monkeypatch.setattr(health_selectors, "volume_counts", read_long)
+    with ThreadPoolExecutor(1) as pool_of_one:
+        slow = pool_of_one.submit(cache.get)
+        assert reading.wait(20)
+        assert cache.get().volumes == first.volumes
+        go_on.set()
+        assert slow.result(20).volumes == first.volumes

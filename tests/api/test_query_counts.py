@@ -29,6 +29,7 @@ def statements(api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Count:
     monkeypatch.setattr(authorization_server, "CACHE_SECONDS", 3600)
     monkeypatch.setattr(writes, "STALE_SECONDS", 3600)
     monkeypatch.setattr(health_selectors, "HEALTH_SECONDS", 0)
+    monkeypatch.setattr(health_selectors, "READING_FACTOR", 0)
     health_selectors.pool_counts_cache.forget()
     pool(4)
     writes.writes_clear_cache()  # the next create reads this, for all that follow

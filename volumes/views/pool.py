@@ -48,8 +48,7 @@ class RemovableBackendViewSet(BackendViewSet):
 class HealthInfoViewSet(InfoViewSet):
     """``GET /info`` with the health of the pool.
 
-    Everybody may call it, and reading the health reads every volume. So each process reads it at
-    most once in five seconds.
+    Everybody may call it, and reading the health reads every volume. So the health is cached.
     """
 
     def info(self) -> dict[str, Any]:
