@@ -80,10 +80,21 @@ class TestCompose:
         """
         [password] = services["redis"]["environment"].values()
         assert password == "${REDIS_PASSWORD:?see .env.example}"
-        assert services["redis"]["command"][-1].startswith('echo "requirepass $$REDISCLI_AUTH"')
+        assert "requirepass $$REDISCLI_AUTH" in services["redis"]["command"][-1]
         for name in COMMON:
             url = services[name]["environment"]["REDIS_URL"]
             assert url == f"redis://:{password}@redis:6379/0"
+
+    def test_no_shell_stays_between_the_engine_and_a_program(
+        self, services: dict[str, Any]
+    ) -> None:
+        """A shell as first process passes no signal on: the engine kills the program after 10 s."""
+        for name, service in services.items():
+            command = service.get("command", [])
+            if command[:1] == ["sh"]:
+                last = command[-1]
+                assert last.startswith("exec "), name
+                assert not set("|;&") & set(last), name
 
     def test_only_services_for_clients_and_operators_have_a_port(
         self, services: dict[str, Any]
