@@ -96,6 +96,23 @@ class TestCompose:
                 assert last.startswith("exec "), name
                 assert not set("|;&") & set(last), name
 
+    def test_health_checks_find_only_what_is_ready(self, services: dict[str, Any]) -> None:
+        """Compose starts the other services when these checks succeed, and ends when they have
+        failed too often after ``start_period``.
+        """
+        checks = {
+            name: service["healthcheck"]
+            for name, service in services.items()
+            if "healthcheck" in service
+        }
+        assert set(checks) == {"api-1", "api-2", "postgres", "redis"}
+        # the socket also leads to the server with which the image creates the database
+        assert {"-h", "127.0.0.1"} < set(checks["postgres"]["test"])
+        # without -e, redis-cli exits with 0 whatever Redis answers
+        assert "-e" in checks["redis"]["test"]
+        for name, check in checks.items():
+            assert int(check["start_period"].removesuffix("s")) >= 120, name
+
     def test_only_services_for_clients_and_operators_have_a_port(
         self, services: dict[str, Any]
     ) -> None:
