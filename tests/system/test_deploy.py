@@ -113,6 +113,11 @@ class TestCompose:
         for name, check in checks.items():
             assert int(check["start_period"].removesuffix("s")) >= 120, name
 
+    def test_logs_are_limited(self, services: dict[str, Any]) -> None:
+        """The engine keeps all lines otherwise, and each API process writes one each second."""
+        for name, service in services.items():
+            assert {"max-size", "max-file"} <= set(service["logging"]["options"]), name
+
     def test_only_services_for_clients_and_operators_have_a_port(
         self, services: dict[str, Any]
     ) -> None:
