@@ -80,10 +80,43 @@ class TestCompose:
         """
         [password] = services["redis"]["environment"].values()
         assert password == "${REDIS_PASSWORD:?see .env.example}"
-        assert services["redis"]["command"][-1].startswith('echo "requirepass $$REDISCLI_AUTH"')
+        assert "requirepass $$REDISCLI_AUTH" in services["redis"]["command"][-1]
         for name in COMMON:
             url = services[name]["environment"]["REDIS_URL"]
             assert url == f"redis://:{password}@redis:6379/0"
+
+    def test_no_shell_stays_between_the_engine_and_a_program(
+        self, services: dict[str, Any]
+    ) -> None:
+        """A shell as first process passes no signal on: the engine kills the program after 10 s."""
+        for name, service in services.items():
+            command = service.get("command", [])
+            if command[:1] == ["sh"]:
+                last = command[-1]
+                assert last.startswith("exec "), name
+                assert not set("|;&") & set(last), name
+
+    def test_health_checks_find_only_what_is_ready(self, services: dict[str, Any]) -> None:
+        """Compose starts the other services when these checks succeed, and ends when they have
+        failed too often after ``start_period``.
+        """
+        checks = {
+            name: service["healthcheck"]
+            for name, service in services.items()
+            if "healthcheck" in service
+        }
+        assert set(checks) == {"api-1", "api-2", "postgres", "redis"}
+        # the socket also leads to the server with which the image creates the database
+        assert {"-h", "127.0.0.1"} < set(checks["postgres"]["test"])
+        # without -e, redis-cli exits with 0 whatever Redis answers
+        assert "-e" in checks["redis"]["test"]
+        for name, check in checks.items():
+            assert int(check["start_period"].removesuffix("s")) >= 120, name
+
+    def test_logs_are_limited(self, services: dict[str, Any]) -> None:
+        """The engine keeps all lines otherwise, and each API process writes one each second."""
+        for name, service in services.items():
+            assert {"max-size", "max-file"} <= set(service["logging"]["options"]), name
 
     def test_only_services_for_clients_and_operators_have_a_port(
         self, services: dict[str, Any]
@@ -125,6 +158,13 @@ class TestCompose:
             r"(?m)^ *install -m .* \S*?([\w.-]+) deploy/tls(?:/(\S+))?$", self.page()
         )
         assert read == {target or name for name, target in installed}
+
+    def test_the_page_creates_the_user_of_prometheus_before_it_starts_prometheus(self) -> None:
+        """Prometheus tries its password from the beginning. After ten failures its user is locked
+        for five minutes.
+        """
+        page = self.page()
+        assert 0 < page.index("user_create prometheus") < page.index(" up -d")
 
     def test_the_page_writes_the_variables_of_the_example_readable_only_by_root(self) -> None:
         [(mode, file)] = re.findall(

@@ -122,6 +122,16 @@ def test_shell_blocks_name_existing_commands_and_files(block: Block) -> None:
         assert name.startswith("deploy/tls") or (ROOT / name).exists(), name
 
 
+@pytest.mark.parametrize("block", SHELL, ids=lambda block: block.name)
+def test_commands_in_containers_do_not_read_the_lines_after_them(block: Block) -> None:
+    """Who pastes a block gives these lines to the terminal. A command in a container reads them
+    unless it has an input of its own.
+    """
+    reads = re.compile(r"(\$compose|docker compose -f \S+) (exec|run)\b|kubectl\b.* exec -i")
+    *lines, _ = block.text.replace("\\\n", " ").splitlines()
+    assert [line for line in lines if reads.search(line) and "<" not in line] == []
+
+
 def test_blocks_of_other_languages_are_valid() -> None:
     for block in BLOCKS:
         if block.language == "json":
