@@ -10,6 +10,10 @@ from inventory.nodes.engines.spdk.snapshot_tree import Parts
 from inventory.nodes.engines.spdk.spdk_state import Lvstore
 from inventory.nodes.errors import NodeRefused
 
+RETRY_SECONDS = 10.0
+MAX_RETRY_SECONDS = 600.0
+"""The pause after a failed attempt doubles up to this."""
+
 log = logging.getLogger(__name__)
 
 
@@ -23,10 +27,11 @@ class Clearing:
         self._lvols = parts.lvols
         self._snapshot_tree = parts.snapshot_tree
         self._task: asyncio.Task[None] | None = None
+        self._tried = asyncio.Event()
 
     async def begin(self) -> None:
         """Clear one part of each SSD, so that thin volumes can be written. Then clear the rest, and
-        remove unused shared snapshots, in the background.
+        remove unused shared snapshots, in the background. What fails is tried again.
         """
         ssds = list(self._stores.open_ones(await self._spdk_state.current()))
         for ssd_id in ssds:
@@ -34,6 +39,7 @@ class Clearing:
                 await self._clear(ssd_id, at_most=1)
             except (RpcRefused, NodeRefused) as error:
                 log.error("SSD %s: %s", ssd_id, error)
+        self._tried = asyncio.Event()
         self._task = asyncio.create_task(self._run(ssds), name="clearing")
 
     def cancel(self) -> None:
@@ -48,18 +54,34 @@ class Clearing:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def settle(self) -> None:
-        """Wait until the background work of ``begin`` is done."""
-        if self._task is not None:
+        """Wait until the background work of ``begin`` is done, or has failed once and will be tried
+        again.
+        """
+        if self._task is None:
+            return
+        tried = asyncio.create_task(self._tried.wait())
+        await asyncio.wait({self._task, tried}, return_when=asyncio.FIRST_COMPLETED)
+        tried.cancel()
+        if self._task.done():
             await self._task
 
     async def _run(self, ssds: list[str]) -> None:
-        for ssd_id in ssds:
-            try:
-                await self._clear(ssd_id)
-                await self._snapshot_tree.sweep(ssd_id)
-                await self._note_cleared(ssd_id)
-            except (RpcRefused, RpcLost, NodeRefused) as error:
-                log.error("SSD %s: %s", ssd_id, error)
+        pause = RETRY_SECONDS
+        while ssds := [ssd_id for ssd_id in ssds if not await self._finish(ssd_id)]:
+            self._tried.set()
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, MAX_RETRY_SECONDS)
+
+    async def _finish(self, ssd_id: str) -> bool:
+        """Whether nothing is left to do on the SSD."""
+        try:
+            await self._clear(ssd_id)
+            refused = await self._snapshot_tree.sweep(ssd_id)
+            await self._note_cleared(ssd_id)
+        except (RpcRefused, RpcLost, NodeRefused) as error:
+            log.error("SSD %s: %s", ssd_id, error)
+            return False
+        return not refused
 
     async def _note_cleared(self, ssd_id: str) -> None:
         """Record that all deletions before now are done, if all clusters without an lvol are free,

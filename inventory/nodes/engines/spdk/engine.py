@@ -130,7 +130,9 @@ class SpdkEngine:
         await self._connections.settle()
 
     async def free_space_zeroed(self) -> None:
-        """Wait until all free clusters read as zeros, and unused snapshots are removed."""
+        """Wait until all free clusters read as zeros, and unused snapshots are removed, or until
+        this has failed once and will be tried again.
+        """
         await self._clearing.settle()
 
     def close(self) -> None:
