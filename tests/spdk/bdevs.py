@@ -38,7 +38,7 @@ IOPS_STEP = 1000
 
 class Bdev:
     """The base of all bdevs; each kind implements the access to its bytes. ``claimed_by``: the
-    exclusive user; empty: none.
+    exclusive user; empty: none. ``sampling``: the period in which the queue depth is sampled.
     """
 
     product = ""
@@ -51,6 +51,7 @@ class Bdev:
         self.claimed_by = ""
         self.limits = dict.fromkeys(LIMITS, 0)
         self.written = self.was_read = 0
+        self.sampling = 0
 
     @property
     def size(self) -> int:
@@ -228,10 +229,14 @@ class BdevMethods(Module):
         return True
 
     async def bdev_aio_delete(self, name: str) -> bool:
+        self.lose(name)
+        return True
+
+    def lose(self, name: str) -> None:
+        """Remove a drive, which may be in use."""
         bdev = self._file(name)
         self._registry.remove(bdev)
         bdev.device.close()
-        return True
 
     async def bdev_malloc_create(
         self, num_blocks: int, block_size: int, name: str | None = None
@@ -259,7 +264,12 @@ class BdevMethods(Module):
             "tick_rate": 10**9,
             "ticks": time.monotonic_ns(),
             "bdevs": [
-                {"name": one.name, "bytes_read": one.was_read, "bytes_written": one.written}
+                {
+                    "name": one.name,
+                    "bytes_read": one.was_read,
+                    "bytes_written": one.written,
+                    **({"queue_depth_polling_period": one.sampling} if one.sampling else {}),
+                }
                 for one in bdevs
             ],
         }
@@ -268,6 +278,11 @@ class BdevMethods(Module):
         """Examine by hand; allowed although it happens automatically."""
         self._registry.get(name)
         raise Refused(EINVAL, "Invalid argument")
+
+    async def bdev_set_qd_sampling_period(self, name: str, period: int) -> bool:
+        """The period ends with the bdev. Not measured, but SPDK's source does so."""
+        self._registry.get(name).sampling = period
+        return True
 
     async def bdev_set_qos_limit(
         self,

@@ -59,4 +59,6 @@ class Device:
             return True
 
     def close(self) -> None:
+        """All later accesses fail, as those of a drive that was removed."""
         os.close(self._descriptor)
+        self._descriptor = -1

@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid as uuids
+from contextlib import suppress
 from dataclasses import replace
 
 from tests.spdk.bdevs import Registry
@@ -55,7 +56,9 @@ class LvolMethods(Module):
         return blob.uuid
 
     async def bdev_lvol_delete(self, name: str) -> bool:
-        """A busy lvol is lost. Not measured, but SPDK's source does so."""
+        """A busy lvol is lost. If the drive is removed meanwhile, the deletion fails. Both are not
+        measured, but SPDK's source does so.
+        """
         store, blob = self._lvstores.blob(name)
         if len(store.children(blob)) > 1:
             raise not_permitted(INTERNAL)
@@ -66,7 +69,11 @@ class LvolMethods(Module):
             store.lost.add(blob.uuid)
             raise Refused(INTERNAL, "Device or resource busy")
         places = store.forget(blob)
-        await asyncio.sleep(self.clearing)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.clearing):
+                await store.closed.wait()
+        if store.closed.is_set():
+            raise Refused(INTERNAL, "Input/output error")
         store.release(blob, places)
         return True
 

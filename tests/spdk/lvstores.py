@@ -68,6 +68,7 @@ class Lvstores:
         """Close the lvstore; its lvols are no longer listed."""
         base, _ = self.open.pop(store.uuid)
         base.claimed_by = ""
+        store.closed.set()
         for bdev in self.registry.all():
             if isinstance(bdev, Lvol) and bdev.store is store:
                 self.registry.remove(bdev)

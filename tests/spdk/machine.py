@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import Portal, RefusalCode
 from tests.nodes.specs import HOST, MIB, namespace
 from tests.servers import free_port
+from tests.spdk.client import Client, Failed
 from tests.spdk.host import Host
 
 SSD_BYTES = 1024 * MIB
@@ -100,6 +102,39 @@ class Machine:
         """Keep only this SSD, and set whether unmapping zeroes it."""
         [ssd] = [one for one in self.ssds if one.id == name]
         self.ssds = (replace(ssd, zeroes_on_unmap=zeroes),)
+
+    def use_ssds(self, *, zeroes: bool) -> None:
+        """Set whether unmapping zeroes the SSDs."""
+        self.ssds = tuple(replace(one, zeroes_on_unmap=zeroes) for one in self.ssds)
+
+    def pull(self, name: str) -> None:
+        """Remove the SSD while SPDK runs, or while it does not run."""
+        (self.folder / name).rename(self.folder / f"{name}-away")
+        self._drop_bdev(name)
+
+    def plug(self, name: str) -> None:
+        """Return the SSD. The agent must be started to use it."""
+        (self.folder / f"{name}-away").rename(self.folder / name)
+
+    def replug(self, name: str) -> None:
+        """Remove and return the SSD so fast that the agent does not see it absent."""
+        self._drop_bdev(name)
+        [ssd] = [one for one in self.ssds if one.id == name]
+        call = Client(self.socket)
+        call(
+            "bdev_aio_create",
+            name=f"ssd-{name}",
+            filename=str(ssd.file),
+            block_size=ssd.block_size,
+            fallocate=ssd.zeroes_on_unmap,
+        )
+        call.close()
+
+    def _drop_bdev(self, name: str) -> None:
+        call = Client(self.socket)
+        with suppress(Failed):  # the target has none, because it has just started or lost it
+            call("bdev_aio_delete", name=f"ssd-{name}")
+        call.close()
 
     def config(self) -> SpdkConfig:
         return SpdkConfig(

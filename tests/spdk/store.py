@@ -4,6 +4,7 @@ Its description is written to the head of the device after each change. Clusters
 was last written to them until something clears them.
 """
 
+import asyncio
 import heapq
 import json
 import uuid as uuids
@@ -38,6 +39,7 @@ class Blob:
 class Store:
     """``going``: names of blobs being deleted. ``busy``: UUIDs of blobs being read for a copy.
     ``lost``: UUIDs of blobs deleted while busy, which are not listed before the next start.
+    ``closed``: is set when the lvstore is closed.
     """
 
     def __init__(self, device: Device, uuid: str, name: str, cluster_size: int) -> None:
@@ -49,6 +51,7 @@ class Store:
         self.going: set[str] = set()
         self.busy: set[str] = set()
         self.lost: set[str] = set()
+        self.closed = asyncio.Event()
         self._size = device.size
         # a page of metadata for each cluster, and a few more
         self._reserved = -(-(self._size // cluster_size + 4) * PAGE // cluster_size)

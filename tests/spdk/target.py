@@ -60,6 +60,7 @@ class Target:
         self._socket = socket
         self._die = die
         self.registry = Registry()
+        self.bdevs = BdevMethods(self.registry)
         self.lvstores = Lvstores(self.registry)
         self.subsystems = Subsystems(self.registry)
         self.copies = CopyMethods(self.registry)
@@ -69,7 +70,7 @@ class Target:
         self.lvols = LvolMethods(self.registry, self.lvstores)
         modules: list[Module] = [
             self.lvols,
-            BdevMethods(self.registry),
+            self.bdevs,
             RaidMethods(self.registry),
             NvmfMethods(self.subsystems),
             NvmfAccessMethods(self.subsystems),
@@ -103,6 +104,21 @@ class Target:
             raise OSError
 
         self.registry.on_copy.append(die)
+
+    @property
+    def is_clearing(self) -> bool:
+        """Whether clusters of a deleted lvol are being cleared."""
+        return any(store.going for _, store in self.lvstores.open.values())
+
+    def lose_copying(self, base: str) -> None:
+        """Lose this drive when the next cluster was copied for the first write over a snapshot."""
+
+        def lose() -> None:
+            self.registry.on_copy.remove(lose)
+            self.bdevs.lose(base)
+            raise OSError
+
+        self.registry.on_copy.append(lose)
 
     def _called(self, name: str) -> None:
         self.calls.append(name)

@@ -1,5 +1,6 @@
-"""Whatever hosts write, zero and discard, and whatever is created, removed and killed, a volume
-shows only data of its owner, the content of its source, or zeros.
+"""Whatever hosts write, zero and discard, whatever is created, removed and killed, and however the
+SSD is removed and returns, a volume shows only data of its owner, the content of its source, or
+zeros.
 """
 
 import asyncio
@@ -12,13 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inventory.nodes.engines.spdk.rpc import RpcLost
+from inventory.nodes.engines.spdk.rpc import RpcLost, RpcRefused
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import ProvisioningType, SourceKind
 from tests.nodes.specs import MIB, derived, piece, snapshot, volume
 from tests.spdk.host import IoFailed
 from tests.spdk.machine import Disk, Machine
 from tests.spdk.running import RunningTarget
+from tests.spdk.test_engine_clearing import FOR_EVER
 
 CLUSTER, BLOCK = 4 * MIB, 4096
 CLUSTERS = 3
@@ -42,6 +44,9 @@ step = st.one_of(
     st.tuples(st.just("kill")),
     st.tuples(st.just("kill_removing"), name),
     st.tuples(st.just("kill_copying"), name, at),
+    st.tuples(st.just("replug"), name, kind, st.booleans()),
+    st.tuples(st.just("replug_removing"), name, st.booleans()),
+    st.tuples(st.just("replug_copying"), name, at, st.booleans()),
 )
 
 
@@ -150,8 +155,62 @@ class Tenants:
                 await self.machine.agent.volumes.remove(uuid, self.generations[uuid])
             self.target.settle()
             self.target.die_after(None)
-            await self.kill()
+            await self.come_back(is_away=self.number % 2 == 0)
             await self.remove(uuid)
+
+    async def come_back(self, *, is_away: bool) -> None:
+        """Restart SPDK and the agent. ``is_away``: they start without the SSD, which returns."""
+        if is_away:
+            self.machine.pull("s")
+        await self.kill()
+        if is_away:
+            self.machine.plug("s")
+            await self.machine.engine.lost()
+            await self.machine.start()
+
+    async def replug(
+        self,
+        uuid: str,
+        kind: ProvisioningType,
+        is_seen: bool,
+    ) -> None:
+        """Remove and return the SSD. ``is_seen``: the agent sees that it is absent. Otherwise, it
+        gets requests before it sees that the SSD has returned.
+        """
+        if is_seen:
+            self.machine.pull("s")
+            await self.machine.engine.lost()
+            await self.machine.start()
+            self.machine.plug("s")
+        else:
+            self.machine.replug("s")
+            for what, *args in (("make", uuid, kind), ("fill", uuid)):
+                with suppress(RpcRefused):
+                    await self.do(what, *args)
+        await self.machine.engine.lost()
+        await self.machine.start()
+
+    async def replug_removing(self, uuid: str, is_seen: bool) -> None:
+        if uuid in self.owners and uuid not in self.snapped:
+            self.target.clear_for(FOR_EVER)
+            removing = asyncio.create_task(
+                self.machine.agent.volumes.remove(uuid, self.generations[uuid])
+            )
+            while not self.target.target.is_clearing and not removing.done():
+                await asyncio.sleep(0)
+            self.target.clear_for(0)
+            await self.replug(uuid, ProvisioningType.THIN, is_seen)
+            with suppress(NodeRefused, RpcRefused, RpcLost):
+                await removing
+            await self.remove(uuid)
+
+    async def replug_copying(self, uuid: str, index: int, is_seen: bool) -> None:
+        if uuid in self.snapped:
+            self.target.run(lambda fake: fake.lose_copying("ssd-s"))
+            with suppress(IoFailed):
+                await self._write(uuid, index * CLUSTER, BLOCK)
+            self.target.run(lambda fake: fake.registry.on_copy.clear())
+            await self.replug(uuid, ProvisioningType.THIN, is_seen)
 
     async def kill_copying(self, uuid: str, index: int) -> None:
         if uuid in self.snapped:
@@ -159,7 +218,7 @@ class Tenants:
             with suppress(ConnectionError, IoFailed, RpcLost):
                 await self._write(uuid, index * CLUSTER, BLOCK)
             self.target.settle()
-            await self.kill()
+            await self.come_back(is_away=self.number % 2 == 0)
 
     async def check(self) -> None:
         """Check all volumes, and a new volume that takes all free space."""

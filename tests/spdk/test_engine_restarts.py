@@ -1,8 +1,13 @@
-"""Objects that a start of the SPDK engine cannot restore are restored later."""
+"""What a start of the SPDK engine cannot restore or clear is tried again later."""
 
-from inventory.nodes.wire import Qos
-from tests.nodes.specs import MIB, TARGET, namespace, piece, volume
-from tests.spdk.machine import Machine, Run
+import asyncio
+
+import pytest
+
+from inventory.nodes.engines.spdk import clearing
+from inventory.nodes.wire import Qos, SourceKind
+from tests.nodes.specs import MIB, TARGET, derived, namespace, piece, volume
+from tests.spdk.machine import Died, Machine, Run
 from tests.spdk.rpc import Refused
 from tests.spdk.running import RunningTarget
 
@@ -31,5 +36,43 @@ def test_limits_and_raids_that_a_start_could_not_restore_are_retried(
         refusals.clear()
         assert await agent.repair() is True
         assert await machine.seen() == before
+
+    run(steps)
+
+
+@pytest.mark.parametrize("is_spdk_dead", [True, False])
+def test_space_that_a_start_could_not_clear_is_cleared_later(
+    run: Run, target: RunningTarget, monkeypatch: pytest.MonkeyPatch, *, is_spdk_dead: bool
+) -> None:
+    """This needs no further start. An unused snapshot is removed later, too. After a restart of the
+    agent alone, there is only the snapshot.
+    """
+    monkeypatch.setattr(clearing, "RETRY_SECONDS", 0.01)
+
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        await agent.volumes.ensure("v", volume(piece("s", SIZE)))
+        clone = derived(piece("s", SIZE), kind=SourceKind.CLONE_OF_VOLUME, of="v")
+        await agent.volumes.ensure("clone", clone)
+        removing = asyncio.create_task(agent.volumes.remove("v", 1))
+        while "bdev_lvol_delete" not in target.target.calls:
+            await asyncio.sleep(0)
+        machine.rpc.is_dead = True
+        with pytest.raises(Died):
+            await removing
+        if is_spdk_dead:
+            target.restart()
+        refusals = target.target.server.refusals
+        refusals["bdev_lvol_delete"] = Refused(-32603, "Input/output error")
+        await machine.boot()
+        names = [name for _, name, *_ in (await machine.seen())["lvols"]]
+        assert "shared" in names
+        assert any(name.startswith("z-") for name in names) is is_spdk_dead
+        refusals.clear()
+        async with asyncio.timeout(30):
+            while len((await machine.seen())["lvols"]) > 1:
+                await asyncio.sleep(0.01)
+        [ssd] = [one for one in (await machine.facts()).ssds if one.ssd_id == "s"]
+        assert ssd.free == ssd.capacity - SIZE
 
     run(steps)

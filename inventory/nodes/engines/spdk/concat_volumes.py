@@ -6,7 +6,7 @@ hold only the volume's data, and snapshots of the pieces contain no raid metadat
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from inventory.nodes.engines.names import namespace_uuid
 from inventory.nodes.engines.records import VolumeEntry
@@ -94,6 +94,11 @@ class ConcatVolumes:
         await self.assemble(entry)
         if entry.qos != Qos():
             await self.limit(entry)
+
+    async def refuse_reloaded(self, entries: Iterable[VolumeEntry]) -> None:
+        """Check that hosts may write to these volumes: see :meth:`Stores.refuse_reloaded`."""
+        pieces = (piece for entry in entries for piece in entry.made_pieces)
+        await self._stores.refuse_reloaded(piece.ssd_id for piece in pieces)
 
     async def disassemble(self, uuid: str) -> None:
         """Delete the raid of the volume, in whatever state it is."""

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from inventory.nodes.drift import DriftItem
 from inventory.nodes.engines.base import VERSION, EngineFacts, Held, Known, TargetState
+from inventory.nodes.engines.spdk.clearing import Clearing
 from inventory.nodes.engines.spdk.concat_volumes import ConcatVolumes, enforced
 from inventory.nodes.engines.spdk.config import SpdkConfig
 from inventory.nodes.engines.spdk.connections import Connections
@@ -74,6 +75,7 @@ class SpdkEngine:
         self._volumes = Volumes(parts, self._concat_volumes)
         self._snapshots = Snapshots(parts, self._volumes)
         self._zeroing = Zeroing(parts)
+        self._clearing = Clearing(parts)
         self._connections = Connections(
             rpc, state, self._stores, self._engine_state, self._snapshot_tree, poll=poll
         )
@@ -93,7 +95,7 @@ class SpdkEngine:
         :raises RpcRefused: the target lacks a required function.
         :raises NotAsAsked: hosts could see old data, so the target must be restarted.
         """
-        await self._zeroing.end()
+        await self._clearing.end()
         await self._copies.clear()
         self._snapshot_tree.reset()
         self._spdk_state.invalidate()
@@ -103,16 +105,15 @@ class SpdkEngine:
         await self._stores.open()
         if await self._targets.is_open():
             await self._zeroing.refuse_unmapped()
-        else:
-            await self._zeroing.take()
+        await self._zeroing.take()
         await self._targets.open()
         await self._connections.adopt()
-        await self._zeroing.begin()
+        await self._clearing.begin()
         self._devices = await self._stores.devices()
 
     async def lost(self) -> None:
-        """Return when ``start`` is due: the SPDK target has ended, or SSDs were removed or
-        added.
+        """Return when ``start`` is due: the SPDK target has ended, or SSDs were removed, added or
+        replugged.
         """
         while True:
             try:
@@ -129,12 +130,14 @@ class SpdkEngine:
         await self._connections.settle()
 
     async def free_space_zeroed(self) -> None:
-        """Wait until all free clusters read as zeros, and unused snapshots are removed."""
-        await self._zeroing.settle()
+        """Wait until all free clusters read as zeros, and unused snapshots are removed, or until
+        this has failed once and will be tried again.
+        """
+        await self._clearing.settle()
 
     def close(self) -> None:
         """Disconnect from the SPDK target, which keeps running."""
-        self._zeroing.cancel()
+        self._clearing.cancel()
         self._connections.cancel()
         self._rpc.close()
         self._engine_state.close()
@@ -222,5 +225,7 @@ class SpdkEngine:
         with suppress(RpcLost, RpcRefused):
             if self._spdk_state.is_old:
                 await self._spdk_state.read_all()
-            return await self._stores.devices() != self._devices
+            if await self._stores.devices() != self._devices:
+                return True
+            return bool(await self._stores.reloaded())
         return self._rpc.is_lost

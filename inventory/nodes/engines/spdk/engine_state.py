@@ -18,6 +18,9 @@ CREATE TABLE IF NOT EXISTS spdk_clearing (
 CREATE TABLE IF NOT EXISTS spdk_overwritten (
     lvstore TEXT PRIMARY KEY
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS spdk_taking (
+    lvstore TEXT PRIMARY KEY
+) WITHOUT ROWID;
 """
 
 
@@ -96,6 +99,18 @@ class EngineState(EngineRecords):
     def is_overwritten(self, lvstore: str) -> bool:
         sql = "SELECT lvstore FROM spdk_overwritten WHERE lvstore = ?"
         return bool(self._database.execute(sql, lvstore))
+
+    def begin_taking(self, lvstore: str) -> None:
+        self._database.execute("INSERT OR REPLACE INTO spdk_taking VALUES (?)", lvstore)
+
+    def end_taking(self, lvstore: str) -> None:
+        self._database.execute("DELETE FROM spdk_taking WHERE lvstore = ?", lvstore)
+
+    def taking(self) -> set[str]:
+        """The lvstores for which ``Zeroing.take`` was not finished, perhaps by an earlier
+        process.
+        """
+        return {row[0] for row in self._database.execute("SELECT lvstore FROM spdk_taking")}
 
     def begin_clearing(self, lvstore: str, lvol: str) -> None:
         self._database.execute("INSERT OR REPLACE INTO spdk_clearing VALUES (?, ?)", lvstore, lvol)

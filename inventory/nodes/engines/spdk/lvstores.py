@@ -1,7 +1,7 @@
 """The SSDs of a node and their lvstores."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from pathlib import Path
 
 from inventory.nodes.bounded import gather_bounded
@@ -9,6 +9,7 @@ from inventory.nodes.engines.space import Space
 from inventory.nodes.engines.spdk.config import SpdkConfig, SsdConfig
 from inventory.nodes.engines.spdk.engine_state import EngineState
 from inventory.nodes.engines.spdk.kept_state import KeptState
+from inventory.nodes.engines.spdk.load_marks import LoadMarks
 from inventory.nodes.engines.spdk.names import ssd_name
 from inventory.nodes.engines.spdk.reservations import Ledger
 from inventory.nodes.engines.spdk.rpc import RpcRefused, SpdkRpc
@@ -46,6 +47,7 @@ class Stores:
         self._bdevs: dict[str, str] = {}
         self._ledgers: dict[str, Ledger] = {}
         self.locks = SsdLocks()
+        self.marks = LoadMarks(rpc)
         self.absent: frozenset[str] = frozenset()
 
     async def open(self) -> None:
@@ -106,6 +108,27 @@ class Stores:
         """The lvstores of all usable SSDs, by SSD id."""
         found = {ssd_id: self.find(spdk_state, ssd_id) for ssd_id in self._ssds}
         return {ssd_id: lvstore for ssd_id, lvstore in found.items() if lvstore}
+
+    async def reloaded(self, ssd_ids: Set[str] | None = None) -> set[str]:
+        """Return those of these usable SSDs, or of all, whose lvstore SPDK has loaded again since
+        its last ``Zeroing.take``. Their free clusters may hold old data.
+        """
+        found = self.open_ones(self._spdk_state)
+        asked = found if ssd_ids is None else {one: found[one] for one in found.keys() & ssd_ids}
+        missing = await self.marks.missing(asked.values())
+        return {ssd_id for ssd_id, lvstore in asked.items() if lvstore.uuid in missing}
+
+    async def refuse_reloaded(self, ssd_ids: Iterable[str]) -> None:
+        """Check that free clusters that were allocated until now on these SSDs read as zeros. The
+        next start of the engine, which follows at once, makes other SSDs usable again.
+
+        :raises NodeRefused: UNAVAILABLE
+        """
+        for ssd_id in sorted(await self.reloaded(set(ssd_ids))):
+            raise NodeRefused(
+                RefusalCode.UNAVAILABLE,
+                f"SSD {ssd_id} was removed and has returned, and is not ready yet: try again",
+            )
 
     def clear_method(self, ssd_id: str) -> str:
         """Return the method by which deleted lvols are made to read as zeros on this SSD."""

@@ -86,8 +86,10 @@ class SnapshotTree:
         self._kept.clear()
         self._going.clear()
 
-    async def sweep(self, ssd_id: str) -> None:
-        """Remove shared snapshots that have at most one lvol above them."""
+    async def sweep(self, ssd_id: str) -> set[str]:
+        """Remove shared snapshots that have at most one lvol above them. Returns the names of those
+        that SPDK does not delete.
+        """
         refused: set[str] = set()
         while True:
             async with self._deciding:
@@ -95,7 +97,7 @@ class SnapshotTree:
                 going = self._idle(lvstore) - refused if lvstore else set()
                 self._going |= going
             if lvstore is None or not going:
-                return
+                return refused
             try:
                 refused |= await self._remove(lvstore, going)
             finally:

@@ -95,7 +95,7 @@ class Targets:
         """See :class:`Engine`. Only volumes that the target does not have yet are read.
 
         :raises NodeRefused: IN_USE: another target has one of the volumes; INVALID: a namespace id
-            is too high.
+            is too high; UNAVAILABLE: an SSD was removed and has just returned.
         """
         _check_ids(target)
         spdk_state = await self._spdk_state.current()
@@ -103,6 +103,7 @@ class Targets:
         new = self._new(found, target)
         await gather_bounded(lambda entry: self._ready(found, target, entry), new)
         wanted = self._wanted(spdk_state, target)
+        await self._concat_volumes.refuse_reloaded(new)
         if found and await self._must_recreate(found, target, wanted):
             await self.remove(target.nqn)
             found = None

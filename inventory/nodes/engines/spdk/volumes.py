@@ -84,6 +84,7 @@ class Volumes:
         except RpcRefused:
             await self._give_up(uuid, spec)
             raise
+        await self._stores.refuse_reloaded(piece.ssd_id for piece in spec.pieces)
         self._engine_state.finish_volume(uuid)
 
     async def _give_up(self, uuid: str, spec: VolumeSpec) -> None:
@@ -177,10 +178,12 @@ class Volumes:
             name, had = volume_name(entry.uuid), entry.spec.pieces
             await check_space(self._stores, spdk_state, name, spec.pieces, had)
             check_sizes(self._stores, spdk_state, spec.pieces, spec.block_size)
+            await self._stores.refuse_reloaded(piece.ssd_id for piece in spec.pieces)
             self._engine_state.put_volume(replace(entry, spec=spec, is_whole=False))
             if is_span:
                 await self._concat_volumes.disassemble(entry.uuid)
             await self._expand_pieces(spdk_state, entry, spec)
+            await self._stores.refuse_reloaded(piece.ssd_id for piece in spec.pieces)
             self._engine_state.finish_volume(entry.uuid)
 
     async def _expand_pieces(
