@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 
+from events.kinds import Kind
 from inventory.models import Backend
 from inventory.nodes import wire
 from inventory.nodes.client import NodeRefused, NodeUnreachable
@@ -11,7 +13,9 @@ from inventory.services.node.call_time import call_deadline, seconds_left
 from inventory.services.node.clients import node_client
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
+from provisioner.common.writes import require_writes_now
 from volumes.models import (
+    Export,
     Orphan,
     OrphanKind,
     Protocol,
@@ -22,7 +26,7 @@ from volumes.models import (
     Tenant,
     Volume,
 )
-from volumes.reconcilers.node_check.orphans import orphan_delete_row, orphan_removal, orphans_store
+from volumes.reconcilers.node_check.orphans import orphan_record, orphan_removal, orphans_store
 from volumes.reconcilers.node_check.readopt import replicas_readopt
 from volumes.reconcilers.recovery.findings import Copy
 from volumes.reconcilers.recovery.places import replica_delete_row, replica_row
@@ -39,6 +43,12 @@ class OrphanNotFound(ProvisionerError):
     """There is no such orphan, or its node no longer holds it."""
 
     code = ResultCode.NotExists
+
+
+class OrphanIsKnown(ProvisionerError):
+    """The object has a row now, so it is no orphan any more."""
+
+    code = ResultCode.NotAvailable
 
 
 class CannotAdopt(ProvisionerError):
@@ -59,11 +69,16 @@ def orphan_adopt(orphan_id: int) -> str:
     A volume is adopted with all of its complete replicas that are orphans. Returns a sentence that
     describes the result.
 
+    :raises WritesBarred: the database may be older than its nodes, and so may its list of orphans.
     :raises OrphanNotFound: there is no such orphan, or its node no longer holds it.
+    :raises OrphanIsKnown: it was already adopted.
     :raises CannotAdopt: rows cannot be created; the text says why.
     :raises TenantCapacityExceeded: the tenant's budget has no room for it.
     """
+    require_writes_now()
     orphan = _orphan(orphan_id)
+    if about := _row_text(orphan):
+        raise OrphanIsKnown(f"{orphan} was already adopted: {about}")
     same = Orphan.objects.filter(volume_uuid=orphan.volume_uuid, kind=OrphanKind.VOLUME)
     keys = {orphan.backend_id} | set(same.values_list("backend_id", flat=True))
     backends = list(Backend.objects.filter(pk__in=keys).prefetch_related("addresses"))
@@ -72,9 +87,11 @@ def orphan_adopt(orphan_id: int) -> str:
     try:
         with transaction.atomic(durable=True):
             if orphan.kind == OrphanKind.SNAPSHOT:
+                _lock(same.none(), orphan)
                 _adopt_snapshot(orphan, contents)
+                Orphan.objects.filter(pk=orphan.pk).delete()
             else:
-                _adopt_volume(orphan, _copies(orphan, contents))
+                _adopt_volume(orphan, _copies(orphan, contents, _lock(same, orphan)))
     except (IntegrityError, ClaimLost) as error:
         raise CannotAdopt(
             f"{orphan}: its uuid or alias is already used, or an SSD has no room: {error}"
@@ -89,17 +106,28 @@ def orphan_adopt(orphan_id: int) -> str:
 def orphan_discard(orphan_id: int) -> str:
     """Remove an orphan from its node permanently. Returns a sentence that describes the result.
 
+    Its row is deleted before the node is called, so that nobody can adopt the orphan meanwhile.
+
+    :raises WritesBarred: the database may be older than its nodes, and so may its list of orphans.
     :raises OrphanNotFound: there is no such orphan.
+    :raises OrphanIsKnown: the object is a volume, a snapshot or an export now.
     :raises CannotDiscard: the node did not remove it, because it is exported or has snapshots, or
         the node does not answer.
     """
-    orphan = _orphan(orphan_id)
+    require_writes_now()
+    with transaction.atomic(durable=True):
+        [orphan] = _lock(Orphan.objects.none(), _orphan(orphan_id))
+        if about := _row_text(orphan):
+            raise OrphanIsKnown(f"{orphan} was not removed: {about}")
+        Orphan.objects.filter(pk=orphan.pk).delete()
     remove = orphan_removal(node_client(orphan.backend), orphan, seconds_left(call_deadline()))
     try:
         remove()
     except (NodeRefused, NodeUnreachable) as error:
+        Orphan.objects.bulk_create([orphan], ignore_conflicts=True)
         raise CannotDiscard(f"{orphan} was not removed: {error}") from error
-    orphan_delete_row(orphan)
+    with transaction.atomic(durable=True):
+        orphan_record(Kind.ORPHAN_REMOVED, orphan)
     return f"{orphan} was removed"
 
 
@@ -110,14 +138,48 @@ def _orphan(orphan_id: int) -> Orphan:
     return orphan
 
 
-def _copies(orphan: Orphan, contents: dict[str, NodeContents]) -> list[Copy]:
-    """Return the orphan's own copy, then the other complete copies of its volume."""
+def _lock(same: QuerySet[Orphan], orphan: Orphan) -> list[Orphan]:
+    """Lock the rows of the orphan and of ``same``, and return them.
+
+    :raises OrphanNotFound: the orphan was adopted or discarded meanwhile.
+    """
+    rows = (same | Orphan.objects.filter(pk=orphan.pk)).select_related("backend")
+    locked = list(rows.select_for_update(of=("self",)).order_by("pk"))
+    if orphan not in locked:
+        raise OrphanNotFound(f"there is no orphan {orphan.pk}")
+    return locked
+
+
+def _row_text(orphan: Orphan) -> str:
+    """Describe the row that the object has now. Returns "" if it has none.
+
+    A row with the same uuid but another generation is another object.
+    """
+    if orphan.kind == OrphanKind.SNAPSHOT:
+        taken = Snapshot.objects.filter(pk=orphan.generation, uuid=orphan.uuid).first()
+        return f"it is snapshot {taken.uuid!r} now" if taken else ""
+    rows = Replica.objects.filter(pk=orphan.generation, uuid=orphan.uuid)
+    if orphan.kind == OrphanKind.NAMESPACE:
+        exports = Export.objects.filter(target_nqn=orphan.target_nqn)
+        rows = Replica.objects.filter(uuid=orphan.uuid, pk__in=exports.values("replica"))
+    replica = rows.select_related("volume").first()
+    what = "an export" if orphan.kind == OrphanKind.NAMESPACE else "a replica"
+    return f"it is {what} of volume {replica.volume.uuid!r} now" if replica else ""
+
+
+def _copies(
+    orphan: Orphan, contents: dict[str, NodeContents], recorded: Sequence[Orphan]
+) -> list[Copy]:
+    """Return the orphan's own copy, then the other complete copies of its volume. Each is in
+    ``recorded``, so nobody discards it meanwhile.
+    """
     copies = [
         Copy(backend_id, volume)
         for backend_id, node in contents.items()
         for volume in node.volumes
         if volume.owner
         and (volume.owner.volume, volume.owner.tenant) == (orphan.volume_uuid, orphan.tenant_id)
+        and any(_is(one, Copy(backend_id, volume)) for one in recorded)
         and not Replica.objects.filter(pk=volume.generation).exists()
     ]
     named = [c for c in copies if _is(orphan, c)]
@@ -138,6 +200,8 @@ def _adopt_volume(orphan: Orphan, copies: Sequence[Copy]) -> None:
     volume = _replaced(known, orphan) if known else _volume_row(orphan, copies[0].found)
     for copy in copies[: volume.num_replicas]:
         replica_row(volume, copy)
+        where = {"backend": copy.backend_id, "generation": copy.found.generation}
+        Orphan.objects.filter(kind=OrphanKind.VOLUME, uuid=copy.found.uuid, **where).delete()
 
 
 def _volume_row(orphan: Orphan, found: wire.Volume) -> Volume:
