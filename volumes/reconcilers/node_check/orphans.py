@@ -1,7 +1,9 @@
 """Orphans of a node are recorded, and removed after a grace period.
 
 An orphan is kept until an operator decides in three cases: another pool created it, it has no owner
-record, or it was created after the state that an older database was restored to.
+record, or it was created before the recovery of an older database ended. It may be a volume that
+the restored state lacks, or one that an operator adopted after that state. After a failover without
+a lost commit, only orphans that were recorded by then, or created shortly before it, are kept.
 """
 
 import datetime as dt
@@ -72,11 +74,14 @@ def orphans_store(
     backend: Backend, contents: NodeContents, *, former: FormerRows = NO_ROWS
 ) -> None:
     """Store the orphans that the node held when it was read, except objects that had a row in
-    ``former``. Delete the rows of orphans that no longer exist.
+    ``former``. Delete the rows of orphans that no longer exist. An orphan that is kept stays kept.
     """
     unknown = _unknown_objects(backend.pk, contents)
     seen = {_key(orphan): orphan for orphan in unknown if not former.had(orphan)}
     noted = {_key(orphan): orphan for orphan in Orphan.objects.filter(backend=backend)}
+    for key, orphan in noted.items():
+        if orphan.kept and key in seen:
+            seen[key].kept = True
     gone = [orphan.pk for key, orphan in noted.items() if key not in seen]
     Orphan.objects.filter(pk__in=gone).delete()
     same = [o.pk for key, o in noted.items() if key in seen and _details(o) == _details(seen[key])]
@@ -92,6 +97,13 @@ def orphans_store(
             orphan_record(Kind.ORPHAN_FOUND, orphan)
     for orphan in new:
         log.warning("a node holds an orphan", extra={"orphan": str(orphan)})
+
+
+def orphans_keep() -> None:
+    """Keep all recorded volumes and snapshots until an operator decides, because an operator may
+    have adopted one in a lost commit. Runs in the caller's transaction.
+    """
+    Orphan.objects.exclude(kind=OrphanKind.NAMESPACE).update(kept=True)
 
 
 def orphan_record(kind: Kind, orphan: Orphan) -> None:
@@ -176,11 +188,13 @@ def _unknown_objects(backend_id: str, contents: NodeContents) -> Iterator[Orphan
     found += _namespaces(backend_id, contents)
     mine, restored = pool_uuid(), list(Recovery.objects.all())
     for orphan in found:
-        is_late = any(
-            r.after_generation < orphan.generation <= r.until_generation for r in restored
+        is_in_doubt = any(
+            (r.keeps_older or r.after_generation < orphan.generation)
+            and orphan.generation <= r.until_generation
+            for r in restored
         )
         is_data = orphan.kind != OrphanKind.NAMESPACE or orphan.uuid in strange
-        orphan.kept = orphan.pool != mine or (is_late and is_data)
+        orphan.kept = orphan.pool != mine or (is_in_doubt and is_data)
         yield orphan
 
 

@@ -64,7 +64,10 @@ def database_recover(
     with transaction.atomic(durable=True):
         Pool.objects.select_for_update().get()
         Recovery.objects.create(
-            after_generation=findings.after, until_generation=findings.until, awaited=awaited
+            after_generation=findings.after,
+            until_generation=findings.until,
+            awaited=awaited,
+            keeps_older=True,
         )
         _resolve(findings)
         database_confirm()
