@@ -25,6 +25,7 @@ from inventory.nodes.client import NodeClient, call_all
 from inventory.services.node.call_time import call_deadline, seconds_left
 from inventory.services.node.clients import node_client
 from provisioner.common import clock
+from provisioner.common.writes import require_writes_now
 from volumes.models import Export, Orphan, OrphanKind, Replica, Snapshot, Volume
 from volumes.services.node.contents import NodeContents
 from volumes.services.ownership import pool_uuid
@@ -136,6 +137,8 @@ def orphans_remove(backend: Backend) -> None:
     An orphan is removed only if no row has its uuid, whatever the state and node of that row. Up to
     REMOVE_AT_MOST orphans of each kind are removed. The node removes only the generation of the
     orphan, so a later object of the same uuid stays.
+
+    :raises WritesBarred: writes were barred meanwhile.
     """
     grace = dt.timedelta(hours=settings.ENVIRONMENT.orphan_grace_hours)
     old = Orphan.objects.filter(backend=backend, kept=False, first_seen_at__lte=clock.now() - grace)
@@ -144,6 +147,8 @@ def orphans_remove(backend: Backend) -> None:
         removable = _without_row(kind, old.filter(kind=kind))
         orphans = {orphan.pk: orphan for orphan in removable[:REMOVE_AT_MOST]}
         calls = {pk: orphan_removal(node, o, seconds_left(until)) for pk, o in orphans.items()}
+        if calls:
+            require_writes_now()
         outcomes = call_all(
             calls, timeout_seconds=seconds_left(until), nodes=dict.fromkeys(calls, backend.pk)
         )

@@ -5,10 +5,12 @@ import logging
 from inventory.models import Backend
 from inventory.services.node.call_time import call_deadline
 from provisioner.common.models import LifeState
+from provisioner.common.writes import require_writes_now
 from volumes.models import Replica, Snapshot
 from volumes.selectors import replicas_with_nodes, snapshots_with_nodes
 from volumes.services.node.contents import NodeContents
 from volumes.services.node_calls import (
+    NodeError,
     replica_spec,
     replicas_change,
     snapshot_spec,
@@ -26,11 +28,17 @@ def owners_mark(backend: Backend, contents: NodeContents) -> None:
 
     Objects of older versions have no owner record. A record differs, for example, if its replica
     became complete since.
+
+    :raises WritesBarred: writes were barred meanwhile.
     """
     replicas, snapshots = _replicas(backend, contents), _snapshots(backend, contents)
     until = call_deadline()
-    outcomes = dict(snapshots_ensure(snapshots, until=until))
+    outcomes: dict[int, bool | NodeError] = {}
+    for snapshot in snapshots:
+        require_writes_now()
+        outcomes |= snapshots_ensure([snapshot], until=until)
     for replica in replicas:
+        require_writes_now()
         outcomes |= replicas_change([replica], until=until)
     failed = [str(outcome) for outcome in outcomes.values() if not isinstance(outcome, bool)]
     if failed:

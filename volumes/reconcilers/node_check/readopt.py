@@ -12,6 +12,7 @@ from inventory.services.node.call_time import call_deadline, seconds_left
 from inventory.services.node.clients import node_client
 from provisioner.common import clock
 from provisioner.common.models import LifeState
+from provisioner.common.writes import require_writes_now
 from volumes.models import (
     NamespaceId,
     Publication,
@@ -43,6 +44,8 @@ def replicas_readopt(backend: Backend, contents: NodeContents) -> None:
     replica stays without a backend. Exports to hosts that may no longer use the volume are removed
     first, because these might write to it. The only replica of a volume becomes Unknown. One of
     several stays Missing, because its data is outdated.
+
+    :raises WritesBarred: writes were barred meanwhile.
     """
     volumes = {(v.uuid, v.generation): v for v in contents.volumes}
     rows = Replica.objects.filter(backend=None, state=LifeState.READY)
@@ -51,6 +54,7 @@ def replicas_readopt(backend: Backend, contents: NodeContents) -> None:
         if found is None:
             continue
         about = {"backend": backend.pk, "replica": replica.uuid}
+        require_writes_now()
         try:
             former = _former_exports(replica, contents)
             _delete_on_node(backend, replica.uuid, former)
