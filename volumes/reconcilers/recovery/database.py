@@ -28,6 +28,7 @@ from volumes.services.node.contents import NodeContents, nodes_read
 log = logging.getLogger(__name__)
 
 READ_SECONDS = 60.0
+NOT_OLDER = "this database is not older than its nodes: nothing was changed"
 SLACK = dt.timedelta(minutes=10) // dt.timedelta(microseconds=1)
 """Microseconds. No transaction takes longer. A backup lacks the rows of transactions that began
 before it and committed after it.
@@ -36,6 +37,12 @@ before it and committed after it.
 
 class NodesSilent(ProvisionerError):
     """Nodes do not answer, so their contents are unknown."""
+
+    code = ResultCode.NotAvailable
+
+
+class RecoveredMeanwhile(ProvisionerError):
+    """Another process recovered the database after this one had read the nodes."""
 
     code = ResultCode.NotAvailable
 
@@ -50,19 +57,24 @@ def database_recover(
     it. ``without``: ids of nodes that need not answer. They are compared when they are back.
 
     :raises NodesSilent: nodes that are not in ``without`` do not answer.
+    :raises RecoveredMeanwhile: another process did this meanwhile, and the database still counts as
+        older.
     """
     _wait_for_requests()
+    known = _last_recovery()
     backends = list(Backend.objects.prefetch_related("addresses"))
     nodes = nodes_answers(backends, without=without, timeout_seconds=READ_SECONDS)
     newest = max((contents.node.newest_generation for contents in nodes.values()), default=0)
     if not (database_doubt() or since or newest > generation_last()):
-        return ["this database is not older than its nodes: nothing was changed"]
+        return [NOT_OLDER]
     after = after_restored(since)
     generations_raise(above=newest)
     findings = Findings(nodes, after, generation_last())
     awaited = sorted({b.pk for b in backends} - set(nodes))
     with transaction.atomic(durable=True):
         Pool.objects.select_for_update().get()
+        if _last_recovery() > known:
+            return _recovered_meanwhile(since)
         Recovery.objects.create(
             after_generation=findings.after,
             until_generation=findings.until,
@@ -74,6 +86,17 @@ def database_recover(
     _compare(backends, findings)
     waiting = [f"node {node} is compared when it is back" for node in awaited]
     return [*findings.report, *waiting, *_orphans_text(), "writes are allowed again"]
+
+
+def _last_recovery() -> int:
+    return Recovery.objects.aggregate(key=Max("pk"))["key"] or 0
+
+
+def _recovered_meanwhile(since: dt.datetime | None) -> list[str]:
+    """Change nothing according to nodes that were read before another recovery."""
+    if since or database_doubt():
+        raise RecoveredMeanwhile("another process recovered this database meanwhile: run it again")
+    return [NOT_OLDER]
 
 
 def _wait_for_requests() -> None:
