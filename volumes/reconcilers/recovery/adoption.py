@@ -26,7 +26,12 @@ from volumes.models import (
     Tenant,
     Volume,
 )
-from volumes.reconcilers.node_check.orphans import orphan_record, orphan_removal, orphans_store
+from volumes.reconcilers.node_check.orphans import (
+    FormerRows,
+    orphan_record,
+    orphan_removal,
+    orphans_store,
+)
 from volumes.reconcilers.node_check.readopt import replicas_readopt
 from volumes.reconcilers.recovery.findings import Copy
 from volumes.reconcilers.recovery.places import replica_delete_row, replica_row
@@ -82,6 +87,7 @@ def orphan_adopt(orphan_id: int) -> str:
     same = Orphan.objects.filter(volume_uuid=orphan.volume_uuid, kind=OrphanKind.VOLUME)
     keys = {orphan.backend_id} | set(same.values_list("backend_id", flat=True))
     backends = list(Backend.objects.filter(pk__in=keys).prefetch_related("addresses"))
+    former = FormerRows.of(backends)
     answers = nodes_read(backends, timeout_seconds=READ_SECONDS)
     contents = {b.pk: a for b in backends if isinstance(a := answers[b.pk], NodeContents)}
     try:
@@ -99,7 +105,7 @@ def orphan_adopt(orphan_id: int) -> str:
     for backend in backends:
         if backend.pk in contents:
             replicas_readopt(backend, contents[backend.pk])
-            orphans_store(backend, contents[backend.pk])
+            orphans_store(backend, contents[backend.pk], former=former)
     return f"{orphan} was adopted as {orphan.alias!r} of tenant {orphan.tenant_id!r}"
 
 

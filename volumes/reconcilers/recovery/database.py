@@ -17,7 +17,7 @@ from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
 from provisioner.common.writes import STALE_SECONDS
 from volumes.models import Export, Orphan, Replica, Snapshot
-from volumes.reconcilers.node_check.orphans import orphans_store
+from volumes.reconcilers.node_check.orphans import FormerRows, orphans_store
 from volumes.reconcilers.node_check.readopt import replicas_readopt
 from volumes.reconcilers.recovery.exports import exports_resolve
 from volumes.reconcilers.recovery.findings import Findings
@@ -63,6 +63,7 @@ def database_recover(
     _wait_for_requests()
     known = _last_recovery()
     backends = list(Backend.objects.prefetch_related("addresses"))
+    former = FormerRows.of(backends)
     nodes = nodes_answers(backends, without=without, timeout_seconds=READ_SECONDS)
     newest = max((contents.node.newest_generation for contents in nodes.values()), default=0)
     if not (database_doubt() or since or newest > generation_last()):
@@ -83,7 +84,7 @@ def database_recover(
         )
         _resolve(findings)
         database_confirm()
-    _compare(backends, findings)
+    _compare(backends, findings, former)
     waiting = [f"node {node} is compared when it is back" for node in awaited]
     return [*findings.report, *waiting, *_orphans_text(), "writes are allowed again"]
 
@@ -163,12 +164,14 @@ def nodes_answers(
     return nodes
 
 
-def _compare(backends: Iterable[Backend], findings: Findings) -> None:
-    """Readopt the adopted replicas on their nodes, and record the remaining orphans."""
+def _compare(backends: Iterable[Backend], findings: Findings, former: FormerRows) -> None:
+    """Readopt the adopted replicas on their nodes, and record the remaining orphans. An object
+    whose row in ``former`` is gone was removed meanwhile.
+    """
     for backend in backends:
         if contents := findings.nodes.get(backend.pk):
             replicas_readopt(backend, contents)
-            orphans_store(backend, contents)
+            orphans_store(backend, contents, former=former)
 
 
 def after_restored(since: dt.datetime | None = None) -> int:
