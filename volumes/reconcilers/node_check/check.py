@@ -28,7 +28,8 @@ from provisioner.common.writes import (
 )
 from volumes.models import Export
 from volumes.reconcilers.node_check.exports import exports_repair
-from volumes.reconcilers.node_check.orphans import FormerRows, orphans_remove, orphans_store
+from volumes.reconcilers.node_check.orphan_removal import orphans_remove
+from volumes.reconcilers.node_check.orphans import FormerRows, orphans_store
 from volumes.reconcilers.node_check.owners import owners_mark
 from volumes.reconcilers.node_check.readopt import replicas_readopt
 from volumes.reconcilers.recovery.database import node_recover

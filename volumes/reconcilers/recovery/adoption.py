@@ -1,21 +1,15 @@
-"""Operators adopt orphans, which creates rows for them, or discard them."""
+"""Operators adopt orphans, which creates rows for them."""
 
 from collections.abc import Sequence
 
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
 
-from events.kinds import Kind
 from inventory.models import Backend
 from inventory.nodes import wire
-from inventory.nodes.client import NodeRefused, NodeUnreachable
-from inventory.services.node.call_time import call_deadline, seconds_left
-from inventory.services.node.clients import node_client
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
 from provisioner.common.writes import require_writes_now
 from volumes.models import (
-    Export,
     Orphan,
     OrphanKind,
     Protocol,
@@ -26,14 +20,16 @@ from volumes.models import (
     Tenant,
     Volume,
 )
-from volumes.reconcilers.node_check.orphans import (
-    FormerRows,
-    orphan_record,
-    orphan_removal,
-    orphans_store,
-)
+from volumes.reconcilers.node_check.orphans import FormerRows, orphans_store
 from volumes.reconcilers.node_check.readopt import replicas_readopt
 from volumes.reconcilers.recovery.findings import Copy
+from volumes.reconcilers.recovery.orphan_rows import (
+    OrphanIsKnown,
+    OrphanNotFound,
+    orphan_get,
+    orphan_lock,
+    orphan_row_text,
+)
 from volumes.reconcilers.recovery.places import replica_delete_row, replica_row
 from volumes.reconcilers.recovery.snapshots import snapshot_row
 from volumes.selectors import LIVE
@@ -44,26 +40,8 @@ from volumes.services.ownership import PLACES, TOLD, pool_uuid
 READ_SECONDS = 30.0
 
 
-class OrphanNotFound(ProvisionerError):
-    """There is no such orphan, or its node no longer holds it."""
-
-    code = ResultCode.NotExists
-
-
-class OrphanIsKnown(ProvisionerError):
-    """The object has a row now, so it is no orphan any more."""
-
-    code = ResultCode.NotAvailable
-
-
 class CannotAdopt(ProvisionerError):
     """Rows cannot be created from the orphan's owner record, or conflict with existing rows."""
-
-    code = ResultCode.NotAvailable
-
-
-class CannotDiscard(ProvisionerError):
-    """The orphan's node refuses to remove it, or does not answer."""
 
     code = ResultCode.NotAvailable
 
@@ -81,8 +59,8 @@ def orphan_adopt(orphan_id: int) -> str:
     :raises TenantCapacityExceeded: the tenant's budget has no room for it.
     """
     require_writes_now()
-    orphan = _orphan(orphan_id)
-    if about := _row_text(orphan):
+    orphan = orphan_get(orphan_id)
+    if about := orphan_row_text(orphan):
         raise OrphanIsKnown(f"{orphan} was already adopted: {about}")
     same = Orphan.objects.filter(volume_uuid=orphan.volume_uuid, kind=OrphanKind.VOLUME)
     keys = {orphan.backend_id} | set(same.values_list("backend_id", flat=True))
@@ -93,11 +71,11 @@ def orphan_adopt(orphan_id: int) -> str:
     try:
         with transaction.atomic(durable=True):
             if orphan.kind == OrphanKind.SNAPSHOT:
-                _lock(same.none(), orphan)
+                orphan_lock(same.none(), orphan)
                 _adopt_snapshot(orphan, contents)
                 Orphan.objects.filter(pk=orphan.pk).delete()
             else:
-                _adopt_volume(orphan, _copies(orphan, contents, _lock(same, orphan)))
+                _adopt_volume(orphan, _copies(orphan, contents, orphan_lock(same, orphan)))
     except (IntegrityError, ClaimLost) as error:
         raise CannotAdopt(
             f"{orphan}: its uuid or alias is already used, or an SSD has no room: {error}"
@@ -107,70 +85,6 @@ def orphan_adopt(orphan_id: int) -> str:
             replicas_readopt(backend, contents[backend.pk])
             orphans_store(backend, contents[backend.pk], former=former)
     return f"{orphan} was adopted as {orphan.alias!r} of tenant {orphan.tenant_id!r}"
-
-
-def orphan_discard(orphan_id: int) -> str:
-    """Remove an orphan from its node permanently. Returns a sentence that describes the result.
-
-    Its row is deleted before the node is called, so that nobody can adopt the orphan meanwhile.
-
-    :raises WritesBarred: the database may be older than its nodes, and so may its list of orphans.
-    :raises OrphanNotFound: there is no such orphan.
-    :raises OrphanIsKnown: the object is a volume, a snapshot or an export now.
-    :raises CannotDiscard: the node did not remove it, because it is exported or has snapshots, or
-        the node does not answer.
-    """
-    require_writes_now()
-    with transaction.atomic(durable=True):
-        [orphan] = _lock(Orphan.objects.none(), _orphan(orphan_id))
-        if about := _row_text(orphan):
-            raise OrphanIsKnown(f"{orphan} was not removed: {about}")
-        Orphan.objects.filter(pk=orphan.pk).delete()
-    remove = orphan_removal(node_client(orphan.backend), orphan, seconds_left(call_deadline()))
-    try:
-        remove()
-    except (NodeRefused, NodeUnreachable) as error:
-        Orphan.objects.bulk_create([orphan], ignore_conflicts=True)
-        raise CannotDiscard(f"{orphan} was not removed: {error}") from error
-    with transaction.atomic(durable=True):
-        orphan_record(Kind.ORPHAN_REMOVED, orphan)
-    return f"{orphan} was removed"
-
-
-def _orphan(orphan_id: int) -> Orphan:
-    orphan = Orphan.objects.select_related("backend").filter(pk=orphan_id).first()
-    if orphan is None:
-        raise OrphanNotFound(f"there is no orphan {orphan_id}")
-    return orphan
-
-
-def _lock(same: QuerySet[Orphan], orphan: Orphan) -> list[Orphan]:
-    """Lock the rows of the orphan and of ``same``, and return them.
-
-    :raises OrphanNotFound: the orphan was adopted or discarded meanwhile.
-    """
-    rows = (same | Orphan.objects.filter(pk=orphan.pk)).select_related("backend")
-    locked = list(rows.select_for_update(of=("self",)).order_by("pk"))
-    if orphan not in locked:
-        raise OrphanNotFound(f"there is no orphan {orphan.pk}")
-    return locked
-
-
-def _row_text(orphan: Orphan) -> str:
-    """Describe the row that the object has now. Returns "" if it has none.
-
-    A row with the same uuid but another generation is another object.
-    """
-    if orphan.kind == OrphanKind.SNAPSHOT:
-        taken = Snapshot.objects.filter(pk=orphan.generation, uuid=orphan.uuid).first()
-        return f"it is snapshot {taken.uuid!r} now" if taken else ""
-    rows = Replica.objects.filter(pk=orphan.generation, uuid=orphan.uuid)
-    if orphan.kind == OrphanKind.NAMESPACE:
-        exports = Export.objects.filter(target_nqn=orphan.target_nqn)
-        rows = Replica.objects.filter(uuid=orphan.uuid, pk__in=exports.values("replica"))
-    replica = rows.select_related("volume").first()
-    what = "an export" if orphan.kind == OrphanKind.NAMESPACE else "a replica"
-    return f"it is {what} of volume {replica.volume.uuid!r} now" if replica else ""
 
 
 def _copies(
