@@ -11,16 +11,22 @@ from django.db.models import Max
 
 from inventory.models import Backend, Pool, Recovery
 from inventory.services.pool.checks import is_of_other_pool
-from inventory.services.pool.generations import generation_last, generations_raise
+from inventory.services.pool.generations import (
+    generation_gap_clear,
+    generation_last,
+    generations_issued,
+    generations_raise,
+)
 from inventory.services.pool.identity import database_confirm, database_doubt
 from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
 from provisioner.common.writes import STALE_SECONDS
-from volumes.models import Export, Orphan, Replica, Snapshot
+from volumes.models import Orphan
 from volumes.reconcilers.node_check.orphans import FormerRows, orphans_store
 from volumes.reconcilers.node_check.readopt import replicas_readopt
 from volumes.reconcilers.recovery.exports import exports_resolve
 from volumes.reconcilers.recovery.findings import Findings
+from volumes.reconcilers.recovery.restored_state import after_restored
 from volumes.reconcilers.recovery.snapshots import snapshots_resolve
 from volumes.reconcilers.recovery.volumes import volumes_resolve
 from volumes.services.node.contents import NodeContents, nodes_read
@@ -29,10 +35,6 @@ log = logging.getLogger(__name__)
 
 READ_SECONDS = 60.0
 NOT_OLDER = "this database is not older than its nodes: nothing was changed"
-SLACK = dt.timedelta(minutes=10) // dt.timedelta(microseconds=1)
-"""Microseconds. No transaction takes longer. A backup lacks the rows of transactions that began
-before it and committed after it.
-"""
 
 
 class NodesSilent(ProvisionerError):
@@ -65,11 +67,12 @@ def database_recover(
     backends = list(Backend.objects.prefetch_related("addresses"))
     former = FormerRows.of(backends)
     nodes = nodes_answers(backends, without=without, timeout_seconds=READ_SECONDS)
-    newest = max((contents.node.newest_generation for contents in nodes.values()), default=0)
-    if not (database_doubt() or since or newest > generation_last()):
+    seen = [contents.node.newest_generation for contents in nodes.values()]
+    issued = generations_issued()
+    if not (database_doubt() or since or any(map(issued.lacks, seen))):
         return [NOT_OLDER]
-    after = after_restored(since)
-    generations_raise(above=newest)
+    after = after_restored(since, seen=seen)
+    generations_raise(above=max(seen, default=0))
     findings = Findings(nodes, after, generation_last())
     awaited = sorted({b.pk for b in backends} - set(nodes))
     with transaction.atomic(durable=True):
@@ -115,6 +118,7 @@ def node_recover(backend: Backend, contents: NodeContents) -> None:
         if backend.pk not in recovery.awaited:
             continue
         generations_raise(above=contents.node.newest_generation)
+        generation_gap_clear()
         findings = Findings(
             {backend.pk: contents},
             recovery.after_generation,
@@ -172,25 +176,6 @@ def _compare(backends: Iterable[Backend], findings: Findings, former: FormerRows
         if contents := findings.nodes.get(backend.pk):
             replicas_readopt(backend, contents)
             orphans_store(backend, contents, former=former)
-
-
-def after_restored(since: dt.datetime | None = None) -> int:
-    """Return the generation of the restored state. Objects with greater generations may have been
-    created later.
-
-    The generation is derived from ``since``, the time of that state, or else from the youngest row.
-    """
-    after = int(since.timestamp() * 1_000_000) if since else _greatest_key()
-    return max(after - SLACK, 0)
-
-
-def _greatest_key() -> int:
-    """Return the key of the youngest row. The sequence in a dump may be greater."""
-    keys = [
-        model._default_manager.aggregate(key=Max("pk"))["key"] or 0
-        for model in (Replica, Snapshot, Export)
-    ]
-    return max(keys)
 
 
 def _orphans_text() -> list[str]:

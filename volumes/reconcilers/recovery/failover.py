@@ -17,7 +17,8 @@ from provisioner.common.writes import STALE_SECONDS
 from volumes.models import Export, Replica, ReplicaState, Snapshot
 from volumes.reconcilers.job_lease import job_lease_acquire
 from volumes.reconcilers.node_check.orphans import new_orphans, orphans_keep
-from volumes.reconcilers.recovery.database import after_restored, nodes_answers
+from volumes.reconcilers.recovery.database import nodes_answers
+from volumes.reconcilers.recovery.restored_state import after_restored
 from volumes.services.node.contents import NodeContents
 
 log = logging.getLogger(__name__)
