@@ -3,8 +3,9 @@ from django.db import migrations
 MARGIN = 1_000_000
 """Generations that other transactions may take while the sequence is raised."""
 SHORTEST = 10 * 1_000_000
-REMEMBERED = 600 * 1_000_000
-"""Microseconds: a gap is remembered at least for this time, unless a larger one follows."""
+REMEMBERED = 1_200 * 1_000_000
+"""Microseconds: a gap is remembered at least for this time, so that each node is checked meanwhile,
+unless a larger one follows."""
 
 SEQUENCES = ("provisioner_gap_after", "provisioner_gap_until")
 

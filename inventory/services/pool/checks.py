@@ -45,12 +45,12 @@ def require_pool(client: NodeClient, node: Node, *, take_over: bool, until: floa
     generation_gap_clear()  # the node's generations may come from another pool
 
 
-def generation_compare(node: Node) -> None:
+def generation_compare(node: Node, own: Iterable[int] = ()) -> None:
     """Bar writes if a node of this pool has seen a generation that this database never issued. Then
-    the database is older than the node.
+    the database is older than the node. ``own``: the generations of objects of this pool on it.
     """
     if not is_of_other_pool(node):
-        _compare(node.persistent_id, node.newest_generation)
+        _compare(node.persistent_id, [node.newest_generation, *own])
 
 
 def probe_compare(persistent_id: str, newest_generation: int) -> None:
@@ -63,7 +63,7 @@ def probe_compare(persistent_id: str, newest_generation: int) -> None:
     if not newest_generation or not generation_cached().lacks(newest_generation):
         return
     if persistent_id not in nodes_awaited():
-        _compare(persistent_id, newest_generation)
+        _compare(persistent_id, [newest_generation])
 
 
 def nodes_awaited() -> set[str]:
@@ -73,15 +73,16 @@ def nodes_awaited() -> set[str]:
     return {node for recovery in Recovery.objects.all() for node in recovery.awaited}
 
 
-def _compare(persistent_id: str, newest_generation: int) -> None:
+def _compare(persistent_id: str, generations: Iterable[int]) -> None:
     issued = generations_issued()
-    if issued.lacks(newest_generation):
+    strange = next((number for number in generations if issued.lacks(number)), None)
+    if strange is not None:
         own = f"the last of this database is {issued.last}"
-        if newest_generation < issued.last:
+        if strange < issued.last:
             own = f"this database issued none between {issued.after} and {issued.until}"
         database_doubt_set(
             f"this database is older than storage node {persistent_id!r}, which has seen "
-            f"generation {newest_generation}; {own}"
+            f"generation {strange}; {own}"
         )
 
 

@@ -4,7 +4,7 @@ restored from an older copy.
 In PostgreSQL, the function ``provisioner_generation()`` is the default of the keys that serve as
 generations. It returns numbers above the one that ``generations_raise`` stored, which runs at each
 start of the system. If it raises the sequence by more than 10 seconds, it remembers the gap of
-numbers that were not issued, at least for 10 minutes.
+numbers that were not issued, at least for 20 minutes.
 """
 
 import time

@@ -36,6 +36,7 @@ from volumes.reconcilers.recovery.database import node_recover
 from volumes.services.node.contents import NodeContents, nodes_read
 from volumes.services.node.missing import ReadyRows, mark_missing
 from volumes.services.node_calls import NodeError
+from volumes.services.ownership import pool_uuid
 from volumes.services.publication.exports import exports_make
 
 log = logging.getLogger(__name__)
@@ -90,14 +91,15 @@ def _check_some() -> int:
 
 
 def _compare_generations(answers: Mapping[str, NodeContents | NodeError]) -> None:
-    """Compare the generations of nodes with those of the database.
+    """Compare the generations of nodes, and of the pool's objects on them, with those of the
+    database.
 
     Nodes that the recovery of an older database still waits for are skipped.
     """
     awaited = nodes_awaited()
     for backend_id, answer in answers.items():
         if isinstance(answer, NodeContents) and backend_id not in awaited:
-            generation_compare(answer.node)
+            generation_compare(answer.node, answer.generations_of(pool_uuid()))
 
 
 def _check(

@@ -30,6 +30,7 @@ from volumes.reconcilers.recovery.restored_state import after_restored
 from volumes.reconcilers.recovery.snapshots import snapshots_resolve
 from volumes.reconcilers.recovery.volumes import volumes_resolve
 from volumes.services.node.contents import NodeContents, nodes_read
+from volumes.services.ownership import pool_uuid
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +68,14 @@ def database_recover(
     backends = list(Backend.objects.prefetch_related("addresses"))
     former = FormerRows.of(backends)
     nodes = nodes_answers(backends, without=without, timeout_seconds=READ_SECONDS)
-    seen = [contents.node.newest_generation for contents in nodes.values()]
+    newest = [contents.node.newest_generation for contents in nodes.values()]
+    own = [one for contents in nodes.values() for one in contents.generations_of(pool_uuid())]
+    seen = [*newest, *own]
     issued = generations_issued()
     if not (database_doubt() or since or any(map(issued.lacks, seen))):
         return [NOT_OLDER]
     after = after_restored(since, seen=seen)
-    generations_raise(above=max(seen, default=0))
+    generations_raise(above=max(newest, default=0))
     findings = Findings(nodes, after, generation_last())
     awaited = sorted({b.pk for b in backends} - set(nodes))
     with transaction.atomic(durable=True):
