@@ -29,6 +29,7 @@ from volumes.models import (
 from volumes.selectors import LIVE
 from volumes.services.node.contents import NodeContents, drift_read, nodes_read
 from volumes.services.node_calls import replica_spec, snapshot_spec
+from volumes.services.ownership import owner_as_complete
 
 NODE_SECONDS = 60.0
 AT_ONCE = 32
@@ -174,10 +175,10 @@ def _compare_things(
 
 
 def _comparable(value: object) -> object:
-    """Return the value to compare. ``complete`` of an owner record is ignored, because the next
-    node check updates it.
+    """Return the value to compare. In an owner record, ``complete`` and its time are ignored,
+    because the next node check updates them.
     """
-    return value.model_copy(update={"complete": True}) if isinstance(value, wire.Owner) else value
+    return owner_as_complete(value) if isinstance(value, wire.Owner) else value
 
 
 def _unknown(

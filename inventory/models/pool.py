@@ -48,11 +48,14 @@ class Recovery(models.Model):
     Objects on nodes with generations after ``after_generation`` up to ``until_generation`` may have
     been created after the restored state, so the database may not have them. ``awaited``: ids of
     backends that did not answer during the recovery and have not been compared yet.
+    ``keeps_older``: orphans with older generations are kept too, because an operator may have
+    adopted them after the restored state.
     """
 
     after_generation = models.BigIntegerField()
     until_generation = models.BigIntegerField()
     awaited = models.JSONField(default=list, blank=True)
+    keeps_older = models.BooleanField(default=False, db_default=False)
     at = models.DateTimeField(default=clock.now)
 
     class Meta:

@@ -61,6 +61,14 @@ def writes_barred() -> str:
     return reason
 
 
+def writes_barred_now() -> str:
+    """Return the reason why writes are barred, as the database has it now. Empty: writes are
+    allowed.
+    """
+    writes_clear_cache()
+    return writes_barred()
+
+
 def writes_refresh() -> None:
     """Ask again after half of STALE_SECONDS, so that no request has to."""
     last, asked_at = _answer.last, time.monotonic()
@@ -80,6 +88,15 @@ def require_writes() -> None:
     """:raises WritesBarred: writes are barred now."""
     if reason := writes_barred():
         raise WritesBarred(reason)
+
+
+def require_writes_now() -> None:
+    """Like ``require_writes``, but asks the database. For changes that nothing takes back.
+
+    :raises WritesBarred: writes are barred now.
+    """
+    writes_clear_cache()
+    require_writes()
 
 
 def refusal_of(error: BaseException | None) -> WritesBarred | None:

@@ -256,7 +256,7 @@ def test_probe_costs_two_statements(django_assert_num_queries, backend_id, monke
     monkeypatch.setattr(generations, "STALE_SECONDS", 3600)
     monkeypatch.setattr(authorization_server, "CACHE_SECONDS", 3600)
     monkeypatch.setattr(writes, "STALE_SECONDS", 3600)
-    monkeypatch.setattr(generations, "_lately", [(0, 0.0)])
+    monkeypatch.setattr(generations, "_lately", [(generations.Issued(0), 0.0)])
     generations.generation_cached()
     token, _ = token_issue(
         name="n", roles={Role.NODE}, node_id=backend_id, lifetime=dt.timedelta(hours=1)

@@ -8,7 +8,8 @@ from inventory.nodes.wire import Node, Owner, PoolIdentity
 from inventory.services.node.checks import NodeNotAvailable, call_seconds
 from inventory.services.pool.generations import (
     generation_cached,
-    generation_last,
+    generation_gap_clear,
+    generations_issued,
     generations_raise,
 )
 from inventory.services.pool.identity import database_doubt_set, pool_identity
@@ -41,26 +42,28 @@ def require_pool(client: NodeClient, node: Node, *, take_over: bool, until: floa
             "pools stay on it as orphans until an operator discards them"
         )
     generations_raise(above=node.newest_generation)
+    generation_gap_clear()  # the node's generations may come from another pool
 
 
-def generation_compare(node: Node) -> None:
-    """Bar writes if a node of this pool has seen a greater generation than this database ever
-    handed out. Then the database is older than the node.
+def generation_compare(node: Node, own: Iterable[int] = ()) -> None:
+    """Bar writes if a node of this pool has seen a generation that this database never issued. Then
+    the database is older than the node. ``own``: the generations of objects of this pool on it.
     """
     if not is_of_other_pool(node):
-        _compare(node.persistent_id, node.newest_generation)
+        _compare(node.persistent_id, [node.newest_generation, *own])
 
 
 def probe_compare(persistent_id: str, newest_generation: int) -> None:
-    """Bar writes if the generation in the probe of a node is greater than every generation of this
-    database. 0: the probe has none.
+    """Bar writes if this database never issued the generation in the probe of a node. 0: the probe
+    has none.
 
-    Each process reads the greatest generation of the database at most once a second, however many
+    Each process reads the generations of the database at most once a second, however many
     nodes send probes.
     """
-    is_newer = newest_generation and newest_generation > generation_cached()
-    if is_newer and persistent_id not in nodes_awaited():
-        _compare(persistent_id, newest_generation)
+    if not newest_generation or not generation_cached().lacks(newest_generation):
+        return
+    if persistent_id not in nodes_awaited():
+        _compare(persistent_id, [newest_generation])
 
 
 def nodes_awaited() -> set[str]:
@@ -70,12 +73,16 @@ def nodes_awaited() -> set[str]:
     return {node for recovery in Recovery.objects.all() for node in recovery.awaited}
 
 
-def _compare(persistent_id: str, newest_generation: int) -> None:
-    last = generation_last()
-    if newest_generation > last:
+def _compare(persistent_id: str, generations: Iterable[int]) -> None:
+    issued = generations_issued()
+    strange = next((number for number in generations if issued.lacks(number)), None)
+    if strange is not None:
+        own = f"the last of this database is {issued.last}"
+        if strange < issued.last:
+            own = f"this database issued none between {issued.after} and {issued.until}"
         database_doubt_set(
             f"this database is older than storage node {persistent_id!r}, which has seen "
-            f"generation {newest_generation}; the last of this database is {last}"
+            f"generation {strange}; {own}"
         )
 
 

@@ -3,30 +3,71 @@ restored from an older copy.
 
 In PostgreSQL, the function ``provisioner_generation()`` is the default of the keys that serve as
 generations. It returns numbers above the one that ``generations_raise`` stored, which runs at each
-start of the system.
+start of the system. If it raises the sequence by more than 10 seconds, it remembers the gap of
+numbers that were not issued, at least for 20 minutes.
 """
 
 import time
+from typing import NamedTuple
 
 from django.db import connection, transaction
 
 TABLES = ("volumes_replica", "volumes_snapshot", "volumes_export")
 """Tables whose keys are generations."""
 STALE_SECONDS = 1.0
-_lately: list[tuple[int, float]] = [(0, 0.0)]
-"""The last result of ``generation_last`` in this process, and until when it is used."""
 
 
-def generation_cached() -> int:
-    """Return the result of ``generation_last``, at most STALE_SECONDS old. It may have increased
-    since.
+class Issued(NamedTuple):
+    """What this database issued: numbers up to ``last``, but none between ``after`` and
+    ``until``.
     """
-    last, until = _lately[0]
+
+    last: int
+    after: int = 0
+    until: int = 0
+
+    def lacks(self, generation: int) -> bool:
+        """Whether this database certainly never issued the number."""
+        return generation > self.last or self.after < generation < self.until
+
+
+_lately: list[tuple[Issued, float]] = [(Issued(0), 0.0)]
+"""The last result of ``generations_issued`` in this process, and until when it is used."""
+
+
+def generation_cached() -> Issued:
+    """Return the result of ``generations_issued``, at most STALE_SECONDS old. ``last`` may have
+    increased since.
+    """
+    issued, until = _lately[0]
     asked_at = time.monotonic()
     if asked_at >= until:
-        last = generation_last()
-        _lately[0] = (last, asked_at + STALE_SECONDS)
-    return last
+        issued = generations_issued()
+        _lately[0] = (issued, asked_at + STALE_SECONDS)
+    return issued
+
+
+def generations_issued() -> Issued:
+    """Return which generations this database issued. Only PostgreSQL knows a gap."""
+    if connection.vendor != "postgresql":
+        return Issued(generation_last())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT issued.last_value, gap.last_value"
+            " FROM provisioner_generations issued, provisioner_gap_until gap"
+        )
+        last, until = cursor.fetchone()
+        # read last, because it is written first: so the pair is never that of two gaps
+        cursor.execute("SELECT last_value FROM provisioner_gap_after")
+        [after] = cursor.fetchone()
+    return Issued(last, after, until)
+
+
+def generation_gap_clear() -> None:
+    """Forget the gap, because nodes may have numbers in it for a reason that is known."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT setval('provisioner_gap_until', 1)")
 
 
 def generation_last() -> int:

@@ -8,6 +8,7 @@ from events.kinds import Kind
 from events.recording import record
 from inventory.models import Pool
 from inventory.nodes.wire import PoolIdentity
+from inventory.services.pool.generations import generation_gap_clear
 from provisioner.common import clock
 from provisioner.common.writes import writes_clear_cache
 
@@ -66,8 +67,9 @@ def database_doubt_set(reason: str) -> None:
 
 def database_confirm() -> None:
     """Confirm that this is the database of the pool, and allow writes again. Runs in the caller's
-    transaction.
+    transaction. Nodes may have generations that were issued after the state of this database.
     """
+    generation_gap_clear()
     seal = ""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:

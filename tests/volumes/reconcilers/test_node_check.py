@@ -28,7 +28,7 @@ from volumes.audit import audit
 from volumes.models import Export, Publication, Replica, Snapshot, Volume
 from volumes.reconcilers.garbage_collector import collect
 from volumes.reconcilers.node_check import check as node_check
-from volumes.reconcilers.node_check import orphans
+from volumes.reconcilers.node_check import orphan_removal
 from volumes.reconcilers.node_check.check import nodes_check
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -236,7 +236,7 @@ def test_orphans_that_stay_do_not_use_up_the_removal_limit(
     api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nodes = pool(2)
-    monkeypatch.setattr(orphans, "REMOVE_AT_MOST", 1)
+    monkeypatch.setattr(orphan_removal, "REMOVE_AT_MOST", 1)
     uuid = created(api, "v", uuid="a")
     [other] = set(nodes) - {str(Replica.objects.get().backend_id)}
     stray_volume(other, uuid)

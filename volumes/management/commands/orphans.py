@@ -6,7 +6,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from provisioner.common.results import ProvisionerError
 from volumes.models import Orphan
-from volumes.reconcilers.recovery.adoption import orphan_adopt, orphan_discard
+from volumes.reconcilers.recovery.adoption import orphan_adopt
+from volumes.reconcilers.recovery.discard import orphan_discard
 
 ACTIONS = {"adopt": orphan_adopt, "discard": orphan_discard}
 

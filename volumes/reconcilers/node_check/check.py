@@ -3,7 +3,8 @@
 import datetime as dt
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from django.conf import settings
 from django.db import transaction
@@ -19,16 +20,23 @@ from inventory.services.pool.checks import (
     nodes_awaited,
 )
 from provisioner.common import clock
-from provisioner.common.writes import writes_barred
+from provisioner.common.writes import (
+    WritesBarred,
+    require_writes_now,
+    writes_barred,
+    writes_barred_now,
+)
 from volumes.models import Export
 from volumes.reconcilers.node_check.exports import exports_repair
-from volumes.reconcilers.node_check.orphans import FormerRows, orphans_remove, orphans_store
+from volumes.reconcilers.node_check.orphan_removal import orphans_remove
+from volumes.reconcilers.node_check.orphans import FormerRows, orphans_store
 from volumes.reconcilers.node_check.owners import owners_mark
 from volumes.reconcilers.node_check.readopt import replicas_readopt
 from volumes.reconcilers.recovery.database import node_recover
 from volumes.services.node.contents import NodeContents, nodes_read
 from volumes.services.node.missing import ReadyRows, mark_missing
 from volumes.services.node_calls import NodeError
+from volumes.services.ownership import pool_uuid
 from volumes.services.publication.exports import exports_make
 
 log = logging.getLogger(__name__)
@@ -48,8 +56,9 @@ def nodes_check() -> None:
     Workers that run this at the same time choose different nodes. A replica counts as lost only if
     its row was READY before the nodes were read, and still is. An object is an orphan only if it
     had no row before the nodes were read, and has none afterwards. So an object that is being
-    created or removed is reported neither as lost nor as an orphan. If a node turns out to be newer
-    than the database, the check stops.
+    created or removed is reported neither as lost nor as an orphan. If writes are barred meanwhile,
+    for example because a node turns out to be newer than the database, the check stops before its
+    next step.
     """
     until = time.monotonic() + RUN_SECONDS
     while _check_some() == CHECK_AT_MOST and time.monotonic() < until:
@@ -76,20 +85,21 @@ def _check_some() -> int:
             lost += _check(backend, answer, before, former, read_at)
         else:
             log.info("node not checked", extra={"backend": backend.pk, "reason": str(answer)})
-    if lost:
+    if lost and not writes_barred_now():
         exports_make(Export.objects.filter(pk__in=lost), until=call_deadline())
     return len(chosen)
 
 
 def _compare_generations(answers: Mapping[str, NodeContents | NodeError]) -> None:
-    """Compare the generations of nodes with those of the database.
+    """Compare the generations of nodes, and of the pool's objects on them, with those of the
+    database.
 
     Nodes that the recovery of an older database still waits for are skipped.
     """
     awaited = nodes_awaited()
     for backend_id, answer in answers.items():
         if isinstance(answer, NodeContents) and backend_id not in awaited:
-            generation_compare(answer.node)
+            generation_compare(answer.node, answer.generations_of(pool_uuid()))
 
 
 def _check(
@@ -101,24 +111,32 @@ def _check(
 ) -> list[int]:
     """Check one node, and return the keys of the exports to create again.
 
-    A failure is logged and does not stop the check of other nodes.
+    A failure is logged and does not stop the check of other nodes. No step begins while writes are
+    barred.
     """
     lost: list[int] = []
     if is_of_other_pool(contents.node):
         about = {"backend": backend.pk, "pool": str(contents.node.pool)}
         log.error("this node was added to another pool", extra=about)
         return lost
+    steps: list[Callable[[], list[int] | None]] = [
+        partial(slot_ensure, backend),
+        partial(node_recover, backend, contents),
+        partial(replicas_readopt, backend, contents),
+        partial(exports_repair, backend, contents),
+        partial(mark_missing, backend, contents, before),
+        partial(owners_mark, backend, contents),
+        partial(orphans_store, backend, contents, former=former),
+        partial(orphans_remove, backend),
+    ]
+    if contents.node.pool is None:
+        steps.insert(0, partial(settings_push, backend.pk))
     try:
-        if contents.node.pool is None:
-            settings_push(backend.pk)
-        slot_ensure(backend)
-        node_recover(backend, contents)
-        replicas_readopt(backend, contents)
-        lost = exports_repair(backend, contents)
-        lost += mark_missing(backend, contents, before)
-        owners_mark(backend, contents)
-        orphans_store(backend, contents, former=former)
-        orphans_remove(backend)
+        for step in steps:
+            require_writes_now()
+            lost += step() or []
+    except WritesBarred as barred:
+        log.info("node check stopped", extra={"backend": backend.pk, "reason": str(barred)})
     except Exception:
         log.exception("node check failed", extra={"backend": backend.pk})
     else:

@@ -1,17 +1,16 @@
-"""Orphans of a node are recorded, and removed after a grace period.
+"""Orphans of a node are recorded. ``orphan_removal`` removes them after a grace period.
 
 An orphan is kept until an operator decides in three cases: another pool created it, it has no owner
-record, or it was created after the state that an older database was restored to.
+record, or it was created before the recovery of an older database ended, because an operator may
+have adopted it after the restored state. A failover without a lost commit keeps only orphans that
+were recorded by then, or created shortly before it.
 """
 
-import datetime as dt
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Self
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
@@ -19,17 +18,13 @@ from events.kinds import Kind
 from events.recording import record, recorded_together
 from inventory.models import Backend, Recovery
 from inventory.nodes import wire
-from inventory.nodes.client import NodeClient, call_all
-from inventory.services.node.call_time import call_deadline, seconds_left
-from inventory.services.node.clients import node_client
 from provisioner.common import clock
-from volumes.models import Export, Orphan, OrphanKind, Replica, Snapshot, Volume
+from volumes.models import Export, Orphan, OrphanKind, Replica, Snapshot
 from volumes.services.node.contents import NodeContents
 from volumes.services.ownership import pool_uuid
 
 log = logging.getLogger(__name__)
 
-REMOVE_AT_MOST = 100
 Key = tuple[str, str, str, int]
 """Kind, uuid, target NQN and generation of an orphan."""
 TOLD = ("size_bytes", "pool", "tenant_id", "volume_uuid", "alias", "kept")
@@ -72,11 +67,13 @@ def orphans_store(
     backend: Backend, contents: NodeContents, *, former: FormerRows = NO_ROWS
 ) -> None:
     """Store the orphans that the node held when it was read, except objects that had a row in
-    ``former``. Delete the rows of orphans that no longer exist.
+    ``former``. Delete the rows of orphans that no longer exist. An orphan that is kept stays kept.
     """
     unknown = _unknown_objects(backend.pk, contents)
     seen = {_key(orphan): orphan for orphan in unknown if not former.had(orphan)}
     noted = {_key(orphan): orphan for orphan in Orphan.objects.filter(backend=backend)}
+    for key in noted.keys() & seen.keys():
+        seen[key].kept |= noted[key].kept
     gone = [orphan.pk for key, orphan in noted.items() if key not in seen]
     Orphan.objects.filter(pk__in=gone).delete()
     same = [o.pk for key, o in noted.items() if key in seen and _details(o) == _details(seen[key])]
@@ -92,6 +89,13 @@ def orphans_store(
             orphan_record(Kind.ORPHAN_FOUND, orphan)
     for orphan in new:
         log.warning("a node holds an orphan", extra={"orphan": str(orphan)})
+
+
+def orphans_keep() -> None:
+    """Keep all recorded volumes and snapshots until an operator decides, because an operator may
+    have adopted one in a lost commit. Runs in the caller's transaction.
+    """
+    Orphan.objects.exclude(kind=OrphanKind.NAMESPACE).update(kept=True)
 
 
 def orphan_record(kind: Kind, orphan: Orphan) -> None:
@@ -118,50 +122,6 @@ def new_orphans(backend_id: str, contents: NodeContents) -> list[Orphan]:
     return [one for one in _unknown_objects(backend_id, contents) if _key(one) not in noted]
 
 
-def orphans_remove(backend: Backend) -> None:
-    """Remove orphans from the node that are older than ``orphan_grace_hours`` and not kept.
-
-    An orphan is removed only if no row has its uuid, whatever the state and node of that row. Up to
-    REMOVE_AT_MOST orphans of each kind are removed. The node removes only the generation of the
-    orphan, so a later object of the same uuid stays.
-    """
-    grace = dt.timedelta(hours=settings.ENVIRONMENT.orphan_grace_hours)
-    old = Orphan.objects.filter(backend=backend, kept=False, first_seen_at__lte=clock.now() - grace)
-    node, until = node_client(backend), call_deadline()
-    for kind in (OrphanKind.NAMESPACE, OrphanKind.SNAPSHOT, OrphanKind.VOLUME):
-        removable = _without_row(kind, old.filter(kind=kind))
-        orphans = {orphan.pk: orphan for orphan in removable[:REMOVE_AT_MOST]}
-        calls = {pk: orphan_removal(node, o, seconds_left(until)) for pk, o in orphans.items()}
-        outcomes = call_all(
-            calls, timeout_seconds=seconds_left(until), nodes=dict.fromkeys(calls, backend.pk)
-        )
-        for pk, outcome in outcomes.items():
-            text = {"orphan": str(orphans[pk]), "reason": str(outcome or "")}
-            log.warning("orphan not removed" if outcome else "orphan removed", extra=text)
-            if outcome is None:
-                orphan_delete_row(orphans[pk])
-
-
-def orphan_delete_row(orphan: Orphan) -> None:
-    """Delete the row of an orphan after its node removed the object."""
-    with transaction.atomic(durable=True):
-        if Orphan.objects.filter(pk=orphan.pk).delete()[0]:
-            orphan_record(Kind.ORPHAN_REMOVED, orphan)
-
-
-def orphan_removal(node: NodeClient, orphan: Orphan, timeout: float) -> Callable[[], None]:
-    """Return a function that removes the generation of the orphan from its node."""
-    uuid, generation = orphan.uuid, orphan.generation
-    match orphan.kind:
-        case OrphanKind.NAMESPACE:
-            nqn = orphan.target_nqn
-            return partial(node.remove_namespace, nqn, uuid, generation, timeout=timeout)
-        case OrphanKind.SNAPSHOT:
-            return partial(node.remove_snapshot, uuid, generation, timeout=timeout)
-        case _:
-            return partial(node.remove_volume, uuid, generation, timeout=timeout)
-
-
 def _unknown_objects(backend_id: str, contents: NodeContents) -> Iterator[Orphan]:
     """Yield the objects on the node that have no row of the same generation on this node, or
     without a node.
@@ -176,11 +136,13 @@ def _unknown_objects(backend_id: str, contents: NodeContents) -> Iterator[Orphan
     found += _namespaces(backend_id, contents)
     mine, restored = pool_uuid(), list(Recovery.objects.all())
     for orphan in found:
-        is_late = any(
-            r.after_generation < orphan.generation <= r.until_generation for r in restored
+        is_in_doubt = any(
+            (r.keeps_older or r.after_generation < orphan.generation)
+            and orphan.generation <= r.until_generation
+            for r in restored
         )
         is_data = orphan.kind != OrphanKind.NAMESPACE or orphan.uuid in strange
-        orphan.kept = orphan.pool != mine or (is_late and is_data)
+        orphan.kept = orphan.pool != mine or (is_in_doubt and is_data)
         yield orphan
 
 
@@ -235,22 +197,6 @@ def _owned(owner: wire.Owner | None) -> dict[str, str]:
 
 def _details(orphan: Orphan) -> dict[str, object]:
     return {name: getattr(orphan, name) for name in TOLD}
-
-
-def _without_row(kind: OrphanKind, orphans: Iterable[Orphan]) -> list[Orphan]:
-    """Return the orphans whose uuid is in no row, whatever the state, node or generation of the
-    row.
-    """
-    found = list(orphans)
-    uuids = [orphan.uuid for orphan in found]
-    if kind == OrphanKind.NAMESPACE:
-        exports = Export.objects.filter(replica__uuid__in=uuids)
-        names = set(exports.values_list("target_nqn", "replica__uuid"))
-        return [orphan for orphan in found if (orphan.target_nqn, orphan.uuid) not in names]
-    known: set[str] = set()
-    for rows in (Replica.objects.all(), Volume.objects.all(), Snapshot.objects.all()):
-        known |= set(rows.filter(uuid__in=uuids).values_list("uuid", flat=True))
-    return [orphan for orphan in found if orphan.uuid not in known]
 
 
 def _key(orphan: Orphan) -> Key:

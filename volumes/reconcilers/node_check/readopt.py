@@ -12,6 +12,7 @@ from inventory.services.node.call_time import call_deadline, seconds_left
 from inventory.services.node.clients import node_client
 from provisioner.common import clock
 from provisioner.common.models import LifeState
+from provisioner.common.writes import require_writes_now
 from volumes.models import (
     NamespaceId,
     Publication,
@@ -42,14 +43,14 @@ def replicas_readopt(backend: Backend, contents: NodeContents) -> None:
     The budget is still charged. If others have claimed the space meanwhile, this is logged, and the
     replica stays without a backend. Exports to hosts that may no longer use the volume are removed
     first, because these might write to it. The only replica of a volume becomes Unknown. One of
-    several stays Missing, because its data is outdated.
+    several stays Missing, because its data is outdated. Raises WritesBarred between replicas.
     """
     volumes = {(v.uuid, v.generation): v for v in contents.volumes}
     rows = Replica.objects.filter(backend=None, state=LifeState.READY)
     for replica in rows.filter(uuid__in=[uuid for uuid, _ in volumes]).order_by("pk"):
-        found = volumes.get((replica.uuid, replica.pk))
-        if found is None:
+        if (found := volumes.get((replica.uuid, replica.pk))) is None:
             continue
+        require_writes_now()
         about = {"backend": backend.pk, "replica": replica.uuid}
         try:
             former = _former_exports(replica, contents)
@@ -192,9 +193,8 @@ def _take_snapshots(
 
 def _ssd_keys(backend: Backend, pieces: tuple[wire.Piece, ...]) -> dict[str, int]:
     """Return SSD keys by SSD id, or raise OtherLayout if the node does not have an SSD."""
-    names = [piece.ssd_id for piece in pieces]
-    rows = Ssd.objects.filter(backend=backend, ssd_id__in=names)
-    keys = dict(rows.values_list("ssd_id", "pk"))
-    if missing := set(names) - set(keys):
+    names = {piece.ssd_id for piece in pieces}
+    keys = dict(Ssd.objects.filter(backend=backend, ssd_id__in=names).values_list("ssd_id", "pk"))
+    if missing := names - set(keys):
         raise OtherLayout(f"the node has no SSD {sorted(missing)}")
     return keys

@@ -1,4 +1,4 @@
-"""Operators adopt orphans, which creates rows for them, or discard them."""
+"""Operators adopt orphans, which creates rows for them."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,9 @@ from django.db import IntegrityError, transaction
 
 from inventory.models import Backend
 from inventory.nodes import wire
-from inventory.nodes.client import NodeRefused, NodeUnreachable
-from inventory.services.node.call_time import call_deadline, seconds_left
-from inventory.services.node.clients import node_client
 from provisioner.common.models import LifeState
 from provisioner.common.results import ProvisionerError, ResultCode
+from provisioner.common.writes import require_writes_now
 from volumes.models import (
     Orphan,
     OrphanKind,
@@ -22,9 +20,16 @@ from volumes.models import (
     Tenant,
     Volume,
 )
-from volumes.reconcilers.node_check.orphans import orphan_delete_row, orphan_removal, orphans_store
+from volumes.reconcilers.node_check.orphans import FormerRows, orphans_store
 from volumes.reconcilers.node_check.readopt import replicas_readopt
 from volumes.reconcilers.recovery.findings import Copy
+from volumes.reconcilers.recovery.orphan_rows import (
+    OrphanIsKnown,
+    OrphanNotFound,
+    orphan_get,
+    orphan_lock,
+    orphan_row_text,
+)
 from volumes.reconcilers.recovery.places import replica_delete_row, replica_row
 from volumes.reconcilers.recovery.snapshots import snapshot_row
 from volumes.selectors import LIVE
@@ -35,20 +40,8 @@ from volumes.services.ownership import PLACES, TOLD, pool_uuid
 READ_SECONDS = 30.0
 
 
-class OrphanNotFound(ProvisionerError):
-    """There is no such orphan, or its node no longer holds it."""
-
-    code = ResultCode.NotExists
-
-
 class CannotAdopt(ProvisionerError):
     """Rows cannot be created from the orphan's owner record, or conflict with existing rows."""
-
-    code = ResultCode.NotAvailable
-
-
-class CannotDiscard(ProvisionerError):
-    """The orphan's node refuses to remove it, or does not answer."""
 
     code = ResultCode.NotAvailable
 
@@ -59,22 +52,30 @@ def orphan_adopt(orphan_id: int) -> str:
     A volume is adopted with all of its complete replicas that are orphans. Returns a sentence that
     describes the result.
 
+    :raises WritesBarred: the database may be older than its nodes, and so may its list of orphans.
     :raises OrphanNotFound: there is no such orphan, or its node no longer holds it.
+    :raises OrphanIsKnown: it was already adopted.
     :raises CannotAdopt: rows cannot be created; the text says why.
     :raises TenantCapacityExceeded: the tenant's budget has no room for it.
     """
-    orphan = _orphan(orphan_id)
+    require_writes_now()
+    orphan = orphan_get(orphan_id)
+    if about := orphan_row_text(orphan):
+        raise OrphanIsKnown(f"{orphan} was already adopted: {about}")
     same = Orphan.objects.filter(volume_uuid=orphan.volume_uuid, kind=OrphanKind.VOLUME)
     keys = {orphan.backend_id} | set(same.values_list("backend_id", flat=True))
     backends = list(Backend.objects.filter(pk__in=keys).prefetch_related("addresses"))
+    former = FormerRows.of(backends)
     answers = nodes_read(backends, timeout_seconds=READ_SECONDS)
     contents = {b.pk: a for b in backends if isinstance(a := answers[b.pk], NodeContents)}
     try:
         with transaction.atomic(durable=True):
             if orphan.kind == OrphanKind.SNAPSHOT:
+                orphan_lock(same.none(), orphan)
                 _adopt_snapshot(orphan, contents)
+                Orphan.objects.filter(pk=orphan.pk).delete()
             else:
-                _adopt_volume(orphan, _copies(orphan, contents))
+                _adopt_volume(orphan, _copies(orphan, contents, orphan_lock(same, orphan)))
     except (IntegrityError, ClaimLost) as error:
         raise CannotAdopt(
             f"{orphan}: its uuid or alias is already used, or an SSD has no room: {error}"
@@ -82,42 +83,23 @@ def orphan_adopt(orphan_id: int) -> str:
     for backend in backends:
         if backend.pk in contents:
             replicas_readopt(backend, contents[backend.pk])
-            orphans_store(backend, contents[backend.pk])
+            orphans_store(backend, contents[backend.pk], former=former)
     return f"{orphan} was adopted as {orphan.alias!r} of tenant {orphan.tenant_id!r}"
 
 
-def orphan_discard(orphan_id: int) -> str:
-    """Remove an orphan from its node permanently. Returns a sentence that describes the result.
-
-    :raises OrphanNotFound: there is no such orphan.
-    :raises CannotDiscard: the node did not remove it, because it is exported or has snapshots, or
-        the node does not answer.
+def _copies(
+    orphan: Orphan, contents: dict[str, NodeContents], recorded: Sequence[Orphan]
+) -> list[Copy]:
+    """Return the orphan's own copy, then the other complete copies of its volume. Each is in
+    ``recorded``, so nobody discards it meanwhile.
     """
-    orphan = _orphan(orphan_id)
-    remove = orphan_removal(node_client(orphan.backend), orphan, seconds_left(call_deadline()))
-    try:
-        remove()
-    except (NodeRefused, NodeUnreachable) as error:
-        raise CannotDiscard(f"{orphan} was not removed: {error}") from error
-    orphan_delete_row(orphan)
-    return f"{orphan} was removed"
-
-
-def _orphan(orphan_id: int) -> Orphan:
-    orphan = Orphan.objects.select_related("backend").filter(pk=orphan_id).first()
-    if orphan is None:
-        raise OrphanNotFound(f"there is no orphan {orphan_id}")
-    return orphan
-
-
-def _copies(orphan: Orphan, contents: dict[str, NodeContents]) -> list[Copy]:
-    """Return the orphan's own copy, then the other complete copies of its volume."""
     copies = [
         Copy(backend_id, volume)
         for backend_id, node in contents.items()
         for volume in node.volumes
         if volume.owner
         and (volume.owner.volume, volume.owner.tenant) == (orphan.volume_uuid, orphan.tenant_id)
+        and any(_is(one, Copy(backend_id, volume)) for one in recorded)
         and not Replica.objects.filter(pk=volume.generation).exists()
     ]
     named = [c for c in copies if _is(orphan, c)]
@@ -138,6 +120,8 @@ def _adopt_volume(orphan: Orphan, copies: Sequence[Copy]) -> None:
     volume = _replaced(known, orphan) if known else _volume_row(orphan, copies[0].found)
     for copy in copies[: volume.num_replicas]:
         replica_row(volume, copy)
+        where = {"backend": copy.backend_id, "generation": copy.found.generation}
+        Orphan.objects.filter(kind=OrphanKind.VOLUME, uuid=copy.found.uuid, **where).delete()
 
 
 def _volume_row(orphan: Orphan, found: wire.Volume) -> Volume:

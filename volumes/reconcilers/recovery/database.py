@@ -11,31 +11,41 @@ from django.db.models import Max
 
 from inventory.models import Backend, Pool, Recovery
 from inventory.services.pool.checks import is_of_other_pool
-from inventory.services.pool.generations import generation_last, generations_raise
+from inventory.services.pool.generations import (
+    generation_gap_clear,
+    generation_last,
+    generations_issued,
+    generations_raise,
+)
 from inventory.services.pool.identity import database_confirm, database_doubt
 from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
 from provisioner.common.writes import STALE_SECONDS
-from volumes.models import Export, Orphan, Replica, Snapshot
-from volumes.reconcilers.node_check.orphans import orphans_store
+from volumes.models import Orphan
+from volumes.reconcilers.node_check.orphans import FormerRows, orphans_store
 from volumes.reconcilers.node_check.readopt import replicas_readopt
 from volumes.reconcilers.recovery.exports import exports_resolve
 from volumes.reconcilers.recovery.findings import Findings
+from volumes.reconcilers.recovery.restored_state import after_restored
 from volumes.reconcilers.recovery.snapshots import snapshots_resolve
 from volumes.reconcilers.recovery.volumes import volumes_resolve
 from volumes.services.node.contents import NodeContents, nodes_read
+from volumes.services.ownership import pool_uuid
 
 log = logging.getLogger(__name__)
 
 READ_SECONDS = 60.0
-SLACK = dt.timedelta(minutes=10) // dt.timedelta(microseconds=1)
-"""Microseconds. No transaction takes longer. A backup lacks the rows of transactions that began
-before it and committed after it.
-"""
+NOT_OLDER = "this database is not older than its nodes: nothing was changed"
 
 
 class NodesSilent(ProvisionerError):
     """Nodes do not answer, so their contents are unknown."""
+
+    code = ResultCode.NotAvailable
+
+
+class RecoveredMeanwhile(ProvisionerError):
+    """Another process recovered the database after this one had read the nodes."""
 
     code = ResultCode.NotAvailable
 
@@ -50,27 +60,50 @@ def database_recover(
     it. ``without``: ids of nodes that need not answer. They are compared when they are back.
 
     :raises NodesSilent: nodes that are not in ``without`` do not answer.
+    :raises RecoveredMeanwhile: another process did this meanwhile, and the database still counts as
+        older.
     """
     _wait_for_requests()
+    known = _last_recovery()
     backends = list(Backend.objects.prefetch_related("addresses"))
+    former = FormerRows.of(backends)
     nodes = nodes_answers(backends, without=without, timeout_seconds=READ_SECONDS)
-    newest = max((contents.node.newest_generation for contents in nodes.values()), default=0)
-    if not (database_doubt() or since or newest > generation_last()):
-        return ["this database is not older than its nodes: nothing was changed"]
-    after = after_restored(since)
-    generations_raise(above=newest)
+    newest = [contents.node.newest_generation for contents in nodes.values()]
+    own = [one for contents in nodes.values() for one in contents.generations_of(pool_uuid())]
+    seen = [*newest, *own]
+    issued = generations_issued()
+    if not (database_doubt() or since or any(map(issued.lacks, seen))):
+        return [NOT_OLDER]
+    after = after_restored(since, seen=seen)
+    generations_raise(above=max(newest, default=0))
     findings = Findings(nodes, after, generation_last())
     awaited = sorted({b.pk for b in backends} - set(nodes))
     with transaction.atomic(durable=True):
         Pool.objects.select_for_update().get()
+        if _last_recovery() > known:
+            return _recovered_meanwhile(since)
         Recovery.objects.create(
-            after_generation=findings.after, until_generation=findings.until, awaited=awaited
+            after_generation=findings.after,
+            until_generation=findings.until,
+            awaited=awaited,
+            keeps_older=True,
         )
         _resolve(findings)
         database_confirm()
-    _compare(backends, findings)
+    _compare(backends, findings, former)
     waiting = [f"node {node} is compared when it is back" for node in awaited]
     return [*findings.report, *waiting, *_orphans_text(), "writes are allowed again"]
+
+
+def _last_recovery() -> int:
+    return Recovery.objects.aggregate(key=Max("pk"))["key"] or 0
+
+
+def _recovered_meanwhile(since: dt.datetime | None) -> list[str]:
+    """Change nothing according to nodes that were read before another recovery."""
+    if since or database_doubt():
+        raise RecoveredMeanwhile("another process recovered this database meanwhile: run it again")
+    return [NOT_OLDER]
 
 
 def _wait_for_requests() -> None:
@@ -88,6 +121,7 @@ def node_recover(backend: Backend, contents: NodeContents) -> None:
         if backend.pk not in recovery.awaited:
             continue
         generations_raise(above=contents.node.newest_generation)
+        generation_gap_clear()
         findings = Findings(
             {backend.pk: contents},
             recovery.after_generation,
@@ -137,31 +171,14 @@ def nodes_answers(
     return nodes
 
 
-def _compare(backends: Iterable[Backend], findings: Findings) -> None:
-    """Readopt the adopted replicas on their nodes, and record the remaining orphans."""
+def _compare(backends: Iterable[Backend], findings: Findings, former: FormerRows) -> None:
+    """Readopt the adopted replicas on their nodes, and record the remaining orphans. An object
+    whose row in ``former`` is gone was removed meanwhile.
+    """
     for backend in backends:
         if contents := findings.nodes.get(backend.pk):
             replicas_readopt(backend, contents)
-            orphans_store(backend, contents)
-
-
-def after_restored(since: dt.datetime | None = None) -> int:
-    """Return the generation of the restored state. Objects with greater generations may have been
-    created later.
-
-    The generation is derived from ``since``, the time of that state, or else from the youngest row.
-    """
-    after = int(since.timestamp() * 1_000_000) if since else _greatest_key()
-    return max(after - SLACK, 0)
-
-
-def _greatest_key() -> int:
-    """Return the key of the youngest row. The sequence in a dump may be greater."""
-    keys = [
-        model._default_manager.aggregate(key=Max("pk"))["key"] or 0
-        for model in (Replica, Snapshot, Export)
-    ]
-    return max(keys)
+            orphans_store(backend, contents, former=former)
 
 
 def _orphans_text() -> list[str]:

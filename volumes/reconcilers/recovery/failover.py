@@ -16,8 +16,9 @@ from provisioner.common.models import LifeState
 from provisioner.common.writes import STALE_SECONDS
 from volumes.models import Export, Replica, ReplicaState, Snapshot
 from volumes.reconcilers.job_lease import job_lease_acquire
-from volumes.reconcilers.node_check.orphans import new_orphans
-from volumes.reconcilers.recovery.database import after_restored, nodes_answers
+from volumes.reconcilers.node_check.orphans import new_orphans, orphans_keep
+from volumes.reconcilers.recovery.database import nodes_answers
+from volumes.reconcilers.recovery.restored_state import after_restored
 from volumes.services.node.contents import NodeContents
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ def _settle(backends: list[Backend]) -> None:
 
 def _allow_writes(*, awaited: list[str]) -> None:
     """Allow writes. Nodes that do not answer may hold objects of lost commits. These objects are
-    kept when the nodes are back.
+    kept when the nodes are back, and so are all recorded orphans.
     """
     generations_raise()
     with transaction.atomic(durable=True):
@@ -72,6 +73,7 @@ def _allow_writes(*, awaited: list[str]) -> None:
         Recovery.objects.create(
             after_generation=after_restored(), until_generation=generation_last(), awaited=awaited
         )
+        orphans_keep()
         database_confirm()
     log.warning(
         "a standby took over without a lost commit: writes are allowed again",

@@ -25,6 +25,7 @@ from volumes.services.errors import NodesFailed
 from volumes.services.node.contents import is_lost
 from volumes.services.node.missing import replicas_verify
 from volumes.services.node_calls import node_call, replica_spec
+from volumes.services.ownership import owner_as_complete
 from volumes.services.publication.exports import exports_make, record_desired_exports_for_all_hosts
 from volumes.services.replica.provision import replicas_make
 from volumes.services.replica.replacement_rules import (
@@ -115,8 +116,7 @@ def _record_complete(replica: Replica) -> Reschedule | None:
     [found] = replicas_with_nodes(Replica.objects.filter(pk=replica.pk).select_related("volume"))
     spec = replica_spec(found.volume, found)
     if spec.owner is not None:
-        owner = spec.owner.model_copy(update={"complete": True})
-        spec = spec.model_copy(update={"owner": owner})
+        spec = spec.model_copy(update={"owner": owner_as_complete(spec.owner)})
     call = partial(NodeClient.change_volume, uuid=found.uuid, spec=spec)
     assert found.backend is not None
     outcome = node_call(found.backend, call, until=task_call_deadline())

@@ -23,6 +23,11 @@ class NodeContents:
     snapshots: tuple[wire.Snapshot, ...]
     targets: tuple[wire.Target, ...]
 
+    def generations_of(self, pool: str) -> list[int]:
+        """Return the generations of the volumes and snapshots of the pool."""
+        objects: tuple[wire.Volume | wire.Snapshot, ...] = (*self.volumes, *self.snapshots)
+        return [one.generation for one in objects if one.owner and one.owner.pool == pool]
+
 
 def nodes_read(
     backends: Iterable[Backend], *, timeout_seconds: float

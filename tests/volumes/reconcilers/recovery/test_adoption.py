@@ -8,7 +8,9 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from inventory.models import Backend
+from inventory.nodes import wire
 from inventory.nodes.engines.simulated import SimulatedFleet
+from inventory.services.node.clients import node_client
 from tests.api.snapshot_steps import consumed, created_snapshot_volume, snapped
 from tests.api.volume_steps import GIB, created, probe_host, published, volume
 from tests.backups import Backups
@@ -17,7 +19,9 @@ from tests.volumes.reconcilers.drain_steps import node_named
 from tests.volumes.reconcilers.node_check_steps import Pool, check, stray_volume
 from tests.volumes.reconcilers.recovery.database_restored_steps import recovered
 from volumes.audit import audit
-from volumes.models import Orphan, Replica, Volume
+from volumes.models import Export, Orphan, OrphanKind, Replica, Snapshot, Volume
+from volumes.reconcilers.recovery import adoption
+from volumes.services.ownership import pool_uuid
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -160,3 +164,108 @@ def test_a_node_that_was_away_is_compared_when_it_is_back(
     created(api, "x")
     assert [d for d in audit() if "has no row" not in d.text and "claimed" not in d.text] == []
     Backend.objects.get()
+
+
+def on_node(node: str) -> list[str]:
+    return [found.uuid for found in node_client(Backend.objects.get(pk=node)).list_volumes()]
+
+
+def failed(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Run the command, which must fail. Returns what it writes to standard error."""
+    with pytest.raises(CommandError, match="1 of 1 failed"):
+        orphans(capsys, *arguments)
+    return capsys.readouterr().err
+
+
+def test_an_adoption_that_died_cannot_be_discarded(
+    api: Api, pool: Pool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process dies after the commit. The orphan is a volume then, and its row is gone."""
+    [node] = pool(1)
+    stray_volume(node, "found")
+    check()
+    orphan = Orphan.objects.get()
+    monkeypatch.setattr(adoption, "replicas_readopt", die)
+    with pytest.raises(KeyboardInterrupt):
+        orphans(capsys, "adopt", orphan.pk)
+    monkeypatch.undo()
+    for action in ("discard", "adopt"):
+        assert failed(capsys, action, orphan.pk) == f"there is no orphan {orphan.pk}\n"
+    check()
+    assert [v["alias"] for v in api.get("/volumes").body] == ["alias of found"]
+    assert (on_node(node), audit()) == (["found"], [])
+
+
+def die(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_orphan_that_has_a_row_now_is_neither_adopted_nor_discarded(
+    api: Api, pool: Pool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The list of orphans is older than the rows."""
+    pool(1)
+    uuid = created(api, "v")
+    taken = snapped(api, uuid, "s")
+    published(api, uuid, probe_host(api))
+    replica, snapshot, export = Replica.objects.get(), Snapshot.objects.get(), Export.objects.get()
+    node = str(replica.backend_id)
+    where = {"backend_id": node, "volume_uuid": uuid, "pool": pool_uuid(), "tenant_id": "0"}
+    for kind, name, row, nqn, text in (
+        (OrphanKind.VOLUME, uuid, replica, "", f"a replica of volume {uuid!r}"),
+        (OrphanKind.SNAPSHOT, taken, snapshot, "", f"snapshot {taken!r}"),
+        (OrphanKind.NAMESPACE, uuid, export, export.target_nqn, f"an export of volume {uuid!r}"),
+    ):
+        about = {"kind": kind, "uuid": name, "generation": row.pk, "target_nqn": nqn}
+        orphan = Orphan.objects.create(**where, **about)
+        for action, start in (("discard", "was not removed"), ("adopt", "was already adopted")):
+            said = failed(capsys, action, orphan.pk)
+            assert said == f"{orphan} {start}: it is {text} now\n"
+    check()
+    assert (on_node(node), Orphan.objects.count(), audit()) == ([uuid], 0, [])
+
+
+def test_an_orphan_of_an_older_generation_of_a_volume_can_be_discarded(
+    api: Api, pool: Pool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The new replica of a moved volume has the uuid of the former one."""
+    nodes = pool(2)
+    uuid = created(api, "v")
+    [former] = set(nodes) - {str(Replica.objects.get().backend_id)}
+    stray_volume(former, uuid)
+    check()
+    assert "was removed" in orphans(capsys, "discard", Orphan.objects.get().pk)
+    assert on_node(former) == []
+
+
+@pytest.mark.parametrize("action", ["adopt", "discard"])
+def test_orphans_are_kept_while_writes_are_barred(
+    api: Api, pool: Pool, backups: Backups, capsys: pytest.CaptureFixture[str], action: str
+) -> None:
+    """The list of orphans is that of the backup. The orphan was adopted since."""
+    [node] = pool(1)
+    stray_volume(node, "found")
+    check()
+    backups.take()
+    orphan = Orphan.objects.get().pk
+    orphans(capsys, "adopt", orphan)
+    backups.restore()
+    assert "manage.py database_restored" in failed(capsys, action, orphan)
+    assert on_node(node) == ["found"]
+    recovered(capsys)
+    assert "was adopted" in orphans(capsys, "adopt", key("alias of found"))
+    check()
+    assert audit() == []
+
+
+def test_an_orphan_whose_node_refuses_the_discard_stays_recorded(
+    api: Api, pool: Pool, fleet: SimulatedFleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [node] = pool(1)
+    stray_volume(node, "found")
+    check()
+    before = Orphan.objects.values().get()
+    fleet.nodes[0].faults.refuse(wire.RefusalCode.UNAVAILABLE, method="DELETE")
+    assert "was not removed" in failed(capsys, "discard", before["id"])
+    assert Orphan.objects.values().get() == before
+    assert "was removed" in orphans(capsys, "discard", before["id"])

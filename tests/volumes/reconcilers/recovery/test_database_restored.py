@@ -237,7 +237,7 @@ def test_no_periodic_job_or_task_runs_while_writes_are_barred(
 
 def probed(api: Api, node: str, newest: int) -> None:
     """Send a probe in which the node reports the newest generation that it has seen."""
-    generations._lately[0] = (0, 0.0)
+    generations._lately[0] = (generations.Issued(0), 0.0)
     said = PROBE | {"persistentID": node, "newestGeneration": newest}
     assert api.as_role("NODE", node=node).post("/probe", said).status == "Success"
 
