@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from inventory.nodes.engines.names import namespace_uuid
 from inventory.nodes.target_ids import ControllerIds
 from inventory.nodes.wire import RefusalCode
 from tests.linux.machine import Machine, await_notice, export, on_machine, refused
@@ -72,6 +73,20 @@ def test_everything_is_exported_when_the_node_is_up_after_a_restart(tmp_path: Pa
         assert session.device(3).read(0, 4096) == b"kept" * 1024
         [found] = machine.kernel.nvmet.subsystems.values()
         assert found.namespaces[3].attributes["device_uuid"] != "0"
+
+    on_machine(tmp_path, steps)
+
+
+def test_a_namespace_has_the_uuid_of_its_volume(tmp_path: Path) -> None:
+    """A host must find the same disk again after a restart, and must not take two replicas for one.
+    The kernel invents another UUID at each start, and has no NGUID for hosts that ask for that.
+    """
+
+    async def steps(machine: Machine) -> None:
+        await export(machine)
+        found = machine.kernel.nvmet.subsystems[TARGET].namespaces[1].attributes
+        ids = {found["device_uuid"], found["device_nguid"]}
+        assert ids == {namespace_uuid("v")}
 
     on_machine(tmp_path, steps)
 
