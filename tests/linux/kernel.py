@@ -209,6 +209,9 @@ class FakeKernel:
         self.nvmet = FakeNvmet(self.network, self.device, self.addresses, self.rdma_addresses)
         self.modules: set[str] = set()
         self.controllers: dict[str, Session] = {}
+        for drive in self.drives:
+            if drive.group and drive.group.pool and drive.group.is_autoactivated:
+                self.lvm.activate(drive.group)
 
     def _debugfs(self, path: str) -> FakeDebugfs:
         if not self.has_debugfs:
