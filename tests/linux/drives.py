@@ -21,7 +21,10 @@ def fail(number: int, what: str = "") -> OSError:
 
 @dataclass
 class ThinPool:
-    """A thin pool. ``data``: the chunks in use, by number. ``mode``: as dmsetup shows it."""
+    """A thin pool. ``data``: the chunks in use, by number. ``mode``: as dmsetup shows it.
+    ``has_spare``: there is space for a repair of its metadata. ``discards``: what happens to those
+    of hosts.
+    """
 
     chunk_size: int
     total: int
@@ -30,6 +33,8 @@ class ThinPool:
     needs_check: bool = False
     is_broken: bool = False
     fails_when_full: bool = False
+    has_spare: bool = True
+    discards: str = "passdown"
     data: dict[int, bytes] = field(default_factory=dict)
 
     def allocate(self, content: bytes) -> int:
@@ -46,12 +51,15 @@ class ThinPool:
 
 @dataclass(eq=False)
 class ThinVolume:
-    """A thin logical volume. ``chunks``: the chunk in the pool of each of its mapped chunks."""
+    """A thin logical volume. ``chunks``: the chunk in the pool of each of its mapped chunks.
+    ``skips_activation``: it is activated only by commands that ask for such volumes.
+    """
 
     name: str
     size: int
     pool: ThinPool
     chunks: dict[int, int] = field(default_factory=dict)
+    skips_activation: bool = False
 
     def read(self, offset: int, length: int) -> bytes:
         parts = []
@@ -75,6 +83,8 @@ class ThinVolume:
 
     def discard(self, offset: int, length: int, shared: set[int]) -> None:
         """Unmap the whole chunks in the range. Chunks that are only partly in it stay unchanged."""
+        if self.pool.discards == "ignore":
+            return
         for place, start, end in self._parts(offset, length):
             if end - start == self.pool.chunk_size and place in self.chunks:
                 number = self.chunks.pop(place)
@@ -95,13 +105,16 @@ class ThinVolume:
 
 @dataclass
 class Group:
-    """A volume group on one drive. ``most_volumes``: as far as its text has space."""
+    """A volume group on one drive. ``most_volumes``: as far as its text has space.
+    ``is_autoactivated``: the machine activates its volumes at its start.
+    """
 
     name: str
     uuid: str
     extents: int
     most_volumes: int
     used: int = 0
+    is_autoactivated: bool = True
     pool: ThinPool | None = None
     volumes: dict[str, ThinVolume] = field(default_factory=dict)
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from inventory.nodes.engines.linux.kernel import COMMAND_SECONDS, CommandFailed, Output, Stuck
 from inventory.nodes.engines.linux.mapped import group_of
+from tests.linux import debugfs
+from tests.linux.debugfs import FakeDebugfs
 from tests.linux.drives import Drive, ThinVolume, fail
 from tests.linux.lvm import FakeLvm, Refused
 from tests.linux.mapper import FakeMapper
@@ -25,7 +27,8 @@ CHUNK = 2**20
 class FakeKernel:
     """A machine with these drives. ``files``: more files that can be read. ``log``: the commands.
     ``on_call`` is called before each call with its words, and may raise an exception. ``turns``:
-    how many turns of the event loop a command takes, by its second word.
+    how many turns of the event loop a command takes, by its second word. ``has_debugfs``: whether
+    the kernel tells which hosts are connected, as newer ones than 6.1 do.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class FakeKernel:
         self.addresses = set(addresses)
         self.rdma_addresses: set[str] = set()
         self.is_rdma_readable = True
+        self.has_debugfs = False
         self.log: list[tuple[str, ...]] = []
         self.on_call: Callable[[tuple[str, ...]], None] = lambda words: None
         self.turns: dict[str, int] = {}
@@ -84,6 +88,8 @@ class FakeKernel:
         await self._called(("read", path))
         if path.startswith(CONFIGFS):
             return self.nvmet.read(_parts(path)).strip()
+        if path.startswith(debugfs.ROOT):
+            return self._debugfs(path).read(path)
         if path.startswith("/proc/net/tcp"):
             return "\n".join(self._connections(path)).strip()
         return self._sysfs(path)
@@ -117,12 +123,16 @@ class FakeKernel:
             number = path.rpartition("/nvme")[2]
             nsids = session.subsystem.namespaces
             return sorted(["address", *(f"nvme{number}c{number}n{nsid}" for nsid in nsids)])
+        if path.startswith(debugfs.ROOT):
+            return sorted(self._debugfs(path).names(path))
         return sorted(self.nvmet.names(_parts(path)))
 
     async def exists(self, path: str) -> bool:
         await self._called(("exists", path))
         if path.startswith(CONFIGFS):
             return self.nvmet.exists(_parts(path))
+        if path == debugfs.ROOT:
+            return self.has_debugfs
         return any(drive.path == path and drive.is_there for drive in self.drives)
 
     async def copy(
@@ -199,6 +209,14 @@ class FakeKernel:
         self.nvmet = FakeNvmet(self.network, self.device, self.addresses, self.rdma_addresses)
         self.modules: set[str] = set()
         self.controllers: dict[str, Session] = {}
+        for drive in self.drives:
+            if drive.group and drive.group.pool and drive.group.is_autoactivated:
+                self.lvm.activate(drive.group)
+
+    def _debugfs(self, path: str) -> FakeDebugfs:
+        if not self.has_debugfs:
+            raise fail(errno.ENOENT, path)
+        return FakeDebugfs(self.nvmet)
 
     async def _called(self, words: tuple[str, ...]) -> None:
         self.log.append(words)

@@ -11,7 +11,36 @@ from tests.linux.mapper import FakeMapper, Mapped, Target
 
 ACTIVATE_SECONDS = 0.06
 """What the activation of a volume took on an emulated machine."""
-FLAGS = {"--yes", "--nosuffix", "--snapshot", "--ignoreactivationskip"}
+FLAG, YES_OR_NO, ANY = "flag", "y|n", ".+"
+REPORT = {"--reportformat": "json", "--units": "b", "--nosuffix": FLAG, "--options": ANY}
+OPTIONS = {
+    "vgs": REPORT,
+    "lvs": REPORT,
+    "vgcreate": {"--yes": FLAG, "--setautoactivation": YES_OR_NO, "--metadatasize": ANY},
+    "vgchange": {"--activate": YES_OR_NO, "--ignoreactivationskip": FLAG},
+    "lvcreate": {
+        "--yes": FLAG,
+        "--snapshot": FLAG,
+        "--activate": YES_OR_NO,
+        "--zero": YES_OR_NO,
+        "--wipesignatures": YES_OR_NO,
+        "--setactivationskip": YES_OR_NO,
+        "--errorwhenfull": YES_OR_NO,
+        "--poolmetadataspare": YES_OR_NO,
+        "--discards": "passdown|nopassdown|ignore",
+        "--type": "thin|thin-pool",
+        "--name": ANY,
+        "--thinpool": ANY,
+        "--extents": ANY,
+        "--virtualsize": ANY,
+        "--poolmetadatasize": ANY,
+        "--chunksize": ANY,
+    },
+    "lvchange": {"--errorwhenfull": YES_OR_NO},
+    "lvextend": {"--size": ANY},
+    "lvremove": {"--yes": FLAG},
+}
+"""The options of each command that the fake knows, with a pattern for their values."""
 
 
 class Refused(Exception):
@@ -38,7 +67,7 @@ class FakeLvm:
     def run(self, verb: str, *words: str, seconds: float) -> str:
         """:raises Refused: the command failed. :raises TimeoutError: it needs more time."""
         self._seconds = seconds
-        options, arguments = _parsed(words)
+        options, arguments = _parsed(verb, words)
         found = self._visible(options["--config"])
         for drive in found:
             if drive.hangs:
@@ -46,8 +75,8 @@ class FakeLvm:
         handler: Any = getattr(self, f"_{verb}")
         return str(handler(options, arguments, found) or "")
 
-    def activate(self, group: Group) -> None:
-        """Create the missing devices of the group."""
+    def activate(self, group: Group, *, ignores_skip: bool = False) -> None:
+        """Create the missing devices of the group, except those of volumes that skip it."""
         assert group.pool
         pool = mapped_name(group.name, "pool")
         target = Target("thin-pool", 0, group)
@@ -64,7 +93,8 @@ class FakeLvm:
             self._mapper.devices[data].number = drive.number
         for volume in group.volumes.values():
             name = mapped_name(group.name, volume.name)
-            if name not in self._mapper.devices:
+            skips = volume.skips_activation and not ignores_skip
+            if name not in self._mapper.devices and not skips:
                 self._mapper.make(name, [Target("thin", volume.size, volume)])
                 self._appeared(self._mapper.devices[name])
 
@@ -108,6 +138,8 @@ class FakeLvm:
         if drive.group:
             raise Refused(5, f"  Physical volume '{device}' is already in volume group 'x'")
         drive.make_group(name, _size(options["--metadatasize"]))
+        assert drive.group
+        drive.group.is_autoactivated = options.get("--setautoactivation") != "n"
 
     def _vgchange(
         self, options: dict[str, str], arguments: Sequence[str], found: list[Drive]
@@ -124,7 +156,7 @@ class FakeLvm:
         if len(names - self._mapper.devices.keys()) * ACTIVATE_SECONDS > self._seconds:
             raise TimeoutError
         if group.pool:
-            self.activate(group)
+            self.activate(group, ignores_skip="--ignoreactivationskip" in options)
 
     def _lvcreate(
         self, options: dict[str, str], arguments: Sequence[str], found: list[Drive]
@@ -146,13 +178,15 @@ class FakeLvm:
     def _create_pool(self, group: Group, options: dict[str, str]) -> None:
         metadata = _size(options["--poolmetadatasize"])
         extents = int(options["--extents"])
-        needed = extents + 2 * -(-metadata // EXTENT)
+        has_spare = options.get("--poolmetadataspare") != "n"
+        needed = extents + (1 + has_spare) * -(-metadata // EXTENT)
         if needed > group.extents - group.used:
             raise Refused(5, f'  Volume group "{group.name}" has insufficient free space')
         assert options["--zero"] == "y", "hosts would see old data"
         group.used += needed
         chunk = _size(options["--chunksize"])
         group.pool = ThinPool(chunk, extents * EXTENT // chunk, metadata // 4096)
+        group.pool.has_spare, group.pool.discards = has_spare, options.get("--discards", "passdown")
 
     def _create_thin(self, group: Group, name: str, options: dict[str, str], source: str) -> None:
         if group.pool is None or group.pool.mode == "ro" or group.pool.needs_check:
@@ -167,7 +201,9 @@ class FakeLvm:
             group.volumes[name] = ThinVolume(name, size, group.pool)
             return
         of = _volume(group, source)
-        group.volumes[name] = ThinVolume(name, of.size, group.pool, dict(of.chunks))
+        skips = options.get("--setactivationskip") != "n"
+        taken = ThinVolume(name, of.size, group.pool, dict(of.chunks), skips_activation=skips)
+        group.volumes[name] = taken
 
     def _lvchange(
         self, options: dict[str, str], arguments: Sequence[str], found: list[Drive]
@@ -202,6 +238,8 @@ class FakeLvm:
             is_under = not self._mapper.devices[name].openers
             text = "is used by another device" if is_under else "in use"
             raise Refused(5, f"  Logical volume {vg}/{lv} {text}.")
+        if "--yes" not in options:
+            raise Refused(5, f"  Logical volume {vg}/{lv} not removed.")
         self._mapper.devices.pop(name, None)
         group.remove(volume)
 
@@ -218,15 +256,24 @@ class FakeLvm:
         return [one for one in self._drives if one.is_there and one.path == path]
 
 
-def _parsed(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+def _parsed(verb: str, words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the options and the other arguments.
+
+    :raises Refused: the command does not have such an option, or not with this value.
+    """
+    known = {"--config": ANY, **OPTIONS[verb]}
     options: dict[str, str] = {}
     arguments = []
     rest = iter(words)
     for word in rest:
-        if word.startswith("--"):
-            options[word] = "" if word in FLAGS else next(rest)
-        else:
+        if not word.startswith("--"):
             arguments.append(word)
+            continue
+        if word not in known:
+            raise Refused(3, f"{verb}: unrecognized option '{word}'")
+        options[word] = "" if known[word] == FLAG else next(rest)
+        if known[word] != FLAG and not re.fullmatch(known[word], options[word]):
+            raise Refused(3, f"  Invalid argument for {word}: {options[word]}")
     return options, arguments
 
 

@@ -199,9 +199,10 @@ def _words(target: Target) -> str:
         return "Fail"
     metadata = f"{group.metadata_used}/{pool.metadata_blocks}"
     check = "needs_check" if pool.needs_check else "-"
+    discards = {"passdown": "discard_passdown", "nopassdown": "no_discard_passdown"}
     return (
         f"1 {metadata} {len(pool.data)}/{pool.total} - {pool.mode}"
-        f" discard_passdown error_if_no_space {check} 1024"
+        f" {discards.get(pool.discards, 'ignore_discard')} error_if_no_space {check} 1024"
     )
 
 

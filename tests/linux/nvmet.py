@@ -3,6 +3,7 @@ lost when the machine restarts.
 """
 
 import errno
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from tests.linux.network import Network, Place, Session
 
 LAST_ID = 65519
 NSIDS = range(1, 0xFFFFFFFF)
+ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 PORT_ATTRIBUTES = ("addr_trtype", "addr_adrfam", "addr_traddr", "addr_trsvcid")
 
 FindDevice = Callable[[str], Any]
@@ -94,8 +96,10 @@ class FakeNvmet:
     def remove(self, parts: list[str]) -> None:
         if not self.exists(parts):
             raise fail(errno.ENOENT, parts[-1])
-        if self._is_used(parts):
+        if self._is_linked(parts):
             raise fail(errno.EBUSY, parts[-1])
+        if self._has_entries(parts):
+            raise fail(errno.ENOTEMPTY, parts[-1])
         match parts:
             case ["hosts", nqn]:
                 self.hosts.remove(nqn)
@@ -110,14 +114,23 @@ class FakeNvmet:
             case _:
                 raise fail(errno.EPERM, "/".join(parts))
 
-    def _is_used(self, parts: list[str]) -> bool:
+    def _is_linked(self, parts: list[str]) -> bool:
+        """Whether there is a link to the folder. configfs looks for these first."""
         match parts:
             case ["hosts", nqn]:
                 return any(nqn in one.hosts for one in self.subsystems.values())
             case ["subsystems", nqn]:
+                return any(nqn in port.subsystems for port in self.ports.values())
+        return False
+
+    def _has_entries(self, parts: list[str]) -> bool:
+        """Whether there are folders or links in the folders that configfs made in this one. An
+        enabled namespace is no obstacle: it is disabled.
+        """
+        match parts:
+            case ["subsystems", nqn]:
                 found = self.subsystems[nqn]
-                is_on_port = any(nqn in port.subsystems for port in self.ports.values())
-                return is_on_port or bool(found.namespaces or found.hosts)
+                return bool(found.namespaces or found.hosts)
             case ["ports", number]:
                 return bool(self.ports[number].subsystems)
         return False
@@ -279,6 +292,7 @@ class FakeNvmet:
             return
         if namespace.device is not None:
             raise fail(errno.EBUSY, name)
+        _check_id(name, text)
         namespace.attributes[name] = text
 
     def _enable(self, namespace: Namespace) -> None:
@@ -303,6 +317,11 @@ class FakeNvmet:
         if found is None:
             raise fail(errno.ENOENT, number)
         return found
+
+
+def _check_id(name: str, text: str) -> None:
+    if name in {"device_uuid", "device_nguid"} and not ID.fullmatch(text):
+        raise fail(errno.EINVAL, text)
 
 
 def _place(port: Port) -> Place:

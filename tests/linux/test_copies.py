@@ -144,6 +144,19 @@ def test_a_stopped_copy_writes_nothing_more(tmp_path: Path) -> None:
     on_two_machines(tmp_path, steps)
 
 
+def test_a_copy_fails_when_its_destination_is_lost(tmp_path: Path) -> None:
+    async def steps(one: Machine, other: Machine) -> None:
+        await fill(one, piece("s", 64 * MIB))
+        await receive(other, piece("s", 64 * MIB))
+        await one.agent.syncs.ensure("v", sync((other.portal,)))
+        while not chunks(one):
+            await asyncio.sleep(0)
+        other.kernel.lose("v-filled")
+        assert await ended(one) is SyncState.FAILED
+
+    on_two_machines(tmp_path, steps)
+
+
 def test_a_connection_of_an_earlier_process_is_closed(tmp_path: Path) -> None:
     async def steps(one: Machine, other: Machine) -> None:
         await fill(one, piece("s", 64 * MIB))

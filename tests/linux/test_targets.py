@@ -1,10 +1,12 @@
 """Targets of the engine over the Linux kernel, as hosts see them."""
 
 import asyncio
+import errno
 from pathlib import Path
 
 import pytest
 
+from inventory.nodes.engines.names import namespace_uuid
 from inventory.nodes.target_ids import ControllerIds
 from inventory.nodes.wire import RefusalCode
 from tests.linux.machine import Machine, await_notice, export, on_machine, refused
@@ -75,6 +77,20 @@ def test_everything_is_exported_when_the_node_is_up_after_a_restart(tmp_path: Pa
     on_machine(tmp_path, steps)
 
 
+def test_a_namespace_has_the_uuid_of_its_volume(tmp_path: Path) -> None:
+    """A host must find the same disk again after a restart, and must not take two replicas for one.
+    The kernel invents another UUID at each start, and has no NGUID for hosts that ask for that.
+    """
+
+    async def steps(machine: Machine) -> None:
+        await export(machine)
+        found = machine.kernel.nvmet.subsystems[TARGET].namespaces[1].attributes
+        ids = {found["device_uuid"], found["device_nguid"]}
+        assert ids == {namespace_uuid("v")}
+
+    on_machine(tmp_path, steps)
+
+
 def test_targets_of_one_host_can_be_made_and_removed_at_once(tmp_path: Path) -> None:
     names = [f"{TARGET}-{number}" for number in range(4)]
 
@@ -116,6 +132,98 @@ def test_controllers_keep_their_ids_while_a_host_is_connected(tmp_path: Path) ->
         session.subsystem.sessions.clear()
         await machine.agent.targets.ensure(TARGET, "v", numbered)
         assert (await machine.engine.controllers())[TARGET] == ids
+
+    on_machine(tmp_path, steps)
+
+
+def test_a_kernel_with_debugfs_tells_which_hosts_are_connected(tmp_path: Path) -> None:
+    async def steps(machine: Machine) -> None:
+        machine.kernel.has_debugfs = True
+        await export(machine)
+        other = namespace(host_nqn=OTHER_HOST)
+        await machine.agent.volumes.ensure("other", SPEC)
+        await machine.agent.targets.ensure(OTHER_TARGET, "other", other)
+        assert await machine.engine.connected_hosts() == {}
+        machine.connect(OTHER_TARGET, OTHER_HOST)
+        assert await machine.engine.connected_hosts() == {OTHER_TARGET: (OTHER_HOST,)}
+        ids = ControllerIds(first=128, last=191)
+        await machine.agent.targets.ensure(TARGET, "v", namespace(controllers=ids))
+        assert (await machine.engine.controllers())[TARGET] == ids, "no host is connected to it"
+        again = namespace(host_nqn=OTHER_HOST, controllers=ids)
+        await machine.agent.targets.ensure(OTHER_TARGET, "other", again)
+        assert (await machine.engine.controllers())[OTHER_TARGET] != ids
+
+    on_machine(tmp_path, steps)
+
+
+@pytest.mark.parametrize("error", [errno.ENOENT, errno.EIO])
+def test_a_controller_that_ends_while_it_is_read_does_not_hide_the_others(
+    tmp_path: Path, error: int
+) -> None:
+    """The kernel returns ENOENT until the file is open, then EIO."""
+
+    async def steps(machine: Machine) -> None:
+        machine.kernel.has_debugfs = True
+        await export(machine)
+        sessions = [machine.connect(TARGET) for _ in range(2)]
+
+        def on_call(words: tuple[str, ...]) -> None:
+            if words[0] == "read" and words[1].endswith("/ctrl1/hostnqn"):
+                raise OSError(error, words[1])
+
+        machine.kernel.on_call = on_call
+        assert await machine.engine.connected_hosts() == {TARGET: (HOST,)}
+        ids = ControllerIds(first=128, last=191)
+        await machine.agent.targets.ensure(TARGET, "v", namespace(controllers=ids))
+        assert (await machine.engine.controllers())[TARGET] != ids
+        sessions[1].subsystem.sessions.pop()
+        await machine.agent.targets.ensure(TARGET, "v", namespace(controllers=ids))
+        assert (await machine.engine.controllers())[TARGET] == ids, "both have ended"
+
+    on_machine(tmp_path, steps)
+
+
+def test_a_subsystem_without_a_folder_in_debugfs_counts_as_connected(tmp_path: Path) -> None:
+    """The kernel exports a subsystem even if it cannot create the folder."""
+
+    async def steps(machine: Machine) -> None:
+        machine.kernel.has_debugfs = True
+        await export(machine)
+        machine.connect(TARGET)
+
+        def on_call(words: tuple[str, ...]) -> None:
+            if words[:2] == ("names", f"/sys/kernel/debug/nvmet/{TARGET}"):
+                raise FileNotFoundError(words[1])
+
+        machine.kernel.on_call = on_call
+        assert await machine.engine.connected_hosts() == {TARGET: (HOST,)}
+
+    on_machine(tmp_path, steps)
+
+
+@pytest.mark.parametrize("has_debugfs", [False, True])
+def test_a_target_that_goes_while_targets_are_listed_is_left_out(
+    tmp_path: Path, *, has_debugfs: bool
+) -> None:
+    async def steps(machine: Machine) -> None:
+        machine.kernel.has_debugfs = has_debugfs
+        await export(machine)
+        await machine.agent.volumes.ensure("other", SPEC)
+        await machine.agent.targets.ensure(OTHER_TARGET, "other", namespace())
+        for nqn in (TARGET, OTHER_TARGET):
+            machine.connect(nqn)
+        kept = machine.kernel.nvmet.subsystems[OTHER_TARGET]
+        for read in (machine.engine.connected_hosts, machine.engine.controllers):
+
+            def on_call(words: tuple[str, ...]) -> None:
+                if TARGET in words[1] and not words[1].endswith("/attr_serial"):
+                    machine.kernel.nvmet.subsystems.pop(TARGET, None)
+
+            gone = machine.kernel.nvmet.subsystems[TARGET]
+            machine.kernel.on_call = on_call
+            assert list(await read()) == [OTHER_TARGET]
+            machine.kernel.nvmet.subsystems = {TARGET: gone, OTHER_TARGET: kept}
+            machine.kernel.on_call = lambda words: None
 
     on_machine(tmp_path, steps)
 

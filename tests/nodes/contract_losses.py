@@ -9,20 +9,24 @@ from typing import Any
 import pytest
 
 from inventory.nodes.client import NodeClient
-from inventory.nodes.wire import Qos, RefusalCode, SourceKind
+from inventory.nodes.wire import Qos, RefusalCode, SourceKind, SyncState
 from tests.nodes.specs import (
+    COPY_TARGET,
     GIB,
     MIB,
+    NODE_HOST,
     OTHER_TARGET,
     TARGET,
     Restart,
     derived,
+    ended,
     namespace,
     open_copy,
     piece,
     pieces_on,
     refused,
     snapshot,
+    ssd_of,
     volume,
 )
 
@@ -111,6 +115,20 @@ class LossContract:
             [target] = client.list_targets()
             assert [one.volume_uuid for one in target.namespaces] == ["kept"]
             restart()
+
+    def test_a_copy_into_a_lost_volume_fails(
+        self, client: NodeClient, peer: NodeClient, vanish: Vanish
+    ) -> None:
+        """The peer is the source, because ``vanish`` acts on the first node. The other namespace
+        shows a Linux host at once that it has found all of them.
+        """
+        peer.ensure_volume("read", volume(piece(ssd_of(peer, 4096))))
+        copy = open_copy(client)
+        client.ensure_volume("other", volume(piece(ssd_of(client, 4096))))
+        client.ensure_namespace(COPY_TARGET, "other", namespace(2, host_nqn=NODE_HOST))
+        vanish("filled")
+        assert peer.ensure_sync("read", copy) is True
+        ended(peer, "read", SyncState.FAILED)
 
     def test_a_lost_volume_can_be_removed_and_created_with_a_new_generation(
         self, client: NodeClient, ssds: list[str], vanish: Vanish

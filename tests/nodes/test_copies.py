@@ -90,6 +90,10 @@ ENDS: dict[str, tuple[End, str]] = {
         lambda fleet, peer: peer.remove_namespace(COPY_TARGET, "filled", 1),
         f"target {COPY_TARGET} is not there",
     ),
+    "destination lost": (
+        lambda fleet, peer: fleet.nodes[1].vanish("filled"),
+        f"target {COPY_TARGET} is not there",
+    ),
     "another host": (
         lambda fleet, peer: peer.ensure_namespace(
             COPY_TARGET, "filled", namespace(generation=2, host_nqn=OTHER_HOST)
@@ -126,7 +130,7 @@ def test_a_copy_fails_when_it_loses_its_source_or_target(
     fleet.nodes[0].faults.come_up()
     assert ended(client, "read", SyncState.FAILED).message == message
     fleet.set_copy_rate(2**40)
-    assert fleet.nodes[1].read("filled") == ""
+    assert fleet.nodes[1].engine.engine_state.mark("filled") == ""
 
 
 def test_a_copy_never_writes_into_another_volume_with_its_namespace_id(

@@ -45,6 +45,21 @@ def test_removed_names_are_remembered_for_a_day(database: Database, fences: Fenc
     assert is_remembered(fences, young)
 
 
+def test_the_newest_generation_is_remembered_when_its_name_is_forgotten(
+    database: Database, fences: Fences
+) -> None:
+    """A restored database of the provisioner must not issue it again."""
+    fences.raise_to(Name("old"), 7, removed=True)
+    fences.raise_to(Name("older"), 5, removed=True)
+    age(database, KEEP_SECONDS + 1)
+    fences.purge()
+    assert not is_remembered(fences, Name("old"))
+    assert fences.newest() == 7
+    fences.raise_to(Name("young"), 6, removed=True)
+    fences.purge()
+    assert fences.newest() == 7
+
+
 def test_names_of_existing_objects_are_never_forgotten(database: Database, fences: Fences) -> None:
     records = Records(database, "n")
     records.put_volume("v", volume(piece("s"), generation=2))

@@ -42,10 +42,30 @@ def test_the_agent_restores_what_a_restart_loses(
     targets = dict(node.engine.targets)
     assert targets[TARGET].namespaces == {5: "v"}
     node.engine.qos.clear()
-    node.engine.targets.clear()
+    node.run(node.engine.empty_target(TARGET))
+    assert node.engine.targets == {}
     node.restart()
     assert node.engine.qos == {"v": qos}
     assert node.engine.targets == targets
+
+
+def test_a_lost_volume_leaves_its_targets(
+    client: NodeClient, node: SimulatedNode, ssds: list[str]
+) -> None:
+    """As with SPDK: hosts and copies must not see it any more."""
+    for nsid, uuid in enumerate(("lost", "kept"), 1):
+        client.ensure_volume(uuid, volume(piece(ssds[0])))
+        client.ensure_namespace(TARGET, uuid, namespace(nsid))
+    client.ensure_volume("alone", volume(piece(ssds[0])))
+    client.ensure_namespace(OTHER_TARGET, "alone", namespace())
+    node.vanish("lost")
+    node.vanish("alone")
+    assert {nqn: one.namespaces for nqn, one in node.engine.targets.items()} == {
+        TARGET: {2: "kept"}
+    }
+    client.remove_namespace(TARGET, "lost", 1)
+    client.remove_namespace(OTHER_TARGET, "alone", 1)
+    assert node.violations == ()
 
 
 def test_a_restart_removes_unrecorded_targets(

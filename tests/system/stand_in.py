@@ -3,15 +3,18 @@ their names.
 
 The test handles ``systemctl`` and ``git clone``, through the socket STAND_IN_SOCKET. Accounts of
 the system are recorded, but not used, because files of a test may not belong to other users.
+Packages are not installed, but their names are looked up.
 """
 
 import json
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
 REAL = {"install": "/usr/bin/install"}
+PACKAGES = Path("/var/lib/apt/lists")
 
 
 def main(name: str, arguments: list[str]) -> int:
@@ -21,7 +24,9 @@ def main(name: str, arguments: list[str]) -> int:
         run_as(arguments)
     if name == "install":
         install(arguments)
-    return 0  # apt-get, useradd
+    if name == "apt-get" and "install" in arguments:
+        return look_up([word for word in arguments if word != "install" and word[0] != "-"])
+    return 0  # apt-get update, useradd
 
 
 def ask(command: list[str]) -> int:
@@ -32,6 +37,24 @@ def ask(command: list[str]) -> int:
         said = connection.makefile().read()
     sys.stderr.write(said)
     return 1 if said else 0
+
+
+def look_up(packages: list[str]) -> int:
+    """Return 0 if the distribution of this machine has the packages. Without its lists of packages
+    that is not checked, except in CI.
+    """
+    if not has_lists() and not os.environ.get("CI"):
+        return 0
+    command = ["/usr/bin/apt-cache", "show", "--no-all-versions", *packages]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+    unknown = [name for name in packages if f"Package: {name}" not in shown]
+    if unknown:
+        sys.stderr.write(f"E: Unable to locate package {', '.join(unknown)}\n")
+    return 100 if unknown else 0
+
+
+def has_lists() -> bool:
+    return any(PACKAGES.glob("*_Packages*"))
 
 
 def run_as(arguments: list[str]) -> None:

@@ -14,6 +14,9 @@ from inventory.nodes.wire import Portal
 ROOT, DEBUG = "/sys/kernel/config/nvmet", "/sys/kernel/debug/nvmet"
 HOSTS, SUBSYSTEMS, PORTS = f"{ROOT}/hosts", f"{ROOT}/subsystems", f"{ROOT}/ports"
 
+ENDED = {errno.ENOENT, errno.EIO}
+"""The errors of the files of a controller that has ended, unopened and opened ones."""
+
 Address = tuple[str, str, str, str]  # transport, address family, address and port
 
 
@@ -177,15 +180,24 @@ class Nvmet:
         await self._kernel.unlink(f"{PORTS}/{number}/subsystems/{nqn}")
 
     async def sessions(self, nqn: str) -> frozenset[str] | None:
-        """Return the NQNs of connected hosts. None: this kernel does not report them."""
-        if not await self._kernel.exists(DEBUG):
-            return None
+        """Return the NQNs of connected hosts. None: the kernel does not report those of this
+        subsystem.
+        """
         try:
             names = await self._kernel.names(f"{DEBUG}/{nqn}")
-            hosts = [await self._kernel.read(f"{DEBUG}/{nqn}/{one}/hostnqn") for one in names]
         except FileNotFoundError:
-            return frozenset()
-        return frozenset(hosts)
+            return None
+        read = [await self._session(nqn, one) for one in names]
+        return frozenset(host for host in read if host is not None)
+
+    async def _session(self, nqn: str, controller: str) -> str | None:
+        """The NQN of the host of a controller. None: the controller has ended."""
+        try:
+            return await self._kernel.read(f"{DEBUG}/{nqn}/{controller}/hostnqn")
+        except OSError as error:
+            if error.errno not in ENDED:
+                raise
+            return None
 
     async def _namespace(self, folder: str) -> Namespace | None:
         if await self._kernel.read(f"{folder}/enable") != "1":

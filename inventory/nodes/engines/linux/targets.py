@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 
 from inventory.nodes.engines.base import TargetState
 from inventory.nodes.engines.linux.config import LinuxConfig
@@ -60,12 +61,17 @@ class Targets:
         is_anyone_there = await self._is_anyone_connected()
         found = {}
         for nqn in await self.names(only) if is_anyone_there else ():
-            hosts = await self._nvmet.sessions(nqn)
-            found[nqn] = hosts if hosts is not None else await self._nvmet.hosts(nqn)
+            with suppress(FileNotFoundError):  # it was removed a moment ago
+                hosts = await self._nvmet.sessions(nqn)
+                found[nqn] = hosts if hosts is not None else await self._nvmet.hosts(nqn)
         return {nqn: tuple(sorted(hosts)) for nqn, hosts in found.items() if hosts}
 
     async def controllers(self, only: Collection[str] | None = None) -> dict[str, ControllerIds]:
-        return {nqn: await self._nvmet.controllers(nqn) for nqn in await self.names(only)}
+        found = {}
+        for nqn in await self.names(only):
+            with suppress(FileNotFoundError):  # it was removed a moment ago
+                found[nqn] = await self._nvmet.controllers(nqn)
+        return found
 
     async def apply(self, target: TargetState) -> None:
         """See :class:`Engine`.

@@ -1,7 +1,7 @@
 """An engine that counts bytes, but stores no data."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -88,7 +88,7 @@ class SimulatedEngine:
         return self._facts.portals
 
     @property
-    def targets(self) -> dict[str, TargetState]:
+    def targets(self) -> Mapping[str, TargetState]:
         """The targets with namespaces. Targets without namespaces will be removed soon."""
         return {nqn: one for nqn, one in dict(self._subsystems).items() if one.namespaces}
 
@@ -251,11 +251,11 @@ class SimulatedEngine:
         self.qos.pop(uuid, None)
         pieces = chain(there.pieces if there else (), snapshot.pieces if snapshot else ())
         self._use({ssd_id: -size for ssd_id, size in _allocations(pieces).items()})
-        for target in self.targets.values():
-            left = {nsid: one for nsid, one in target.namespaces.items() if one != uuid}
-            self.targets[target.nqn] = replace(target, namespaces=left)
         self.copies.lose(uuid)
-        self.network.changed()
+        for target in tuple(self._subsystems.values()):
+            left = {nsid: one for nsid, one in target.namespaces.items() if one != uuid}
+            if left != target.namespaces:
+                self._put_target(replace(target, namespaces=left))
 
     def cut_off(self, is_cut_off: bool) -> None:
         """Cut the connections to and from other nodes, or restore them."""

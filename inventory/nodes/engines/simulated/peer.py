@@ -1,5 +1,6 @@
 """The interface that simulated nodes use to access the engines of other nodes."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from inventory.nodes.engines.base import TargetState
@@ -30,7 +31,7 @@ class Peer(Protocol):
         """The addresses where its targets listen."""
 
     @property
-    def targets(self) -> dict[str, TargetState]:
+    def targets(self) -> Mapping[str, TargetState]:
         """Its targets with namespaces, by NQN."""
 
     def volume(self, uuid: str) -> VolumeSpec | None:
