@@ -113,7 +113,7 @@ assert begun["long"].wait(60)
 app.send_task("run", args=("short",))
 print("other worker" if not begun["short"].wait(1) else "same worker", flush=True)
 start("two")
-print("begun" if begun["short"].wait(20) else "waits behind the long job", flush=True)
+print("begun" if begun["short"].wait(60) else "waits behind the long job", flush=True)
 import os
 os._exit(0)
 """

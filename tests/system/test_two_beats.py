@@ -31,14 +31,14 @@ def test_one_of_two_beats_sends_each_job(production: Production) -> None:
     try:
         eventually(
             lambda: "set" in {client["cmd"] for client in broker.client_list()},
-            seconds=60,
+            seconds=120,
             what="one of them tries to set the lock, again and again",
         )
         production.periodic.kill()  # its queue shows what is sent
         broker.delete("periodic")
         eventually(
             lambda: max((n for (job, _), n in sent().items() if job == JOB), default=0) >= RUNS,
-            seconds=60,
+            seconds=120,
             what="sent",
         )
         [sender] = {origin for _, origin in sent()}
