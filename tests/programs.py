@@ -52,9 +52,14 @@ def tool(program: str) -> str:
     return installed(program) or missing(program)
 
 
+def in_ci() -> bool:
+    """Whether all tests must run."""
+    return os.environ.get("CI", "").lower() in {"true", "1"}
+
+
 def missing(what: str) -> str:
     """Skip the test. Under CI, where all tests must run, it fails."""
-    if os.environ.get("CI", "").lower() in {"true", "1"}:
+    if in_ci():
         pytest.fail(f"{MISSING}{what}")
     pytest.skip(f"{MISSING}{what}")
 

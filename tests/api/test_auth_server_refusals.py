@@ -56,7 +56,7 @@ class TestRefusals:
         assert answer.status == f"Create{name}TokenFailed"
         assert reason in answer.description
         assert SECRETS[client] not in answer.description
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
         assert "/elsewhere" not in token_server.fetched
         assert api.get(PATH).body == {}
 

@@ -64,6 +64,58 @@ def test_a_clone_is_a_thin_volume_on_the_ssds_of_its_source(
     assert audit() == []
 
 
+OF_ITS_OWN = {
+    "id",
+    "uuid",
+    "alias",
+    "cloned_from",
+    "created_at",
+    "idempotency_digest",
+    "capacity_bytes",
+    "claimed_bytes",
+    "reserved_space_percentage",
+    "provisioning_type",
+    "replicable",
+    "desired_iops_per_gb",
+    "desired_bw_per_gb",
+    "share_ssd",
+    "snapshot",
+    "writable",
+}
+"""Columns of a clone that its source does not decide."""
+
+
+def test_a_clone_has_all_other_properties_of_its_source(api: Api, pool: Pool) -> None:
+    pool(1)
+    source = created(api, "v", storageClass={"blockSize": 512})
+    Volume.objects.update(
+        max_iops_per_gb=3,
+        max_bw_per_gb=4,
+        max_replica_down_minutes=7,
+        allow_span=True,
+        storage_class_name="gold",
+        same_rack_allowed=True,
+        racks=["r1", "r9"],
+        zones=["z1"],
+        regions=["west"],
+        host_id="h",
+        protocol="Local",
+        # no clone has these
+        desired_iops_per_gb=5,
+        desired_bw_per_gb=6,
+        share_ssd=False,
+        replicable=True,
+    )
+    uuid = cloned(api, source, "c")
+    row, clone_row = (Volume.objects.get(uuid=one) for one in (source, uuid))
+    same = {field.name for field in Volume._meta.concrete_fields} - OF_ITS_OWN
+    assert {name: getattr(clone_row, name) for name in same} == {
+        name: getattr(row, name) for name in same
+    }
+    reserves = clone_row.desired_iops_per_gb, clone_row.desired_bw_per_gb
+    assert (reserves, clone_row.share_ssd, clone_row.replicable) == ((0, 0), True, False)
+
+
 @pytest.mark.parametrize(
     ("capacity", "percent", "reserved"),
     [

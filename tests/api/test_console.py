@@ -111,3 +111,14 @@ def test_pages_load_only_files_of_this_server(browser, rows, live_server):
     assert "/static/unfold/css/styles.css" in files
     for name in files:
         assert urllib3.request("GET", live_server.url + name).status == 200, name
+
+
+def test_cookies_are_sent_over_tls_only(browser):
+    """A request for http://, before HSTS is known, would show them to the network."""
+    form = browser.get("/admin/login/?next=/admin/")
+    answer = of_role(browser, "MONITOR")
+    cookies = {**form.cookies, **answer.cookies}
+    assert set(cookies) == {"sessionid", "csrftoken"}
+    for cookie in cookies.values():
+        assert (cookie["secure"], cookie["samesite"]) == (True, "Lax")
+    assert cookies["sessionid"]["httponly"] is True

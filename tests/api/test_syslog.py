@@ -340,3 +340,19 @@ def test_waiting_records_are_bounded_and_dropped_ones_counted(api, configured, w
     big = request(message="x" * 60_000)
     said = [api.post("/forward_log", big).status for _ in range(3)]
     assert said == ["Success", "Success", "SyslogNotAvailable"]
+
+
+def test_a_record_that_just_fits_is_stored(api, configured, settings):
+    """The limit includes the new record."""
+    configured(server("udp://127.0.0.1:9"))
+    big = request(message="x" * 60_000)
+    assert api.post("/forward_log", big).status == "Success"
+    size = len(SyslogRecord.objects.get().content)
+    most = {"syslog_most_records": 100, "syslog_most_bytes": 3 * size - 1}
+    settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update=most)
+    said = [api.post("/forward_log", big).status for _ in range(2)]
+    assert said == ["Success", "SyslogNotAvailable"], "one octet is missing"
+    most = {"syslog_most_bytes": 3 * size}
+    settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update=most)
+    said = [api.post("/forward_log", big).status for _ in range(2)]
+    assert said == ["Success", "SyslogNotAvailable"], "it fits exactly"

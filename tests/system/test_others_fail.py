@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from inventory.nodes.https import READ_SECONDS
 from tests.programs import tool
 from tests.system.stack import ROOT, Service, Stack, announced
 from tests.waiting import eventually
@@ -127,7 +128,8 @@ def test_a_node_that_hangs_does_not_slow_creates_down(client: Client, nodes: Ser
     try:
         hanging = p95(client, "hanging")
         print(f"p95 {before * 1000:.0f} ms, with a hanging node {hanging * 1000:.0f} ms")
-        assert hanging < 3 * before, "1.5 is wanted; a busy machine may double it"
+        # 1.5 is wanted; a busy machine may double it, and delay a process for some seconds
+        assert hanging < 3 * before + READ_SECONDS / 4, "a create that waits takes READ_SECONDS"
         eventually(
             lambda: states(client).count("Unavailable") == 1,
             seconds=180,
@@ -146,18 +148,17 @@ def test_periodic_jobs_run_while_tasks_fill_the_workers(
     """The workers are stopped, so their tasks never end for the other processes."""
     for worker in stack.workers:
         worker.running.send_signal(signal.SIGSTOP)
+    began = time.monotonic()
     try:
-        runs = client.metric("provisioner_job_age_seconds")
-        time.sleep(10)  # otherwise these would be silent in this time
-        ages = client.metric("provisioner_job_age_seconds")
-        intervals = client.metric("provisioner_job_interval_seconds")
+        assert len(frequent_ages(client)) >= 6
+        eventually(
+            lambda: max(frequent_ages(client)) < time.monotonic() - began,
+            seconds=120,
+            what=lambda: f"each ran since: {frequent_ages(client)}",
+        )
     finally:
         for worker in stack.workers:
             worker.running.send_signal(signal.SIGCONT)
-    print({job: (runs[job], age) for job, age in ages.items()})
-    frequent = {job for job, seconds in intervals.items() if seconds <= 5}
-    assert len(frequent) >= 6
-    assert all(ages[job] < 10 for job in frequent), "each ran since"
 
 
 def test_workers_survive_three_restarts_of_redis_in_five_seconds(

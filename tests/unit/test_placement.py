@@ -217,8 +217,18 @@ def test_the_emptier_node_is_chosen_and_equal_nodes_share_the_load() -> None:
 
 
 def test_the_less_loaded_node_is_chosen() -> None:
-    nodes = [node("a", used_iops=500), node("b", used_iops=100)]
-    assert plan(a_request(desired_iops=10), nodes).chosen[0].node.name == "b"
+    """IOPS and bandwidth count alike. The space of all nodes is equal."""
+    nodes = [node("a", used_iops=500), node("b", used_bw=500), node("c", used_iops=9, used_bw=9)]
+    for performance in ({}, {"desired_iops": 10}, {"desired_bw": 10}):
+        for seed in range(20):
+            request = a_request(seed=str(seed), replicas=3, **performance)
+            assert plan(request, nodes).chosen[0].node.name == "c"
+
+
+def test_space_and_performance_have_the_same_weight() -> None:
+    nodes = [node("a", free=(50, 50)), node("b", used_bw=400), node("c", used_iops=600)]
+    chosen = plan(a_request(replicas=3), nodes).chosen
+    assert [one.node.name for one in chosen] == ["b", "a", "c"]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from pytest_django.fixtures import Settings
 from inventory.models import Backend
 from inventory.nodes.engines.simulated import SimulatedFleet
 from inventory.nodes.wire import RefusalCode
+from tests.api.copy_steps import add, standing_still
 from tests.api.volume_steps import GIB, HOST, create, created, probe_host, published, volume
 from tests.conftest import Api
 from tests.volumes.reconcilers.garbage_collector_steps import collect_overdue
@@ -200,6 +201,27 @@ def test_an_export_follows_when_its_node_is_back(
     fleet.nodes[1].faults.come_up()
     collect_overdue()
     assert [place["inUse"] for place in volume(api, uuid)["location"]] == [True, True]
+    assert audit() == []
+
+
+def test_the_target_of_a_copy_follows_when_its_node_is_back(
+    api: Api, pool: Pool, fleet: SimulatedFleet
+) -> None:
+    """Also if its task never runs again."""
+    pool(3)
+    world = standing_still(api, fleet, replicas=2)
+    for node in fleet.nodes:
+        node.faults.fail(method="PUT", path="/v1/targets", times=0)
+    add(world)
+    export = Export.objects.get(for_copy=True)
+    assert (export.state, export.replica_id) == ("CREATING", world.new().pk)
+    place = world.node(world.new())
+    assert place.engine.targets == {}
+    for node in fleet.nodes:
+        node.faults.clear()
+    collect_overdue()
+    assert Export.objects.get().state == "READY"
+    assert list(place.engine.targets) == [export.target_nqn]
     assert audit() == []
 
 

@@ -66,6 +66,26 @@ def test_an_id_stays_reserved_for_its_replica_for_a_day(
     assert audit() == []
 
 
+def test_a_removed_export_is_the_last_use_of_its_id(api: Api, pool: Pool) -> None:
+    """A volume may be published for days. Its host then remembers the id from the unpublication,
+    not from the publication, and confuses disks if another volume gets it, on any node.
+    """
+    pool(2)
+    first, second, third = (created(api, name) for name in "abc")
+    published(api, first, probe_host(api))
+    days_ago = timezone.now() - dt.timedelta(days=2)
+    NamespaceId.objects.update(last_used_at=days_ago)
+    unpublished(api, first)
+    assert NamespaceId.objects.get().last_used_at > days_ago + dt.timedelta(days=1)
+    collect_all()
+    published(api, second)
+    published(api, third)
+    assert ids(second, third) == [2, 3]
+    others = Replica.objects.filter(volume__uuid__in=[second, third])
+    assert others.values("backend").distinct().count() == 2, "one is on another node"
+    assert audit() == []
+
+
 def test_a_target_that_used_all_ids_reuses_the_longest_unused(api: Api, pool: Pool) -> None:
     """The next id is the one that no replica has used for the longest time."""
     pool(1)

@@ -17,7 +17,11 @@ from tests.volumes.reconcilers.garbage_collector_steps import collect_overdue
 from volumes.audit import audit
 from volumes.models import Export, Publication, Replica, Snapshot, Volume
 from volumes.services.publication.publish import volume_publish
-from volumes.services.snapshot.create import SnapshotRequest, snapshot_create
+from volumes.services.snapshot.create import (
+    SnapshotExists,
+    SnapshotRequest,
+    snapshot_create,
+)
 from volumes.services.snapshot.create_volume import (
     SnapshotVolumeRequest,
     snapshot_volume_create,
@@ -174,3 +178,16 @@ def test_the_collector_settles_a_request_that_is_not_retried(
     for _ in range(2):
         collect_overdue()
     all_is_at_rest()
+
+
+def test_a_repeat_for_another_volume_is_refused(api: Api, pool: Pool) -> None:
+    """It is another volume if the first one was deleted and its uuid is used again."""
+    pool(1)
+    first, second = (
+        SnapshotRequest(volume_uuid=created(api, name, uuid=name), alias="s") for name in "vw"
+    )
+    made = snapshot_create(tenant_id="0", request=first, idempotency_digest="d")
+    assert snapshot_create(tenant_id="0", request=first, idempotency_digest="d") == made
+    with pytest.raises(SnapshotExists, match="alias 's' already exists"):
+        snapshot_create(tenant_id="0", request=second, idempotency_digest="d")
+    assert Snapshot.objects.count() == 1
