@@ -12,7 +12,7 @@ import yaml
 
 from provisioner.environment import Environment, variable_name
 from tests.programs import tool
-from tests.system.deploy_steps import DEPLOY, KUBERNETES, passes
+from tests.system.deploy_steps import DEPLOY, KUBERNETES, dockerfile, passes, seconds
 from tests.system.units import Unit
 
 OLDEST, NEWEST = "1.30", "1.37"
@@ -230,13 +230,126 @@ def test_probes_call_healthz_of_each_api_and_readyz_of_haproxy(pods: Objects) ->
 
 def test_workers_serve_metrics_at_the_annotated_port(objects: Objects, pods: Objects) -> None:
     shown = settings(objects)["WORKER_METRICS_PORT"]
-    assert named(pods, "worker")["ports"] == [{"name": "metrics", "containerPort": int(shown)}]
-    [template] = [
-        deployment["spec"]["template"]["metadata"]["annotations"]
-        for deployment in of_kind(objects, "Deployment")
-        if deployment["metadata"]["name"] == "worker"
+    for name in ("worker", "periodic"):
+        assert named(pods, name)["ports"] == [{"name": "metrics", "containerPort": int(shown)}]
+        [annotations] = [
+            deployment["spec"]["template"]["metadata"]["annotations"]
+            for deployment in of_kind(objects, "Deployment")
+            if deployment["metadata"]["name"] == name
+        ]
+        assert annotations == {"prometheus.io/scrape": "true", "prometheus.io/port": shown}
+
+
+def test_each_file_is_applied_or_an_example() -> None:
+    """The operator applies the monitors, which need the Prometheus operator."""
+    by_hand = {"podmonitors.yaml", SECRET.name}
+    named = yaml.safe_load((DEPLOY / "kustomization.yaml").read_text())["resources"]
+    files = {f"kubernetes/{path.name}" for path in KUBERNETES.glob("*.yaml")}
+    assert sorted(named) == sorted(files - {f"kubernetes/{name}" for name in by_hand})
+
+
+def test_containers_find_their_files_where_they_look(objects: Objects, pods: Objects) -> None:
+    """Each path in a command or a variable is below a mount, and so is the image's DATA_DIR: a
+    container can write only to its mounts.
+    """
+    for pod in pods:
+        for container in containers(pod):
+            values = environment(container)
+            values |= settings(objects) if container.get("envFrom") else {}
+            words = [*values.values(), *container["command"]]
+            read = {word for word in words if re.fullmatch(r"/[\w./-]+", word)}
+            if container["image"].startswith("provisioner"):
+                read |= {dockerfile().variables["DATA_DIR"], "/tmp"}  # noqa: S108 - gunicorn's
+            mounted = [Path(mount["mountPath"]) for mount in container["volumeMounts"]]
+            for path in map(Path, read):
+                assert {path, *path.parents} & set(mounted), f"{container['name']}: {path}"
+
+
+def test_a_command_of_haproxy_stays_in_the_foreground(pods: Objects) -> None:
+    """-D and -Ws are for other supervisors. The master process passes the signal to stop on, and
+    reads the file that is mounted.
+    """
+    container = named(pods, "haproxy")
+    [mount] = [m["mountPath"] for m in container["volumeMounts"] if m["name"] == "haproxy"]
+    assert container["command"][0] == "haproxy"
+    assert {"-W", "-db"} < set(container["command"])
+    assert container["command"][-2:] == ["-f", f"{mount}/haproxy.cfg"]
+
+
+def test_pods_wait_until_the_job_has_migrated(objects: Objects) -> None:
+    """``--check`` changes nothing and fails until then. The job itself has no such option."""
+    [job] = of_kind(objects, "Job")
+    [migrate] = job["spec"]["template"]["spec"]["containers"]
+    assert migrate["command"] == ["python", "manage.py", "migrate"]
+    for deployment in of_kind(objects, "Deployment"):
+        [first] = deployment["spec"]["template"]["spec"]["initContainers"]
+        assert first["command"] == [*migrate["command"], "--check"]
+
+
+def test_pods_run_as_the_user_of_the_image(pods: Objects) -> None:
+    """Kubernetes gives files of secrets and empty volumes to ``fsGroup``."""
+    for pod in pods:
+        context = pod["securityContext"]
+        assert str(context["runAsUser"]) == str(context["fsGroup"]) == dockerfile().uid
+        for container in containers(pod):
+            assert not {"runAsUser", "runAsNonRoot"} & set(container["securityContext"])
+
+
+def test_the_namespace_refuses_pods_with_more_privileges(objects: Objects) -> None:
+    [namespace] = of_kind(objects, "Namespace")
+    labels = namespace["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_updates_and_drains_leave_a_pod_and_end(objects: Objects) -> None:
+    """A budget that equals the replicas would forbid each drain of a machine. A new pod starts
+    before an old one is stopped.
+    """
+    replicas = {d["metadata"]["name"]: d["spec"] for d in of_kind(objects, "Deployment")}
+    for budget in of_kind(objects, "PodDisruptionBudget"):
+        app = budget["spec"]["selector"]["matchLabels"]["app"]
+        assert 1 <= budget["spec"]["minAvailable"] < replicas[app]["replicas"]
+    for spec in replicas.values():
+        update = spec["strategy"]["rollingUpdate"]
+        assert (update["maxUnavailable"], update["maxSurge"]) == (0, 1)
+
+
+def test_haproxy_sees_the_address_of_callers(objects: Objects) -> None:
+    """``Cluster`` replaces it with a machine's, and HAProxy's limits are for each address."""
+    [service] = of_kind(objects, "Service")
+    assert service["spec"]["externalTrafficPolicy"] == "Local"
+
+
+def test_a_busy_api_is_not_restarted(pods: Objects) -> None:
+    """/healthz waits while all cores are busy. The kubelet restarts a process that does not answer
+    for longer than HAProxy waits for an answer.
+    """
+    text = (DEPLOY / "haproxy.cfg").read_text()
+    [answer] = re.findall(r"timeout server (\S+)", text)
+    [check] = re.findall(r"timeout check (\S+)", text)
+    for name in ("api-1", "api-2"):
+        probe = named(pods, name)["livenessProbe"]
+        assert probe["periodSeconds"] * probe["failureThreshold"] >= seconds(answer)
+        assert probe["timeoutSeconds"] > seconds(check)
+
+
+def test_all_forms_have_the_same_haproxy(pods: Objects) -> None:
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    assert named(pods, "haproxy")["image"] == compose["haproxy"]["image"]
+
+
+def test_only_the_namespace_of_monitoring_reads_metrics(objects: Objects) -> None:
+    """Kubernetes itself gives each namespace a label with its name; the page names this one."""
+    page = (DEPLOY.parent / "docs/how-to/install-on-kubernetes.md").read_text()
+    names = [
+        source["namespaceSelector"]["matchLabels"]
+        for policy in of_kind(objects, "NetworkPolicy")
+        for rule in policy["spec"].get("ingress", ())
+        for source in rule.get("from", ())
     ]
-    assert template == {"prometheus.io/scrape": "true", "prometheus.io/port": shown}
+    assert len(names) == 3
+    for labels in names:
+        assert f"`{labels['kubernetes.io/metadata.name']}`" in page
 
 
 def test_the_filled_secret_is_ignored_by_git() -> None:
