@@ -2,6 +2,7 @@
 certificates are renewed.
 """
 
+import json
 import socket
 import ssl
 import time
@@ -290,3 +291,18 @@ class TestForgedHeaders:
         logs = "".join(api.log.read_text() for api in stack.apis)
         assert request_id in logs
         assert "203.0.113.9" not in logs
+
+    def test_the_logged_address_is_the_callers(self, stack: Stack, token: str) -> None:
+        """The API limits wrong passwords by this address, and HAProxy itself has 127.0.0.1."""
+        for address in ("127.0.0.2", "127.0.0.3"):
+            http = urllib3.PoolManager(
+                ca_certs=str(stack.ca),
+                cert_file=str(stack.client),
+                retries=False,
+                source_address=(address, 0),
+            )
+            headers = {"Authorization": f"Bearer {token}", "X-Request-ID": f"from-{address}"}
+            assert http.request("GET", f"{stack.url}/volumes", headers=headers).status == 200
+            logs = "".join(api.log.read_text() for api in stack.apis)
+            [line] = [x for x in logs.splitlines() if f"from-{address}" in x and "/volumes" in x]
+            assert json.loads(line)["client"] == address
