@@ -19,6 +19,9 @@ STEP = 15
 """Seconds between two samples, and between two evaluations, as in prometheus.yml."""
 
 
+Pair = tuple[dict[str, str], list[dict[str, str]]]
+
+
 @dataclass(frozen=True)
 class Alert:
     """``above`` and ``below`` are values of the series ``{name: values}``, in promtool's notation:
@@ -56,7 +59,7 @@ def slow(faster: int, of: int) -> dict[str, str]:
     return {f'{name}{{le="{le}"}}': rising(count) for le, count in counts.items()}
 
 
-def one(series: str, above: object, *below: object, others: Iterable[str] = ()) -> Any:
+def one(series: str, above: object, *below: object, others: Iterable[str] = ()) -> Pair:
     """One series at constant values, and series that are none of this alert's business."""
     quiet = [{series: always(value)} for value in below]
     return {series: always(above)}, [*quiet, *({other: always(above)} for other in others)]
@@ -69,16 +72,16 @@ def pool(free: int, node: str = "a") -> dict[str, str]:
     }
 
 
-def ratio(used: str, of: str, above: int, below: int, most: int = 1000) -> Any:
+def ratio(used: str, of: str, above: int, below: int, most: int = 1000) -> Pair:
     return {used: always(above), of: always(most)}, [{used: always(below), of: always(most)}]
 
 
-def up(job: str) -> Any:
+def up(job: str) -> Pair:
     other = f'up{{job="{job}", instance="b"}}'
     return {f'up{{job="{job}", instance="a"}}': always(0), other: always(1)}, [{other: always(1)}]
 
 
-def health(of: str, *others: str) -> Any:
+def health(of: str, *others: str) -> Pair:
     name = "provisioner_volume_health"
     return one(f'{name}{{health="{of}"}}', 1, 0, others=(f'{name}{{health="{o}"}}' for o in others))
 

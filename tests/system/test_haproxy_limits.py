@@ -117,3 +117,14 @@ def test_haproxy_and_the_api_accept_the_same_versions_of_tls() -> None:
     own = (DEPLOY.parent / "provisioner/server.py").read_text()
     [version] = re.findall(r"minimum_version = ssl.TLSVersion.TLSv(\d)_(\d)", own)
     assert f"ssl-default-bind-options ssl-min-ver TLSv{'.'.join(version)}\n" in TEXT
+
+
+def test_the_log_has_each_poll_that_broke_off() -> None:
+    """An answer without a length is sent while it is written: its status says nothing about its
+    end.
+    """
+    [condition] = re.findall(r"set-log-level silent if (.+)", TEXT)
+    assert re.findall(r"\{ (.*?) \}", condition) == [
+        "status 200",
+        "res.hdr(content-length) -m found",
+    ]
