@@ -10,6 +10,7 @@ import pytest
 from provisioner.environment import Environment
 from tests.system.deploy_steps import DEPLOY, dockerfile, passes
 
+pytestmark = pytest.mark.timeout(600)
 ROOT = DEPLOY.parent
 NEVER = {".env", ".git", ".venv", "settings.env", "tests", "tls"}
 """Secrets, and what no process needs."""
