@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from inventory.backend_selectors import ssd_numbers
 from inventory.models import Backend
 from inventory.nodes.client import NodeClient, NodeRefused, NodeUnreachable
 from inventory.nodes.wire import Node
 from inventory.sagas.node_calls import CALL_SECONDS, call_nodes
-from inventory.selectors import ssd_numbers
 from inventory.services.pool.samples import NoNodeAnswers, sample_add, samples_reset
 from tasks.context import Context, Outputs
 from tasks.models import TaskType

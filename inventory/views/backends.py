@@ -8,9 +8,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from inventory.backend_selectors import backend_list
 from inventory.health import NodeHealth
 from inventory.read_models import BackendSummary
-from inventory.selectors import backend_list, pool_free_bytes, syslog_source_id
+from inventory.selectors import pool_free_bytes, syslog_source_id
 from inventory.services.node.register import BackendChanges, backend_add, backend_update
 from inventory.services.node.tokens import token_columns
 from inventory.views.backend_json import backend_json

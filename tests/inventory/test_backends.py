@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from inventory import selectors
+from inventory import backend_selectors
+from inventory.backend_selectors import backend_list
 from inventory.health import CERTIFICATE_NOTICE
 from inventory.models import Backend, BackendAddress, Portal, Ssd
 from inventory.models.liveness import LATE_FACTOR
 from inventory.nodes import wire
 from inventory.nodes.probes import Changes
-from inventory.selectors import backend_list, pool_free_bytes
+from inventory.selectors import pool_free_bytes
 from inventory.services.node.clients import node_client
 from inventory.services.node.probe import ProbeReport, backend_probe
 from inventory.services.node.state import reading_store
@@ -85,9 +86,9 @@ def test_a_kept_summary_is_as_a_new_one_at_any_time(monkeypatch):
 
     def at(moment, kept):
         monkeypatch.setattr(clock, "now", lambda: moment)
-        monkeypatch.setattr(selectors, "_kept", kept)
+        monkeypatch.setattr(backend_selectors, "_kept", kept)
         [summary] = backend_list()
-        return summary, selectors._kept
+        return summary, backend_selectors._kept
 
     shown = set()
     for then, now in product(moments, moments):

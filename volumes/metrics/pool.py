@@ -10,10 +10,10 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from events.kinds import Severity
 from events.selectors import urgent_counts
+from inventory.backend_selectors import backend_list
 from inventory.health import NodeHealth
 from inventory.models import Pool
 from inventory.read_models import BackendSummary
-from inventory.selectors import backend_list
 from inventory.services.node.certificate_ends import file_certificate_ends
 from inventory.services.pool.identity import database_doubt
 from provisioner.common import clock

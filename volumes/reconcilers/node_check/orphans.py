@@ -25,10 +25,9 @@ from volumes.services.ownership import pool_uuid
 
 log = logging.getLogger(__name__)
 
-Key = tuple[str, str, str, int]
-"""Kind, uuid, target NQN and generation of an orphan."""
+Key = tuple[str, str, str, int]  # kind, uuid, target NQN and generation
+# columns whose values may change while the orphan exists
 TOLD = ("size_bytes", "pool", "tenant_id", "volume_uuid", "alias", "kept")
-"""Columns whose values may change while the orphan exists."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,8 @@ def orphans_store(
     Orphan.objects.filter(pk__in=same).update(last_seen_at=clock.now())
     for key, orphan in noted.items():
         if key in seen and orphan.pk not in same:
-            told = _details(seen[key])
-            Orphan.objects.filter(pk=orphan.pk).update(last_seen_at=clock.now(), **told)
+            row = Orphan.objects.filter(pk=orphan.pk)
+            row.update(last_seen_at=clock.now(), **_details(seen[key]))
     new = [orphan for key, orphan in seen.items() if key not in noted]
     with transaction.atomic(durable=True), recorded_together():
         Orphan.objects.bulk_create(new, ignore_conflicts=True)
@@ -124,9 +123,7 @@ def new_orphans(backend_id: str, contents: NodeContents) -> list[Orphan]:
 
 def _unknown_objects(backend_id: str, contents: NodeContents) -> Iterator[Orphan]:
     """Yield the objects on the node that have no row of the same generation on this node, or
-    without a node.
-
-    A row has no node if its node was removed by force.
+    without a node, which is so if the node was removed by force.
     """
     replicas = Replica.objects.filter(Q(backend=backend_id) | Q(backend=None))
     found = list(_unknown(OrphanKind.VOLUME, backend_id, contents.volumes, replicas))
