@@ -25,7 +25,7 @@ class Sizes:
     recordings: int = 10
     rounds: int = 2
     scrapes: int = 5
-    rhythm_hosts: tuple[int, ...] = (1_000, 2_000, 3_000)
+    rhythm_hosts: tuple[int, ...] = (1_000, 2_000)
     rebuild_volumes: int = 1_000
     scale_hosts: int = 10_000
     scale_volumes: int = 1_000_000
@@ -98,7 +98,8 @@ def hosts_rhythm(system: System, meter: Meter, sizes: Sizes, results: Results) -
         cores = ", ".join(f"{name} {used:.2f}" for name, used in found.cores.items())
         results.notes.append(
             f"{found.hosts:,} hosts at their rhythm: poll p50 {found.poll_p50:.1f} ms, p99 "
-            f"{found.poll_p99:.1f} ms; other calls p99 {found.other_p99:.1f} ms; cores: {cores}"
+            f"{found.poll_p99:.1f} ms, {found.refused} refused; other calls p99 "
+            f"{found.other_p99:.1f} ms; cores: {cores}"
         )
 
 

@@ -33,14 +33,15 @@ LOAD = "the load"
 
 
 class Rhythm(NamedTuple):
-    """Latencies of polls and of all other calls in milliseconds. ``cores``: that processes used,
-    by name.
+    """Latencies of polls and of all other calls in milliseconds. ``refused``: the number of polls
+    that were not answered with 200. ``cores``: that processes used, by name.
     """
 
     hosts: int
     poll_p50: float
     poll_p99: float
     other_p99: float
+    refused: int
     cores: dict[str, float]
 
 
@@ -78,6 +79,7 @@ def rhythms(system: System, meter: Meter, numbers: tuple[int, ...]) -> Iterator[
             polls.percentile(50),
             polls.percentile(99),
             max(one.percentile(99) for one in rest),
+            polls.refused,
             cores,
         )
 
