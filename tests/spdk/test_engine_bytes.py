@@ -17,10 +17,10 @@ from inventory.nodes.engines.spdk.rpc import RpcLost, RpcRefused
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import ProvisioningType, SourceKind
 from tests.nodes.specs import MIB, derived, piece, snapshot, volume
+from tests.spdk.clearing_steps import FOR_EVER
 from tests.spdk.host import IoFailed
 from tests.spdk.machine import Disk, Machine
 from tests.spdk.running import RunningTarget
-from tests.spdk.test_engine_clearing import FOR_EVER
 
 CLUSTER, BLOCK = 4 * MIB, 4096
 CLUSTERS = 3

@@ -12,12 +12,12 @@ from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcLost, RpcRefused
 from inventory.nodes.engines.spdk.zeroing import Zeroing
 from inventory.nodes.wire import ProvisioningType, RefusalCode
 from tests.nodes.specs import MIB, TARGET, namespace, piece, snapshot, volume
+from tests.spdk.clearing_steps import FOR_EVER, SIZE, fill, removal
 from tests.spdk.client import Client
 from tests.spdk.host import IoFailed
 from tests.spdk.machine import Died, Disk, Machine, Run, refused
 from tests.spdk.rpc import Refused
 from tests.spdk.running import RunningTarget
-from tests.spdk.test_engine_clearing import FOR_EVER, SIZE, fill, removal
 
 CLUSTER = 4 * MIB
 THIN = volume(piece("s", SIZE), provisioning_type=ProvisioningType.THIN)

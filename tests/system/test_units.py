@@ -133,6 +133,6 @@ def test_nodes_keep_their_state_where_they_may_write() -> None:
 
 
 def test_haproxy_tells_systemd_that_it_is_ready() -> None:
-    """Only with -Ws. Otherwise ``Type=notify`` waits until it gives up."""
+    """Only with -Ws. Otherwise ``Type=notify`` waits until its time is over."""
     [command] = unit(HAPROXY).commands("ExecStart")
     assert "-Ws" in command

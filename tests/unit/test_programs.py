@@ -50,8 +50,8 @@ def test_test_tools_lists_the_packages_and_asks(tmp_path: Path) -> None:
 
 
 def test_no_other_file_installs_packages() -> None:
-    """Only tests/programs.py, this file, the stand-in of the program, and the code that installs
-    into the disk image of the lab's machines may name it.
+    """Only tests/programs.py, this file, the stand-in of the program with its test, and the code
+    that installs into the disk image of the lab's machines may name it.
     """
     found = {
         path.relative_to(ROOT).as_posix()
@@ -61,5 +61,7 @@ def test_no_other_file_installs_packages() -> None:
     assert found - {
         "tests/unit/test_programs.py",
         "tests/system/machine.py",
+        "tests/system/stand_in.py",
+        "tests/system/test_stand_in.py",
         "tests/lab/image.py",
     } == {"tests/programs.py"}

@@ -71,7 +71,10 @@ def test_a_removed_export_is_the_last_use_of_its_id(api: Api, pool: Pool) -> Non
     not from the publication, and confuses disks if another volume gets it, on any node.
     """
     pool(2)
-    first, second, third = (created(api, name) for name in "abc")
+    first, second = (created(api, name) for name in "ab")
+    used = Replica.objects.get(volume__uuid=second).backend_id
+    Backend.objects.filter(pk=used).update(in_use=False)
+    third = created(api, "c")
     published(api, first, probe_host(api))
     days_ago = timezone.now() - dt.timedelta(days=2)
     NamespaceId.objects.update(last_used_at=days_ago)
