@@ -56,6 +56,15 @@ def chunks(machine: Machine) -> list[int]:
     return [int(words[2]) for words in machine.kernel.log if words[0] == "copy"]
 
 
+async def begun(one: Machine, other: Machine) -> None:
+    """Start a copy from one machine to the other. Returns when a part is copied."""
+    await fill(one, piece("s", 64 * MIB))
+    await receive(other, piece("s", 64 * MIB))
+    await one.agent.syncs.ensure("v", sync((other.portal,)))
+    while not chunks(one):
+        await asyncio.sleep(0)
+
+
 def test_everything_is_copied_and_nothing_stays_connected(tmp_path: Path) -> None:
     async def steps(one: Machine, other: Machine) -> None:
         await fill(one, *two(64, 32))
@@ -129,11 +138,7 @@ def test_a_copy_to_another_volume_starts_anew(tmp_path: Path) -> None:
 
 def test_a_stopped_copy_writes_nothing_more(tmp_path: Path) -> None:
     async def steps(one: Machine, other: Machine) -> None:
-        await fill(one, piece("s", 64 * MIB))
-        await receive(other, piece("s", 64 * MIB))
-        await one.agent.syncs.ensure("v", sync((other.portal,)))
-        while not chunks(one):
-            await asyncio.sleep(0)
+        await begun(one, other)
         await one.agent.syncs.remove("v", 3)
         assert one.kernel.controllers == {}
         before = len(chunks(one))
@@ -146,11 +151,7 @@ def test_a_stopped_copy_writes_nothing_more(tmp_path: Path) -> None:
 
 def test_a_copy_fails_when_its_destination_is_lost(tmp_path: Path) -> None:
     async def steps(one: Machine, other: Machine) -> None:
-        await fill(one, piece("s", 64 * MIB))
-        await receive(other, piece("s", 64 * MIB))
-        await one.agent.syncs.ensure("v", sync((other.portal,)))
-        while not chunks(one):
-            await asyncio.sleep(0)
+        await begun(one, other)
         other.kernel.lose("v-filled")
         assert await ended(one) is SyncState.FAILED
 
@@ -159,11 +160,7 @@ def test_a_copy_fails_when_its_destination_is_lost(tmp_path: Path) -> None:
 
 def test_a_connection_of_an_earlier_process_is_closed(tmp_path: Path) -> None:
     async def steps(one: Machine, other: Machine) -> None:
-        await fill(one, piece("s", 64 * MIB))
-        await receive(other, piece("s", 64 * MIB))
-        await one.agent.syncs.ensure("v", sync((other.portal,)))
-        while not chunks(one):
-            await asyncio.sleep(0)
+        await begun(one, other)
 
         def on_call(words: tuple[str, ...]) -> None:
             if words[0] == "nvme":

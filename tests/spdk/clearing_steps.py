@@ -2,9 +2,10 @@
 
 import asyncio
 
-from tests.nodes.specs import MIB
+from tests.nodes.specs import MIB, piece, volume
 from tests.spdk.client import Client
 from tests.spdk.machine import Disk, Machine
+from tests.spdk.running import RunningTarget
 
 SIZE = 64 * MIB
 CLUSTER = 4 * MIB
@@ -28,3 +29,15 @@ async def removal(machine: Machine, uuid: str) -> asyncio.Task[None]:
         await asyncio.sleep(0.001)
     call.close()
     return task
+
+
+async def endless_removal(machine: Machine, target: RunningTarget) -> asyncio.Task[None]:
+    """Start a machine with the volumes ``kept`` and ``old``, and the removal of ``old``. SPDK does
+    not finish clearing it.
+    """
+    agent = await machine.boot()
+    for uuid in ("kept", "old"):
+        await agent.volumes.ensure(uuid, volume(piece("s", SIZE)))
+        await fill(machine, uuid)
+    target.clear_for(FOR_EVER)
+    return await removal(machine, "old")

@@ -9,7 +9,7 @@ from inventory.nodes.drift import DriftKind
 from inventory.nodes.engines.spdk.rpc import RpcLost
 from inventory.nodes.wire import ProvisioningType
 from tests.nodes.specs import TARGET, namespace, piece, volume
-from tests.spdk.clearing_steps import BLOCK, CLUSTER, FOR_EVER, SIZE, fill, removal
+from tests.spdk.clearing_steps import BLOCK, CLUSTER, FOR_EVER, SIZE, endless_removal, fill, removal
 from tests.spdk.machine import Died, Disk, Machine, Run
 from tests.spdk.rpc import Refused
 from tests.spdk.running import RunningTarget
@@ -22,12 +22,7 @@ def test_data_left_uncleared_by_a_crash_is_never_read(
 ) -> None:
     async def steps(machine: Machine) -> None:
         machine.only_ssd("s", zeroes=zeroes)
-        agent = await machine.boot()
-        for uuid in ("kept", "old"):
-            await agent.volumes.ensure(uuid, volume(piece("s", SIZE)))
-            await fill(machine, uuid)
-        target.clear_for(FOR_EVER)
-        removing = await removal(machine, "old")
+        removing = await endless_removal(machine, target)
         if is_agent_dead:
             machine.kill()
         target.restart()

@@ -12,7 +12,7 @@ from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcLost, RpcRefused
 from inventory.nodes.engines.spdk.zeroing import Zeroing
 from inventory.nodes.wire import ProvisioningType, RefusalCode
 from tests.nodes.specs import MIB, TARGET, namespace, piece, snapshot, volume
-from tests.spdk.clearing_steps import FOR_EVER, SIZE, fill, removal
+from tests.spdk.clearing_steps import FOR_EVER, SIZE, endless_removal, fill, removal
 from tests.spdk.client import Client
 from tests.spdk.host import IoFailed
 from tests.spdk.machine import Died, Disk, Machine, Run, refused
@@ -68,12 +68,7 @@ async def check_no_old_data(machine: Machine, *, kept: bool = False) -> None:
 
 
 async def removal_cut_by_a_crash(machine: Machine, target: RunningTarget) -> None:
-    agent = await machine.boot()
-    for uuid in ("kept", "old"):
-        await agent.volumes.ensure(uuid, volume(piece("s", SIZE)))
-        await fill(machine, uuid)
-    target.clear_for(FOR_EVER)
-    removing = await removal(machine, "old")
+    removing = await endless_removal(machine, target)
     target.restart()
     with suppress(RpcLost):
         await removing
@@ -157,12 +152,7 @@ def test_an_ssd_removed_during_a_removal_is_cleared_when_it_returns(
 ) -> None:
     async def steps(machine: Machine) -> None:
         machine.use_ssds(zeroes=zeroes)
-        agent = await machine.boot()
-        for uuid in ("kept", "old"):
-            await agent.volumes.ensure(uuid, volume(piece("s", SIZE)))
-            await fill(machine, uuid)
-        target.clear_for(FOR_EVER)
-        removing = await removal(machine, "old")
+        removing = await endless_removal(machine, target)
         target.clear_for(0)
         await returns(machine)
         with suppress(RpcLost, RpcRefused):

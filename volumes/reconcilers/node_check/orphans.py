@@ -123,7 +123,7 @@ def new_orphans(backend_id: str, contents: NodeContents) -> list[Orphan]:
 
 def _unknown_objects(backend_id: str, contents: NodeContents) -> Iterator[Orphan]:
     """Yield the objects on the node that have no row of the same generation on this node, or
-    without a node, which is so if the node was removed by force.
+    without a node. A row has no node if its node was removed by force.
     """
     replicas = Replica.objects.filter(Q(backend=backend_id) | Q(backend=None))
     found = list(_unknown(OrphanKind.VOLUME, backend_id, contents.volumes, replicas))
