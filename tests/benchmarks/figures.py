@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tests.benchmarks import data, large, limits, load, pgbench, processes
 from tests.benchmarks.measuring import Figure, Meter
 from tests.benchmarks.rebuild import rebuild
-from tests.benchmarks.rhythm import rhythms
+from tests.benchmarks.rhythm import Wanted, rhythms
 from tests.benchmarks.system import System
 
 SUCCESS = '"Success"'
@@ -25,7 +25,7 @@ class Sizes:
     recordings: int = 10
     rounds: int = 2
     scrapes: int = 5
-    rhythm_hosts: tuple[int, ...] = (1_000, 2_000)
+    rhythms: tuple[Wanted, ...] = (Wanted(1_000), Wanted(2_000), Wanted(10_000, slower=10))
     rebuild_volumes: int = 1_000
     scale_hosts: int = 10_000
     scale_volumes: int = 1_000_000
@@ -91,15 +91,17 @@ def hosts(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
 
 def hosts_rhythm(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
     """Measure hosts at the rhythm of the real agent, in a pool with 100,000 volumes."""
-    data.hosts(system, 10 * max(sizes.rhythm_hosts))
+    data.hosts(system, 10 * max(sizes.rhythms).hosts)
     data.nodes(system)
     data.volumes(system, sizes.many_volumes)
-    for found in rhythms(system, meter, sizes.rhythm_hosts):
+    for found in rhythms(system, meter, sizes.rhythms):
+        number, slower = found.wanted
+        rhythm = "their rhythm" if slower == 1 else f"a rhythm {slower} times as slow"
         cores = ", ".join(f"{name} {used:.2f}" for name, used in found.cores.items())
         results.notes.append(
-            f"{found.hosts:,} hosts at their rhythm: poll p50 {found.poll_p50:.1f} ms, p99 "
+            f"{number:,} hosts at {rhythm}: poll p50 {found.poll_p50:.1f} ms, p99 "
             f"{found.poll_p99:.1f} ms, {found.refused} refused; other calls p99 "
-            f"{found.other_p99:.1f} ms; cores: {cores}"
+            f"{found.other_p99:.1f} ms; cores: {cores}; HAProxy has {found.haproxy_mib:.0f} MiB"
         )
 
 

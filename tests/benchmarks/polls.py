@@ -1,10 +1,11 @@
 """Generates the polls of hosts with h2load. As many connections as there are hosts stay open, and a
-poll begins on each of them once per second, as real agents do.
+poll begins on each of them once per second, as real agents do, or less often.
 
 h2load takes less CPU than :mod:`tests.benchmarks.load`, so that more hosts can be measured on the
 machine that also serves them. All connections of one of its processes poll for the same host.
 """
 
+import math
 import re
 import subprocess
 import time
@@ -18,17 +19,29 @@ from tests.programs import tool
 POLL = "/tasks?hostId=host-<n>5"
 """Every tenth host of the pool has a task, and none whose number ends with 5."""
 PROCESSES = 10
+OPENED_PER_SECOND = 250
+"""Connections of hosts. If all were opened at once, all hosts would poll at the same moments."""
 LOST = re.compile(r"^requests: .* (\d+) errored, (\d+) timeout", re.MULTILINE)
 
 
 class PollingHosts:
-    """``hosts`` that poll for ``seconds`` from now on."""
+    """``hosts`` that open connections from now on, and poll every ``interval`` seconds.
 
-    def __init__(self, system: System, hosts: int, seconds: int, token: str) -> None:
+    From ``opening`` seconds after the start on, all hosts poll for ``seconds``.
+    """
+
+    def __init__(
+        self, system: System, hosts: int, interval: int, seconds: float, token: str
+    ) -> None:
         self._began = time.time()
         each = -(-hosts // PROCESSES)
         self._logs = [system.folder / f"polls-{number}.log" for number in range(PROCESSES)]
-        command = [tool("h2load"), "--h1", f"-c{each}", "--rps=1", f"-n{each * seconds}"]
+        self.opening = each * PROCESSES / OPENED_PER_SECOND + interval
+        self._seconds = seconds
+        polls = each * math.ceil((self.opening + seconds) / interval)
+        command = [tool("h2load"), "--h1", f"-c{each}", f"--rps={1 / interval}", f"-n{polls}"]
+        milliseconds = 1000 * PROCESSES // OPENED_PER_SECOND
+        command += ["--rate=1", f"--rate-period={milliseconds}ms"]
         command += ["-H", f"Authorization: Bearer {token}"]
         self._running = []
         for number, log in enumerate(self._logs):
@@ -46,9 +59,8 @@ class PollingHosts:
     def cpu_seconds(self) -> float:
         return sum(processes.cpu_seconds(one.pid) for one in self._running)
 
-    def end(self, warm_seconds: float) -> "Polls":
-        """Wait for the end. Polls that began within the first ``warm_seconds``, in which the
-        connections are opened, do not count.
+    def end(self) -> "Polls":
+        """Wait for the end. Only polls that began while all hosts polled count.
 
         :raises AssertionError: a connection broke.
         """
@@ -57,7 +69,8 @@ class PollingHosts:
             lost = LOST.search(text)
             assert lost, text
             assert lost.groups() == ("0", "0"), text
-        return Polls(self._logs, self._began + warm_seconds)
+        since = self._began + self.opening
+        return Polls(self._logs, since, since + self._seconds)
 
 
 class Polls:
@@ -65,12 +78,12 @@ class Polls:
     limits the requests of a caller, and here all hosts are one.
     """
 
-    def __init__(self, logs: list[Path], since: float) -> None:
+    def __init__(self, logs: list[Path], since: float, until: float) -> None:
         self._milliseconds, self.refused = [], 0
         for log in logs:
             for line in log.read_text().splitlines():
                 began, status, took = map(int, line.split("\t"))
-                if began < since * 1e6:
+                if not since * 1e6 <= began < until * 1e6:
                     continue
                 if status == 200:
                     self._milliseconds.append(took / 1000)

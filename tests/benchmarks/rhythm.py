@@ -1,8 +1,10 @@
 """Hosts call at the rhythm of the real agent: a poll each second; a probe, and a read of the
 volumes and of the targets each 30 s. Each host has a connection of its own for its polls.
+
+A slower rhythm shows what the number of hosts needs, such as connections and memory, on a machine
+that is too small for their calls.
 """
 
-import math
 import subprocess
 import time
 from collections.abc import Iterator
@@ -22,8 +24,6 @@ OTHERS = {
 }
 OTHER_SECONDS = 30.0
 SECONDS = 20.0
-OPENED_PER_SECOND = 250
-"""Connections of hosts. Until they are open, nothing is measured."""
 CONNECTIONS = 12
 """Of each kind of the other calls, which has a caller of its own. The API limits the calls in
 progress of one caller.
@@ -32,24 +32,33 @@ COUNTED = ("API", "HAProxy of API", "PostgreSQL")
 LOAD = "the load"
 
 
-class Rhythm(NamedTuple):
-    """Latencies of polls and of all other calls in milliseconds. ``refused``: the number of polls
-    that were not answered with 200. ``cores``: that processes used, by name.
-    """
+class Wanted(NamedTuple):
+    """This number of hosts, whose calls are ``slower`` times as rare as those of real agents."""
 
     hosts: int
+    slower: int = 1
+
+
+class Rhythm(NamedTuple):
+    """Latencies of polls and of all other calls in milliseconds. ``refused``: the number of polls
+    that were not answered with 200. ``cores``: that processes used, by name. ``haproxy_mib``: the
+    peak of the memory of HAProxy.
+    """
+
+    wanted: Wanted
     poll_p50: float
     poll_p99: float
     other_p99: float
     refused: int
     cores: dict[str, float]
+    haproxy_mib: float
 
 
-def rhythms(system: System, meter: Meter, numbers: tuple[int, ...]) -> Iterator[Rhythm]:
-    """Measure each number of hosts. The pool must have ten times as many."""
+def rhythms(system: System, meter: Meter, wanted: tuple[Wanted, ...]) -> Iterator[Rhythm]:
+    """Measure each of these. The pool must have ten times as many hosts."""
     tokens = {name: system.token_of(f"rhythm-{name}", "ADMIN") for name in ("polls", *OTHERS)}
     seconds = meter.seconds / 2 * SECONDS
-    for hosts in numbers:
+    for hosts, slower in wanted:
         others = {
             name: meter.load(
                 *call,
@@ -57,15 +66,14 @@ def rhythms(system: System, meter: Meter, numbers: tuple[int, ...]) -> Iterator[
                 concurrency=CONNECTIONS,
                 numbers=hosts,
                 seconds=seconds,
-                rate=hosts / OTHER_SECONDS,
+                rate=hosts / slower / OTHER_SECONDS,
             )
             for name, call in OTHERS.items()
         }
         # from now on, probes are known
         load.run(replace(others["probes"], rate=0.0, seconds=5 * meter.seconds))
-        opening = 2 + hosts / OPENED_PER_SECOND
-        polling = PollingHosts(system, hosts, math.ceil(opening + seconds) + 1, tokens["polls"])
-        time.sleep(opening)
+        polling = PollingHosts(system, hosts, slower, seconds, tokens["polls"])
+        time.sleep(polling.opening)
         began, before = time.monotonic(), _cpu(system, polling)
         rest = [load.end(process, one) for process, one in _begun(others)]
         measured = time.monotonic() - began
@@ -73,14 +81,16 @@ def rhythms(system: System, meter: Meter, numbers: tuple[int, ...]) -> Iterator[
             name: (cpu - before[name]) / measured for name, cpu in _cpu(system, polling).items()
         }
         cores[LOAD] += sum(one.cpu_seconds for one in rest) / measured
-        polls = polling.end(opening)
+        mib = processes.peak_mib(system.services["HAProxy of API"].running.pid)
+        polls = polling.end()
         yield Rhythm(
-            hosts,
+            Wanted(hosts, slower),
             polls.percentile(50),
             polls.percentile(99),
             max(one.percentile(99) for one in rest),
             polls.refused,
             cores,
+            mib,
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.figures import Sizes
+from tests.benchmarks.rhythm import Wanted
 from tests.benchmarks.run import run
 from tests.programs import tool
 
@@ -19,7 +20,7 @@ TINY = Sizes(
     recordings=1,
     rounds=1,
     scrapes=1,
-    rhythm_hosts=(300,),
+    rhythms=(Wanted(300), Wanted(500, slower=2)),
     scale_hosts=1_100,
     scale_volumes=700,
     scale_tenants=3,
@@ -56,6 +57,7 @@ def test_figures_come_out(folder: Path) -> None:
         ("p95 of another tenant's poll: ", 1),
         ("a poll takes ", 1),
         ("300 hosts at their rhythm: poll p50 ", 1),
+        ("500 hosts at a rhythm 2 times as slow: poll p50 ", 1),
         ("GET /metrics with 700 volumes: p50 ", 1),
         ("a create of one replica with 700 volumes: p50 ", 1),
     ):
