@@ -1,63 +1,26 @@
 """The client of the HTTP API. A call without an answer is sent again if this is safe."""
 
-import base64
 import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import unquote, urlencode
 
 import urllib3
 
 from provisionerctl.config import Context
-from provisionerctl.errors import OF_CODES, Exit, Refused
-from provisionerctl.transport import KEY, Transport
+from provisionerctl.errors import OF_CODES, Exit, Failure, Refused
+from provisionerctl.paths import KEYED, OF_TENANTS, at
+from provisionerctl.transport import KEY, Transport, credentials
+from provisionerctl.units import printable
 
 PAGE = 1000
-OF_TENANTS = frozenset(
-    [
-        "volumes",
-        "volumes_by_alias",
-        "volume_extended",
-        "snapshots",
-        "snapshots_by_alias",
-        "snapshots_by_vol",
-        "snapshot_volume",
-        "snapshot_volumes",
-        "clone_volume",
-        "replica",
-        "publish",
-        "unpublish",
-        "connect",
-        "disconnect",
-        "migrate_volume",
-        "targets",
-    ]
-)
-"""First segments of the paths that may begin with the id of a tenant."""
-KEYED = frozenset(
-    [
-        "POST volumes",
-        "PATCH volumes",
-        "POST snapshots",
-        "POST snapshot_volume",
-        "POST snapshot_volumes",
-        "POST clone_volume",
-        "POST publish",
-    ]
-)
-"""Operations with an Idempotency-Key. The API repeats its answer if the same key comes again."""
 OF_HTTP = {401: "Unauthorized", 403: "Forbidden", 404: "NotFound"} | dict.fromkeys(
     (502, 503, 504), "ServiceUnavailable"
 )
 """Result codes for answers that do not come from the API, but for example from a load balancer."""
 Body = dict[str, Any]
-
-
-def at(*segments: str) -> str:
-    """Return a path of the API."""
-    return "".join(f"/{quote(segment, safe=':')}" for segment in segments)
 
 
 class Client:
@@ -105,7 +68,9 @@ class Client:
         :raises Failure: the call was refused, or got no answer.
         """
         answer = self.call(method, at(*segments), body, query)
-        return answer if isinstance(answer, dict) else {}
+        if not isinstance(answer, dict):
+            raise self._other_server("its answer is not an object")
+        return answer
 
     def call(
         self,
@@ -122,17 +87,18 @@ class Client:
 
         :raises Refused: the result code is not Success.
         :raises NoAnswer: the API cannot be reached, or gave no answer.
+        :raises Failure: another server answered.
         """
         first = path.strip("/").partition("/")[0]
         if self.context.tenant and first in OF_TENANTS:
             path = at(self.context.tenant) + path
         given = {name: value for name, value in (query or {}).items() if value is not None}
-        headers = self._headers()
+        headers = credentials(self.context)
         keyed = not KEYED.isdisjoint(f"{method} {part}" for part in path.split("/")[1:3])
         if keyed:
             headers[KEY] = self.idempotency_key = self.idempotency_key or str(uuid.uuid4())
         repeatable |= keyed or method in {"GET", "PUT", "DELETE"}
-        path += f"?{urlencode(given)}" if given else ""
+        path += f"?{urlencode(given, doseq=True)}" if given else ""
         answer = self._transport.send(method, path, body, headers, repeatable=repeatable)
         return self._read(method, *answer)
 
@@ -146,7 +112,7 @@ class Client:
         """
         given = {name: value for name, value in query.items() if value is not None}
         path = f"{at(*segments)}?{urlencode(given)}"
-        response = self._transport.open(path, self._headers() | headers)
+        response = self._transport.open(path, credentials(self.context) | headers)
         try:
             if response.status >= 400 or "json" in response.headers.get("Content-Type", ""):
                 self._read("GET", response, lost=False)
@@ -154,25 +120,25 @@ class Client:
         finally:
             response.close()
 
-    def _headers(self) -> dict[str, str]:
-        context = self.context
-        if context.token:
-            return {"Authorization": f"Bearer {context.token}"}
-        if context.user:
-            both = f"{context.user}:{context.password}".encode()
-            return {"Authorization": f"Basic {base64.b64encode(both).decode()}"}
-        return {}
+    def _other_server(self, reason: str) -> Failure:
+        url = self.context.url
+        return Failure(f"{url} is not the API of a provisioner: {printable(reason)}.", Exit.USAGE)
 
     def _read(self, method: str, response: urllib3.BaseHTTPResponse, lost: bool) -> Any:
         named = response.headers.get("Ignored-Fields", "").split(", ")
         self.ignored |= {unquote(name) for name in named if name}
         text = response.data.decode(errors="replace")
+        if 300 <= response.status < 400:
+            raise self._other_server(f"it redirects to {response.headers.get('Location')}")
         try:
             body = json.loads(text)
         except ValueError:
             body = text
         if not isinstance(body, dict) or not {"status", "description"} <= set(body):
             if response.status < 400:
+                kind = response.headers.get("Content-Type", "")
+                if body is text and not kind.startswith("text/plain"):
+                    raise self._other_server(f"its answer is of the type {kind!r}")
                 return body
             status = OF_HTTP.get(response.status, f"HTTP {response.status}")
             body = {"status": status, "description": text[:200].strip() or "no text"}

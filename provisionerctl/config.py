@@ -2,9 +2,11 @@
 environment, and a file that only its owner may read (mode 0600).
 """
 
+import fcntl
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from provisionerctl.errors import Exit, Failure
 DEFAULT_URL = "https://127.0.0.1:30100"
 PREFIX = "PROVISIONERCTL_"
 SECRETS = ("password", "token")
-TRUE = {"1", "true", "yes"}
+TRUE, FALSE = {"1", "true", "yes"}, {"", "0", "false", "no"}
 
 
 @dataclass(frozen=True)
@@ -67,24 +69,34 @@ class Contexts:
             raise Failure(f"{self.path} has no context {name!r}; it has: {known}.", Exit.USAGE)
         return self.contexts[name]
 
-    def save(self) -> None:
-        """Replace the file. Only its owner can read the new file.
-
-        :raises Failure: the file cannot be written.
-        """
+    def _save(self) -> None:
+        """Replace the file. Only its owner can read the new file."""
         contexts = {
             name: {key: value for key, value in asdict(context).items() if value}
             for name, context in sorted(self.contexts.items())
         }
         text = yaml.safe_dump({"current": self.current, "contexts": contexts}, sort_keys=False)
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=self.path.name)
-            with os.fdopen(handle, "w") as file:  # mkstemp makes files of mode 0600
-                file.write(text)
-            Path(temporary).replace(self.path)
-        except OSError as error:
-            raise Failure(f"{self.path} cannot be written: {error.strerror}.", Exit.USAGE) from None
+        handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=self.path.name)
+        with os.fdopen(handle, "w") as file:  # mkstemp makes files of mode 0600
+            file.write(text)
+        Path(temporary).replace(self.path)
+
+
+@contextmanager
+def changed(path: Path) -> Iterator[Contexts]:
+    """The contexts in a file, which are saved at the end. Others that change it wait meanwhile.
+
+    :raises Failure: the file is wrong, or cannot be written.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with path.with_name(f"{path.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            found = load(path)
+            yield found
+            found._save()
+    except OSError as error:
+        raise Failure(f"{path} cannot be written: {error.strerror}.", Exit.USAGE) from None
 
 
 def config_path(environment: Mapping[str, str] = os.environ) -> Path:
@@ -109,10 +121,17 @@ def load(path: Path) -> Contexts:
         return Contexts(path)
     except OSError as error:
         raise Failure(f"{path} cannot be read: {error.strerror}.", Exit.USAGE) from None
+    except UnicodeDecodeError:
+        raise Failure(f"{path} is not a file of contexts: it is not UTF-8.", Exit.USAGE) from None
     try:
         content = yaml.safe_load(text) or {}
         contexts = {name: _context(row) for name, row in (content.get("contexts") or {}).items()}
         found = Contexts(path, str(content.get("current") or ""), contexts)
+    except yaml.MarkedYAMLError as error:  # its text would show the line, which may be a secret
+        at = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise Failure(
+            f"{path} is not a file of contexts: {at}{error.problem}", Exit.USAGE
+        ) from None
     except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
         raise Failure(f"{path} is not a file of contexts: {error}", Exit.USAGE) from None
     if mode & 0o077 and any(context.password or context.token for context in contexts.values()):
@@ -128,14 +147,31 @@ def _context(row: dict[str, Any]) -> Context:
     unknown = sorted(set(row) - set(NAMES))
     if unknown:
         raise ValueError(f"unknown: {', '.join(unknown)}; known: {', '.join(NAMES)}")
-    values: dict[str, Any] = {k: v if k == "insecure" else str(v) for k, v in row.items()}
+    values: dict[str, Any] = {
+        name: "" if row.get(name) is None else str(row[name]) for name in NAMES
+    }
+    values["token"] = values["token"].strip()
+    values["insecure"] = _is_true("insecure", values["insecure"])
     return Context(**values)
 
 
+def _is_true(name: str, text: str) -> bool:
+    if text.lower() not in TRUE | FALSE:
+        raise ValueError(f"{name}: {text!r} is neither true nor false")
+    return text.lower() in TRUE
+
+
 def from_environment(environment: Mapping[str, str] = os.environ) -> Context:
-    """Return the context of the variables PROVISIONERCTL_URL, PROVISIONERCTL_USER and so on."""
+    """Return the context of the variables PROVISIONERCTL_URL, PROVISIONERCTL_USER and so on.
+
+    :raises Failure: PROVISIONERCTL_INSECURE is neither true nor false.
+    """
     given: dict[str, Any] = {name: environment.get(PREFIX + name.upper(), "") for name in NAMES}
-    given["insecure"] = str(given["insecure"]).lower() in TRUE
+    given["token"] = given["token"].strip()
+    try:
+        given["insecure"] = _is_true(f"{PREFIX}INSECURE", given["insecure"])
+    except ValueError as error:
+        raise Failure(f"{error}.", Exit.USAGE) from None
     return Context(**given)
 
 

@@ -1,5 +1,6 @@
 """Options that many commands share, and the classes of commands that have them."""
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -28,9 +29,11 @@ the list of processes.
 def store_option(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     """Return a callback that stores the value of an option in the session, if it was given."""
 
-    def keep(ctx: click.Context, _: click.Parameter, value: Any) -> None:
+    def keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         if value in (None, False):
             return
+        if value == "":  # as an unset variable of a script, which must not mean "any"
+            raise click.BadParameter("The value is empty.", ctx, param)
         session = ctx.ensure_object(Session)
         if name in Context.__dataclass_fields__:
             session.set_connection(**{name: value})
@@ -122,12 +125,22 @@ def with_watch(command: Decorated) -> Decorated:
     return _with(with_interval(command), [made])
 
 
+class Seconds(click.FloatRange):
+    """A number in a range. ``nan`` is in no range, which click does not notice."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        found = float(super().convert(value, param, ctx))
+        if math.isnan(found):
+            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
+        return found
+
+
 def with_interval(command: Decorated) -> Decorated:
     """Add ``--interval`` to a command."""
     made = option(
         "--interval",
         into="interval",
-        type=click.FloatRange(0.1, 3600),
+        type=Seconds(0.1, 3600),
         metavar="SECONDS",
         help="Seconds between two refreshes; default: 2.",
     )

@@ -1,5 +1,6 @@
 """Sends requests over HTTP and TLS, again if this is safe."""
 
+import base64
 import re
 import ssl
 import time
@@ -11,9 +12,12 @@ from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
     InsecureRequestWarning,
+    LocationParseError,
     NewConnectionError,
+    ReadTimeoutError,
     SSLError,
 )
+from urllib3.util import Url, parse_url
 
 from provisionerctl.config import Context
 from provisionerctl.errors import Exit, Failure, NoAnswer
@@ -25,9 +29,12 @@ PAUSES = (0.5, 1.0, 2.0)
 LONGEST_PAUSE = 30.0
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 40.0
-"""The API answers each call within 30 s."""
+"""The API answers each call within 30 s. A request that was not answered in this time is not sent
+again.
+"""
 QUICK_SECONDS = 3.0
 NOT_SENT = (NewConnectionError, ConnectTimeoutError)
+FINAL = (SSLError, ReadTimeoutError)
 TRY_LATER = {429, 502, 503, 504}
 
 
@@ -36,11 +43,7 @@ class Transport:
 
     def __init__(self, context: Context, *, quick: bool) -> None:
         """:raises Failure: the URL, or the file of a certificate, is wrong."""
-        self._url = context.url.rstrip("/")
-        if not self._url.startswith(("https://", "http://")):
-            raise Failure(
-                f"{context.url!r} is not a URL, such as https://127.0.0.1:30100.", Exit.USAGE
-            )
+        self._url = checked_url(context.url)
         self._certificate = context.certificate
         self._pauses = () if quick else PAUSES
         connect, read = (QUICK_SECONDS,) * 2 if quick else (CONNECT_SECONDS, READ_SECONDS)
@@ -58,13 +61,15 @@ class Transport:
             ``repeatable`` and may have had an effect.
         """
         lost = False
+        if not printable_ascii(key := headers.get(KEY, "")):
+            raise Failure(f"--idempotency-key {key!r} is not printable ASCII text.", Exit.USAGE)
         ask = partial(self._http.request, method, self._url + path, json=body, headers=headers)
         for pause in self._pauses:
             try:
                 response = ask()
             except HTTPError as error:
                 lost = lost or not isinstance(error, NOT_SENT)
-                if isinstance(error, SSLError) or (lost and not repeatable):
+                if isinstance(error, FINAL) or (lost and not repeatable):
                     raise self._no_answer(method, error, headers, lost) from None
                 time.sleep(pause)
             else:
@@ -107,6 +112,40 @@ class Transport:
         key = headers.get(KEY)
         again = f"add --idempotency-key {key} to repeat it safely" if key else LOOK
         return NoAnswer(f"{said} The request may have been carried out: {again}.")
+
+
+def checked_url(url: str) -> str:
+    """Return the URL of an API without slashes at its end.
+
+    :raises Failure: it is not the URL of an API.
+    """
+    try:
+        parts = parse_url(url)
+    except LocationParseError:
+        parts = Url()
+    if parts.scheme not in {"https", "http"} or not parts.host or parts.query or parts.fragment:
+        raise Failure(f"{url!r} is not a URL, such as https://127.0.0.1:30100.", Exit.USAGE)
+    return url.rstrip("/")
+
+
+def printable_ascii(text: str) -> bool:
+    """Whether a header can have this text."""
+    return text.isascii() and text.isprintable()
+
+
+def credentials(context: Context) -> dict[str, str]:
+    """Return the header with the credentials of a context.
+
+    :raises Failure: the token has characters that no token has. The message does not show it.
+    """
+    if context.token:
+        if not printable_ascii(context.token):
+            raise Failure("The token is not printable ASCII text: copy it again.", Exit.USAGE)
+        return {"Authorization": f"Bearer {context.token}"}
+    if context.user:
+        both = f"{context.user}:{context.password}".encode()
+        return {"Authorization": f"Basic {base64.b64encode(both).decode()}"}
+    return {}
 
 
 def tls_context(context: Context) -> ssl.SSLContext:

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import parse_qsl
 
 import click
 
@@ -25,10 +26,12 @@ def api(session: Session, method: str, path: str, data: str | None, query: tuple
     """Call an operation by its path and show the answer: api GET /volumes -q limit=5."""
     if not path.startswith("/"):
         raise Failure(f"The path begins with a slash: /{path}", Exit.USAGE)
-    pairs = (item.partition("=") for item in query)
-    fields = {name: value for name, _, value in pairs}
     path, _, rest = path.partition("?")
-    fields |= dict(item.partition("=")[::2] for item in rest.split("&") if item)
+    fields: dict[str, list[str]] = {}
+    for name, value in parse_qsl(rest, keep_blank_values=True):
+        fields.setdefault(name, []).append(value)
+    for name, _, value in (item.partition("=") for item in query):
+        fields.setdefault(name, []).append(value)
     answer = session.client.call(method, path, _body(data), fields)
     if isinstance(answer, str):
         click.echo(answer, nl=not answer.endswith("\n"))

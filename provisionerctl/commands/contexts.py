@@ -9,7 +9,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from provisionerctl import complete
-from provisionerctl.config import Context, config_path, load
+from provisionerctl.config import Context, changed, config_path, load
 from provisionerctl.errors import Exit, Failure
 from provisionerctl.options import Command, noun
 from provisionerctl.output import Column, Row
@@ -76,16 +76,19 @@ def set_(session: Session, name: str, password_stdin: bool, token_stdin: bool) -
 
     With --user, the password is asked for on a terminal. The first context becomes the current one.
     """
-    found = load(config_path())
+    if not name:
+        raise Failure("A context needs a name.", Exit.USAGE)
+    if password_stdin and token_stdin:
+        raise Failure("Only one of --password-stdin and --token-stdin is possible.", Exit.USAGE)
     given: dict[str, Any] = {k: v for k, v in asdict(session.given).items() if v}
     given |= {name: str(Path(given[name]).absolute()) for name in FILES if name in given}
     if password_stdin or token_stdin:
         given["password" if password_stdin else "token"] = sys.stdin.read().strip()
     elif "user" in given and sys.stdin.isatty():
         given["password"] = click.prompt(f"Password of {given['user']}", hide_input=True, err=True)
-    found.contexts[name] = Context(**given).merged_over(found.contexts.get(name, Context()))
-    found.current = found.current or name
-    found.save()
+    with changed(config_path()) as found:
+        found.contexts[name] = Context(**given).merged_over(found.contexts.get(name, Context()))
+        found.current = found.current or name
     session.console.print(f"Context {name} was saved in {found.path}.", soft_wrap=True)
 
 
@@ -94,10 +97,9 @@ def set_(session: Session, name: str, password_stdin: bool, token_stdin: bool) -
 @pass_session
 def use(session: Session, name: str) -> None:
     """Make a context the current one."""
-    found = load(config_path())
-    found.named(name)
-    found.current = name
-    found.save()
+    with changed(config_path()) as found:
+        found.named(name)
+        found.current = name
     session.console.print(f"{name} is the current context.")
 
 
@@ -106,11 +108,10 @@ def use(session: Session, name: str) -> None:
 @pass_session
 def delete(session: Session, name: str) -> None:
     """Delete a context with its secrets."""
-    found = load(config_path())
-    found.named(name)
-    del found.contexts[name]
-    found.current = "" if found.current == name else found.current
-    found.save()
+    with changed(config_path()) as found:
+        found.named(name)
+        del found.contexts[name]
+        found.current = "" if found.current == name else found.current
     session.console.print(f"Context {name} was deleted.")
 
 

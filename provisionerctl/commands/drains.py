@@ -5,12 +5,12 @@ from typing import Any
 import click
 
 from provisionerctl import output, progress
-from provisionerctl.client import at
 from provisionerctl.commands.nodes import identifier, nodes
 from provisionerctl.complete import NODE
 from provisionerctl.errors import Exit, Failure, Refused
 from provisionerctl.options import with_wait, with_watch
 from provisionerctl.output import Column, Row
+from provisionerctl.paths import at
 from provisionerctl.session import Session, pass_session
 
 MAINTENANCE_EFFECTS = (

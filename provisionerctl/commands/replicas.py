@@ -3,11 +3,11 @@
 import click
 
 from provisionerctl import names, progress
-from provisionerctl.client import at
 from provisionerctl.complete import VOLUME
 from provisionerctl.errors import Exit, Failure
 from provisionerctl.options import noun, with_confirmation, with_wait, with_watch
 from provisionerctl.output import Column
+from provisionerctl.paths import at
 from provisionerctl.session import Session, pass_session
 from provisionerctl.units import span_text
 

@@ -1,13 +1,28 @@
 """Servers instead of the API: one that loses answers, and one that is no provisioner."""
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import urllib3
+
+
+class _EachMethod(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        raise NotImplementedError
+
+    def __getattr__(self, name: str) -> Any:
+        """``do_POST`` and the others are ``do_GET``."""
+        if name.startswith("do_"):
+            return self.do_GET
+        raise AttributeError(name)
+
+    def log_message(self, *_: Any) -> None:
+        """Log nothing."""
 
 
 class Relay(ThreadingHTTPServer):
@@ -31,7 +46,7 @@ class Relay(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(_EachMethod):
     server: Relay
 
     def do_GET(self) -> None:
@@ -57,24 +72,21 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer.data)
 
-    def __getattr__(self, name: str) -> Any:
-        """``do_POST`` and the others are ``do_GET``."""
-        if name.startswith("do_"):
-            return self.do_GET
-        raise AttributeError(name)
-
-    def log_message(self, *_: Any) -> None:
-        """Log nothing."""
-
 
 class SameAnswer(ThreadingHTTPServer):
-    """Answers every GET with the same JSON. With ``context``, it uses TLS."""
+    """Gives every request the same answer, by default JSON. With ``context``, it uses TLS."""
 
     daemon_threads = True
 
-    def __init__(self, body: bytes, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        body: bytes,
+        context: ssl.SSLContext | None = None,
+        status: int = 200,
+        headers: Mapping[str, str] = MappingProxyType({"Content-Type": "application/json"}),
+    ) -> None:
         super().__init__(("127.0.0.1", 0), _SameAnswerHandler)
-        self.body = body
+        self.body, self.status, self.headers = body, status, headers
         self.scheme = "https" if context else "http"
         if context:
             self.socket = context.wrap_socket(self.socket, server_side=True)
@@ -84,17 +96,17 @@ class SameAnswer(ThreadingHTTPServer):
         return f"{self.scheme}://127.0.0.1:{self.server_port}"
 
 
-class _SameAnswerHandler(BaseHTTPRequestHandler):
+class _SameAnswerHandler(_EachMethod):
     server: SameAnswer
 
     def do_GET(self) -> None:
-        self.send_response(200)
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(self.server.status)
+        for name, value in self.server.headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(self.server.body)))
         self.end_headers()
         self.wfile.write(self.server.body)
-
-    def log_message(self, *_: Any) -> None:
-        """Log nothing."""
 
 
 Server = TypeVar("Server", bound=ThreadingHTTPServer)

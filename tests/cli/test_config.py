@@ -1,13 +1,14 @@
 """Contexts: the sources of options, and the permissions of the file."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
 from provisionerctl.config import Context, config_path, resolve
-from tests.cli.conftest import Run
+from tests.cli.conftest import PROGRAM, Run
 
 
 @pytest.fixture
@@ -48,12 +49,51 @@ def test_a_file_that_others_read_is_refused(run: Run, file: Path) -> None:
     assert ran.err.endswith(f"Close it with: chmod 600 {file}\n")
 
 
-@pytest.mark.parametrize("text", ["[", "- a", "contexts: {a: {ulr: x}}", "contexts: {a: 1}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[",
+        "- a",
+        "contexts: {a: {ulr: x}}",
+        "contexts: {a: 1}",
+        "contexts: {a: {insecure: perhaps}}",
+        'contexts: {a: {password: "s3cret"word"}}',
+        "contexts: {a: {user: \xff}}",
+    ],
+)
 def test_a_malformed_file_is_refused(run: Run, file: Path, text: str) -> None:
+    """The message shows no line of the file, because that may be a secret."""
     file.parent.mkdir()
-    file.write_text(text)
+    file.write_bytes(text.encode("latin-1"))
     ran = run("nodes")
     assert (ran.code, ran.err.startswith(f"Error: {file} is not a file of contexts: ")) == (2, True)
+    assert "s3cret" not in ran.err
+
+
+def test_values_of_a_file_mean_what_they_say(run: Run, file: Path) -> None:
+    file.parent.mkdir()
+    values = {"insecure": "false", "key": "", "token": "jwt\r\n"}
+    rows = "".join(f"    {name}: {json.dumps(value)}\n" for name, value in values.items())
+    file.write_text(f"current: a\ncontexts:\n  a:\n    url: https://a\n    ca:\n{rows}")
+    file.chmod(0o600)
+    assert resolve(Context()) == Context(url="https://a", token="jwt")
+
+
+def test_changes_at_the_same_time_are_all_kept(
+    environment: dict[str, str], run: Run, file: Path
+) -> None:
+    names = {f"context-{number}" for number in range(6)}
+    begun = [
+        subprocess.Popen([*PROGRAM, "context", "set", name, "--url", "https://a"], env=environment)
+        for name in names
+    ]
+    assert [one.wait() for one in begun] == [0] * len(names)
+    assert set(yaml.safe_load(file.read_text())["contexts"]) == names
+
+
+def test_a_context_has_a_name_and_one_secret(run: Run) -> None:
+    assert run("context", "set", "", "--url", "https://a").code == 2
+    assert run("context", "set", "a", "--token-stdin", "--password-stdin", text="x").code == 2
 
 
 def test_options_override_the_environment_and_the_environment_the_context(

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from django.core.signals import request_started
 
-from provisionerctl.client import KEYED, OF_TENANTS
+from provisionerctl.paths import KEYED, OF_TENANTS
 from tests.api.inventory_steps import take_sample
 from tests.api.volume_steps import HOST, probe_host
 from tests.cli.conftest import ROOT, Run
