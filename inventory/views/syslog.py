@@ -94,7 +94,7 @@ class ForwardLogInput(Input):
     host = Word(HOST, HOST_RULE)
     appName = Word(APP_NAME, APP_NAME_RULE, source="app_name")
     message = Text(max_length=LARGEST_RECORD)
-    parametersList = Parameters(default=(), source="parameters")
+    parametersList = Parameters(default=tuple, source="parameters")
 
 
 class ForwardLogViewSet(ApiViewSet):

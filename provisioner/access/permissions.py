@@ -150,4 +150,12 @@ class RoleAllows(BasePermission):
             return False
         if view.action not in view.action_map.values():
             return True
-        return is_allowed(f"{view.resource}.{view.action}", request.user)
+        line = f"{view.resource}.{view.action}"
+        self.message = _refusal(line)
+        return is_allowed(line, request.user)
+
+
+def _refusal(line: str) -> str:
+    roles = ", ".join(sorted(ALLOWED.get(line, ())))
+    bound = "" if line in OF_TENANTS else ", and not bound to a tenant"
+    return f"this operation is for callers with one of the roles {roles}{bound}"

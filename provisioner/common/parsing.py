@@ -30,8 +30,8 @@ USER_IN_URL = re.compile(r"//[^/]*@")
 class JSONObjectParser(BaseParser):
     """Accepts a JSON object only; an empty body is an empty object.
 
-    :raises ParseError: HTTP 400, the body is not a JSON object, is nested too deeply, or contains
-        NaN or Infinity.
+    :raises ParseError: HTTP 400, the body is not a JSON object in UTF-8, is nested too deeply, or
+        contains NaN or Infinity.
     """
 
     media_type = "application/json"
@@ -46,10 +46,15 @@ class JSONObjectParser(BaseParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         try:
-            text = _bounded(stream).decode()
+            text = _bounded(stream).decode("utf-8-sig")
             data = json.loads(text, parse_constant=_refuse_constant) if text.strip() else {}
-        except (ValueError, RecursionError) as error:
-            raise ParseError("the body is not valid JSON") from error
+        except RecursionError as error:
+            raise ParseError("the body is nested too deeply") from error
+        except UnicodeDecodeError as error:
+            raise ParseError(f"the body is not UTF-8: byte {error.start}") from error
+        except ValueError as error:
+            place = str(error).partition(";")[0]  # nothing of the body, which may have a secret
+            raise ParseError(f"the body is not valid JSON: {place}") from error
         if not isinstance(data, dict):
             raise ParseError("the body is not a JSON object")
         return data

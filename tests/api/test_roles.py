@@ -124,6 +124,9 @@ def test_each_role_is_refused_exactly_what_the_table_says(live_server, base_rows
             answer = send(live_server.url, method, f"/{path}", json.dumps({}), headers)
             refused = answer.http == 403 and "HTTP Status 403" in answer.description
             own_rule = line in {"token.create", "probe.create"} and role in {Role.NODE, Role.HOST}
+            names_roles = refused and all(other in answer.description for other in ALLOWED[line])
             if refused == (role in ALLOWED[line]) and not own_rule:
+                wrong.append((method, path, answer))
+            if refused and not names_roles and not own_rule:
                 wrong.append((method, path, answer))
     assert wrong == []

@@ -133,6 +133,26 @@ class TestBodies:
     def test_a_body_that_is_no_json_object_is_refused(self, call, body):
         refused(call("POST", "/echo", body), 400, "BadRequest")
 
+    @pytest.mark.parametrize(
+        ("body", "said"),
+        [
+            (b'{"a": 1,\n}', "not valid JSON: Expecting property name"),
+            (b'{"a": 1,\n}', "line 2 column 1"),
+            (b'{"a": NaN}', "NaN is not JSON"),
+            (b'{"a": ' + b"9" * 5000 + b"}", "the limit (4300 digits)"),
+            (b'{"a": "\xff"}', "not UTF-8: byte 7"),
+            (b'{"a": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", "nested too deeply"),
+        ],
+    )
+    def test_a_refused_body_is_said_what_is_wrong(self, call, body, said):
+        description = refused(call("POST", "/echo", body), 400, "BadRequest")
+        assert said in description
+        assert "99" not in description
+        assert "sys." not in description
+
+    def test_a_byte_order_mark_is_ignored(self, call):
+        assert call("POST", "/echo", b'\xef\xbb\xbf{"rack": "r1"}').http == 200
+
     def test_a_body_that_is_too_large_is_refused(self, call, settings):
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         fits = b'{"rack": "' + b" " * (limit - 12) + b'"}'
