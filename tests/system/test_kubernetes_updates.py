@@ -22,13 +22,18 @@ LONGEST_START = 60
 """Seconds within which a process with a wrong setting ends."""
 
 
-def deployments() -> dict[str, dict[str, Any]]:
+def of_kind(kind: str) -> dict[str, dict[str, Any]]:
+    """Return the specifications of the objects of one kind, by name."""
     return {
         each["metadata"]["name"]: each["spec"]
         for path in sorted(KUBERNETES.glob("*.yaml"))
         for each in yaml.safe_load_all(path.read_text())
-        if each["kind"] == "Deployment"
+        if each["kind"] == kind
     }
+
+
+def deployments() -> dict[str, dict[str, Any]]:
+    return of_kind("Deployment")
 
 
 @pytest.mark.parametrize("app", deployments())
@@ -40,6 +45,15 @@ def test_an_update_that_cannot_start_leaves_the_old_pods(app: str) -> None:
     probes = [c for c in spec["template"]["spec"]["containers"] if "readinessProbe" in c]
     assert probes or spec["minReadySeconds"] >= LONGEST_START
     assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+
+
+@pytest.mark.parametrize("app", deployments())
+def test_pods_of_an_app_do_not_all_stop_with_one_machine(app: str) -> None:
+    """An update spreads the new pods, whatever the old ones' machines. A drain leaves one pod."""
+    [spread] = deployments()[app]["template"]["spec"]["topologySpreadConstraints"]
+    assert spread["matchLabelKeys"] == ["pod-template-hash"]
+    budgets = of_kind("PodDisruptionBudget")
+    assert budgets[app] == {"minAvailable": 1, "selector": deployments()[app]["selector"]}
 
 
 @pytest.mark.parametrize("app", ["worker", "periodic"])
