@@ -9,7 +9,7 @@ from typing import Any
 
 from celery import Celery, Task, bootsteps
 from celery.beat import Service
-from celery.signals import celeryd_init, setup_logging, task_postrun, task_prerun
+from celery.signals import celeryd_init, setup_logging, task_postrun, task_prerun, worker_ready
 from celery.worker import WorkController
 from celery.worker import state as worker_state
 from django.conf import settings
@@ -192,8 +192,9 @@ def _check(**_: object) -> None:
     startup.check()
 
 
-@celeryd_init.connect
+@worker_ready.connect
 def _show_metrics(**_: object) -> None:
+    """Serve metrics when the worker accepts jobs: supervisors check it there."""
     if port := settings.ENVIRONMENT.worker_metrics_port:
         start_http_server(port)
 

@@ -128,6 +128,10 @@ def test_health_checks_ask_the_service_itself(services: Services) -> None:
     for name in of_role(services, "api"):
         [url] = re.findall(r"http://[^']+", services[name]["healthcheck"]["test"][-1])
         assert url == f"http://127.0.0.1:{api_port(services[name])}/healthz"
+    for name in [*of_role(services, "worker"), *of_role(services, "periodic")]:
+        [url] = re.findall(r"http://[^']+", services[name]["healthcheck"]["test"][-1])
+        port = services[name]["environment"]["WORKER_METRICS_PORT"]
+        assert url == f"http://127.0.0.1:{port}/metrics"
     asked = services["postgres"]["healthcheck"]["test"]
     assert asked[asked.index("-U") + 1] == services["postgres"]["environment"]["POSTGRES_USER"]
     assert services["redis"]["healthcheck"]["test"][1] == "redis-cli"

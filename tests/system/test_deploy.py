@@ -105,7 +105,7 @@ class TestCompose:
             for name, service in services.items()
             if "healthcheck" in service
         }
-        assert set(checks) == {"api-1", "api-2", "postgres", "redis"}
+        assert set(checks) == {"api-1", "api-2", *WORKERS, "postgres", "redis"}
         # the socket also leads to the server with which the image creates the database
         assert {"-h", "127.0.0.1"} < set(checks["postgres"]["test"])
         # without -e, redis-cli exits with 0 whatever Redis answers

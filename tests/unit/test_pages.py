@@ -63,6 +63,10 @@ NOT_RUN = {
     "deploy/kubernetes/namespace.yaml": CLUSTER,
     "docs/how-to/install-on-kubernetes.md: kubectl apply -f deploy/kubernetes/secret.yaml": CLUSTER,
     "docs/how-to/monitor.md: install -m 0600 /dev/null metrics-password": CLUSTER,
+    "docs/how-to/restart-and-scale.md: kubectl drain MACHINE --ignore-daemonsets "
+    "--delete-emptydir-data --timeout=10m": CLUSTER,
+    "docs/how-to/tls.md: kubectl -n provisioner create secret generic tls --from-file=haproxy.pem "
+    "--from-file=ca.pem \\": CLUSTER,
     "docs/reference/events.md: provisionerctl events --volume db1            # for deleted "
     "objects: --about ID": "tests/cli/test_events.py runs the options",
     "docs/tutorial/first-volume.md: make demo": "the test of the tutorial starts the same system",
