@@ -16,6 +16,7 @@ from inventory.services import licenses
 from inventory.services.licenses import DEMO_PUBLIC_KEY, vendor_public_key
 from provisioner.access.principals import Role
 from provisioner.access.secrets import decrypt
+from tasks import runner
 from tasks.models import Task, TaskState
 from tests.api.backends import body
 from tests.api.licenses import KEY, PUBLIC_KEY, believe, issued
@@ -145,6 +146,30 @@ def test_an_installation_that_takes_longer_continues_after_the_answer(api, monke
     answer = api.post("/license", {"license": issued()})
     assert answer.status == "Success"
     assert Task.objects.get(pk=answer.body["taskId"]).state == TaskState.IDLE
+
+
+def test_another_licence_is_refused_until_the_installation_has_ended(api, pool, monkeypatch):
+    pool(2)
+    monkeypatch.setattr(licenses, "ANSWER_SECONDS", 0.2)
+    older, newer = issued(maxBackends=5), issued(maxBackends=50)
+    task_id = api.post("/license", {"license": older}).body["taskId"]
+    answer = api.post("/license", {"license": newer})
+    assert (answer.http, answer.status) == (200, "LicenseError")
+    assert answer.description == (
+        f"task '{task_id}' installs another licence: try again when it has ended"
+    )
+    assert Task.objects.count() == 1
+    runner.run(task_id)
+    assert api.get("/license").body["maxBackends"] == 5
+    runner.run(api.post("/license", {"license": newer}).body["taskId"])
+    assert api.get("/license").body["maxBackends"] == 50
+
+
+def test_a_repeat_waits_for_the_same_installation(api, monkeypatch):
+    monkeypatch.setattr(licenses, "ANSWER_SECONDS", 0.2)
+    text = issued()
+    first, second = (api.post("/license", {"license": text}).body["taskId"] for _ in range(2))
+    assert first == second
 
 
 def claims(**fields):
