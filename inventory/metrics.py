@@ -15,7 +15,8 @@ SECONDS = Histogram(
 )
 DROPPED = Counter(
     "provisioner_syslog_records_dropped",
-    "Records dropped because too many records already wait for a syslog server.",
+    "Records dropped because too many records already wait for a syslog server, or because they "
+    "waited too long.",
 )
 
 

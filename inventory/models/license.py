@@ -16,7 +16,8 @@ class LicenseType(models.TextChoices):
 
 
 class License(models.Model):
-    """The installed licence: a single row. It is locked while a backend is added.
+    """The installed licence: a single row. It is locked while a backend is added, and
+    while the task that installs another licence is created.
 
     ``expires_at`` None: it never expires. ``max_backends`` None: no limit. If no licence is
     installed, ``encrypted_text`` is empty and there is no limit.

@@ -64,7 +64,7 @@ class SyslogServer(models.Model):
 
 class SyslogRecord(models.Model):
     """A record that still waits for one server. ``content`` is the complete record in RFC 5424
-    format.
+    format. ``created_at``: since when the record waits.
     """
 
     server = models.ForeignKey(SyslogServer, on_delete=models.CASCADE, related_name="records")

@@ -6,6 +6,7 @@ import datetime as dt
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from django.conf import settings
+from django.db import transaction
 from pydantic import AwareDatetime, BaseModel, Field
 
 from events.kinds import Kind
@@ -14,7 +15,7 @@ from inventory.models import Backend, License, LicenseType
 from provisioner.access.secrets import decrypt, encrypt
 from provisioner.common import clock
 from provisioner.common.results import ProvisionerError, ResultCode
-from tasks.models import TaskType
+from tasks.models import ACTIVE, Task, TaskType
 from tasks.services import task_create
 from tasks.submission import task_wait
 
@@ -35,6 +36,12 @@ class LicenseInvalid(ProvisionerError):
 
 class TooFewNodesAccepted(ProvisionerError):
     """Half of the nodes or more did not accept the licence."""
+
+    code = ResultCode.LicenseError
+
+
+class InstallationActive(ProvisionerError):
+    """Another licence is being installed."""
 
     code = ResultCode.LicenseError
 
@@ -82,14 +89,35 @@ def license_issue(*, terms: LicenseTerms, key: Ed25519PrivateKey) -> str:
 
 def license_install(*, text: str) -> str:
     """Start a task that puts a licence on all nodes and activates it. Returns the id of the task.
+    While this licence is being installed, a repeat waits for the same task.
 
     :raises LicenseInvalid: the text is not a valid licence.
+    :raises InstallationActive: another licence is being installed.
     :raises TaskFailed: LicenseError, if the task fails within ANSWER_SECONDS.
     """
     license_read(text)
-    task = task_create(type=TaskType.INSTALL_LICENSE, outputs={"license": encrypt(text)})
+    task = _only_task(text)
     task_wait(task_id=task.pk, seconds=ANSWER_SECONDS)
     return task.pk
+
+
+def _only_task(text: str) -> Task:
+    """Return the active task that installs this licence, or a new one. Two licences are never
+    installed at the same time, because the task that is faster would be undone by the other one.
+
+    :raises InstallationActive: another licence is being installed.
+    """
+    with transaction.atomic(durable=True):
+        License.objects.select_for_update().get()
+        tasks = Task.objects.filter(type=TaskType.INSTALL_LICENSE, state__in=sorted(ACTIVE))
+        active = tasks.first()
+        if active is None:
+            return task_create(type=TaskType.INSTALL_LICENSE, outputs={"license": encrypt(text)})
+    if decrypt(active.outputs["license"]) != text:
+        raise InstallationActive(
+            f"task {active.pk!r} installs another licence: try again when it has ended"
+        )
+    return active
 
 
 def license_take_over(*, encrypted_text: str) -> None:

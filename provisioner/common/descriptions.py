@@ -267,7 +267,7 @@ OPERATIONS: dict[str, str] = {
     "inventory.destroy": "Delete all samples and read every storage node again, as a task.",
     "license.list": "Terms of the installed licence.",
     "license.create": "Verify a licence and install it on all storage nodes, as a task. Waits up "
-    "to 10 seconds for the result.",
+    "to 10 seconds for the result. Answers LicenseError while another licence is being installed.",
     "maintenance.retrieve": "List the volumes that would lose redundancy or access if the storage "
     "node stopped now. Changes nothing.",
     "events.list": "Events of the pool by ascending number, each with its objects, its actor and "

@@ -1,13 +1,21 @@
 """``/auth_server`` (reference, "Authorization Server Config API's")."""
 
 import logging
+import time
 
+import jwt
 import pytest
+from django.db import connection
 from django.utils import timezone
 from pydantic import SecretStr
 
 from inventory.models import Backend
-from provisioner.access.authorization_server import authorization_server_clear_cache
+from inventory.services.authorization import authorization_server_delete
+from provisioner.access.authorization_server import (
+    authorization_server_clear_cache,
+    authorization_server_current,
+    authorization_server_refresh,
+)
 from provisioner.access.models import AuthorizationServer
 from tests.api.wire import bearer, send
 from tests.conftest import Api
@@ -189,6 +197,43 @@ class TestDelete:
         assert answer.status == "NotAvailable"
         assert only in answer.description
         assert admin.get("/info").body["authenticationMode"] == "OPEN_IDC"
+
+    def test_the_earliest_expiry_of_the_new_node_tokens_is_stored(
+        self, admin, token_server, pool, fleet
+    ):
+        """The tokens are issued one after another, here more than a second apart."""
+        pool(2)
+        assert admin.post(PATH, token_server.body()).status == "Success"
+
+        def slowly(execute, sql, *args):
+            if "inventory_pool" in sql:
+                time.sleep(1.1)
+            return execute(sql, *args)
+
+        with connection.execute_wrapper(slowly):
+            authorization_server_delete()
+        tokens = [node.agent.provisioner.token for node in fleet.nodes[:2]]
+        first, second = (
+            jwt.decode(token, options={"verify_signature": False})["exp"] for token in tokens
+        )
+        assert first < second
+        stored = Backend.objects.values_list("token_expires_at", flat=True)
+        assert [at.timestamp() for at in stored] == [first, first]
+
+
+def test_a_refresh_does_not_bring_back_a_server_that_was_removed_meanwhile(token_server, admin):
+    """The refresh has read the server when another thread removes it."""
+    assert admin.post(PATH, token_server.body()).status == "Success"
+
+    def then_remove(execute, sql, *args):
+        result = execute(sql, *args)
+        admin.delete(PATH)
+        return result
+
+    authorization_server_clear_cache()
+    with connection.execute_wrapper(then_remove):
+        authorization_server_refresh()
+    assert authorization_server_current() is None
 
 
 class TestSecrets:

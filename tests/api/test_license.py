@@ -12,14 +12,18 @@ from django.conf import settings as django_settings
 from django.db import connection
 
 from inventory.models import Backend, License
+from inventory.nodes import wire
+from inventory.nodes.wire import RefusalCode
 from inventory.services import licenses
 from inventory.services.licenses import DEMO_PUBLIC_KEY, vendor_public_key
 from provisioner.access.principals import Role
 from provisioner.access.secrets import decrypt
+from tasks import runner
 from tasks.models import Task, TaskState
 from tests.api.backends import body
 from tests.api.licenses import KEY, PUBLIC_KEY, believe, issued
 from tests.worker import running_worker
+from volumes.reconcilers.node_check.check import nodes_check
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -145,6 +149,66 @@ def test_an_installation_that_takes_longer_continues_after_the_answer(api, monke
     answer = api.post("/license", {"license": issued()})
     assert answer.status == "Success"
     assert Task.objects.get(pk=answer.body["taskId"]).state == TaskState.IDLE
+
+
+def test_another_licence_is_refused_until_the_installation_has_ended(api, pool, monkeypatch):
+    pool(2)
+    monkeypatch.setattr(licenses, "ANSWER_SECONDS", 0.2)
+    older, newer = issued(maxBackends=5), issued(maxBackends=50)
+    task_id = api.post("/license", {"license": older}).body["taskId"]
+    answer = api.post("/license", {"license": newer})
+    assert (answer.http, answer.status) == (200, "LicenseError")
+    assert answer.description == (
+        f"task '{task_id}' installs another licence: try again when it has ended"
+    )
+    assert Task.objects.count() == 1
+    runner.run(task_id)
+    assert api.get("/license").body["maxBackends"] == 5
+    runner.run(api.post("/license", {"license": newer}).body["taskId"])
+    assert api.get("/license").body["maxBackends"] == 50
+
+
+def test_a_repeat_waits_for_the_same_installation(api, monkeypatch):
+    monkeypatch.setattr(licenses, "ANSWER_SECONDS", 0.2)
+    text = issued()
+    first, second = (api.post("/license", {"license": text}).body["taskId"] for _ in range(2))
+    assert first == second
+
+
+def held(fleet, number):
+    return [node.agent.license.license for node in fleet.nodes[:number]]
+
+
+def test_a_node_that_was_down_during_the_installation_gets_the_licence(api, pool, fleet, worker):
+    pool(3)
+    fleet.nodes[2].faults.go_down()
+    text = issued()
+    assert api.post("/license", {"license": text}).status == "Success"
+    fleet.nodes[2].faults.come_up()
+    nodes_check()
+    assert held(fleet, 3) == [text] * 3
+
+
+@pytest.mark.parametrize("is_installed", [True, False])
+def test_a_node_with_another_licence_gets_the_installed_one(api, pool, fleet, worker, is_installed):
+    pool(2)
+    text = issued() if is_installed else ""
+    if is_installed:
+        assert api.post("/license", {"license": text}).status == "Success"
+    fleet.nodes[1].agent.put_license(wire.License(license=issued(maxBackends=1)))
+    nodes_check()
+    assert held(fleet, 2) == [text] * 2
+
+
+def test_a_node_that_refuses_the_licence_is_checked_all_the_same(api, pool, fleet, worker):
+    pool(1)
+    fleet.nodes[0].faults.refuse(RefusalCode.UNAVAILABLE, method="PUT", path="/v1/node/license")
+    assert api.post("/license", {"license": issued()}).status == "LicenseError"
+    fleet.nodes[0].agent.put_license(wire.License(license="of another pool"))
+    fleet.nodes[0].faults.refuse(RefusalCode.UNAVAILABLE, method="PUT", path="/v1/node/license")
+    nodes_check()
+    assert Backend.objects.get().checked_boot_id
+    assert held(fleet, 1) == ["of another pool"]
 
 
 def claims(**fields):

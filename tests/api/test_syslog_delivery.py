@@ -12,6 +12,7 @@ from django.db import connections
 from django.utils import timezone
 
 from inventory.jobs import poll_syslogs, send_syslog_records, send_waiting_syslog_records
+from inventory.metrics import DROPPED
 from inventory.models import SyslogRecord, SyslogServer
 from inventory.syslog.transport import CLOSE_SECONDS, CONNECT_SECONDS, SEND_SECONDS
 from provisioner.celery import app
@@ -134,6 +135,31 @@ def test_records_are_sent_once_however_long_their_server_takes(api, configured, 
     assert lease.total_seconds() > 2 * longest, "another job would send them again"
 
 
+def test_a_job_that_counts_as_dead_does_not_end_the_lease_of_the_next_one(api, configured, work):
+    """It was only slow. It deletes the records that it sent."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        configured(server(f"tcp://127.0.0.1:{listener.getsockname()[1]}"))
+        api.post("/forward_log", request())
+        app.control.purge()
+        [state] = SyslogServer.objects.all()
+        next_lease = timezone.now() + dt.timedelta(seconds=80)
+
+        def read():
+            stream, _ = listener.accept()
+            with stream:
+                assert stream.recv(65536)
+                SyslogServer.objects.update(next_try_at=next_lease, failures=3)
+            connections.close_all()
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        send_syslog_records(state.pk)
+        thread.join()
+    state.refresh_from_db()
+    assert (state.next_try_at, state.failures) == (next_lease, 3)
+    assert SyslogRecord.objects.count() == 0
+
+
 def test_a_record_is_dropped_after_the_configured_time(api, configured, work, settings):
     configured(server("tcp://127.0.0.1:1"))
     api.post("/forward_log", request())
@@ -141,8 +167,10 @@ def test_a_record_is_dropped_after_the_configured_time(api, configured, work, se
     work()
     old = timezone.now() - dt.timedelta(minutes=settings.ENVIRONMENT.syslog_retry_minutes)
     SyslogRecord.objects.filter(pk=SyslogRecord.objects.earliest("pk").pk).update(created_at=old)
+    before = DROPPED._value.get()
     send_waiting_syslog_records()
     assert SyslogRecord.objects.count() == 1
+    assert DROPPED._value.get() == before + 1
 
 
 def test_pauses_grow_to_five_minutes(api, configured):

@@ -4,6 +4,7 @@ import datetime as dt
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from django.db import connection
@@ -13,8 +14,9 @@ from prometheus_client import REGISTRY
 from events.models import Event
 from inventory.jobs import poll_late_backends
 from inventory.models import Backend, BackendAddress, ClientType, Host, License, Portal, Ssd
+from inventory.services import licenses
 from inventory.services.hosts import HostReport, NqnTaken, probes_store
-from inventory.services.licenses import NoBackendLicensed
+from inventory.services.licenses import InstallationActive, NoBackendLicensed
 from inventory.services.node.checks import BackendKnown, HostHasBackend
 from inventory.services.node.probe import ProbeReport, backend_probe
 from inventory.services.node.register import backend_add, backend_update
@@ -22,6 +24,7 @@ from inventory.services.node.state import backend_refresh
 from provisioner.common import clock
 from tasks.models import TRANSITIONS, Task, TaskState, TaskType
 from tasks.services import TaskEnded, VolumeHasTask, task_create, task_update
+from tests.api.licenses import believe, issued
 from volumes.services.host.report import host_report
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -145,6 +148,15 @@ def test_adds_at_once_never_exceed_the_licence(fleet):
     outcomes = at_once(*[adds(node) for node in fleet.nodes])
     assert Counter(map(type, outcomes)) == {str: 2, NoBackendLicensed: 4}
     assert Backend.objects.count() == 2
+
+
+def test_one_of_several_licences_is_installed_at_once(base_rows, settings, monkeypatch):
+    believe(settings)
+    monkeypatch.setattr(licenses, "ANSWER_SECONDS", 0.0)
+    texts = [issued(maxBackends=number) for number in range(1, 7)]
+    outcomes = at_once(*(partial(licenses.license_install, text=text) for text in texts))
+    assert Counter(map(type, outcomes)) == {str: 1, InstallationActive: 5}
+    assert Task.objects.count() == 1
 
 
 def probes(persistent_id, version):

@@ -1,15 +1,20 @@
 """Events are forwarded in order to the syslog servers of the pool, if this is switched on."""
 
+import datetime as dt
 from collections.abc import Callable
 
 import pytest
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from events.kinds import Kind
 from events.models import Event
 from events.recording import record
+from inventory.metrics import DROPPED
 from inventory.models import SyslogRecord, SyslogServer, SyslogSource
+from inventory.services.syslog import events
 from inventory.services.syslog.events import event_record, events_forward
+from inventory.services.syslog.forwarding import syslog_send_all
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -68,6 +73,60 @@ def test_events_wait_for_a_server(forward: Callable[..., list[str]], server: Sys
     assert forward() == []
     SyslogServer.objects.update(state=True)
     assert len(forward()) == 1
+
+
+def test_an_event_that_waited_long_is_sent_before_its_record_expires(
+    forward: Callable[..., list[str]], server: SyslogServer
+) -> None:
+    forward()
+    lost("a")
+    Event.objects.update(at=timezone.now() - dt.timedelta(days=30))
+    assert len(forward()) == 1
+    syslog_send_all()
+    assert SyslogRecord.objects.count() == 1
+
+
+def test_an_event_that_waits_for_room_is_not_counted_as_dropped(
+    forward: Callable[..., list[str]], server: SyslogServer, settings: Settings
+) -> None:
+    settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"syslog_most_records": 1})
+    forward()
+    before = DROPPED._value.get()
+    lost("a")
+    lost("b")
+    for _ in range(3):
+        [waiting] = forward()
+        assert waiting.endswith("volume a is Missing.")
+    assert DROPPED._value.get() == before
+    SyslogRecord.objects.all().delete()
+    [waiting] = forward()
+    assert waiting.endswith("volume b is Missing.")
+
+
+def test_an_event_that_only_one_server_takes_is_counted_once(
+    forward: Callable[..., list[str]], server: SyslogServer, settings: Settings
+) -> None:
+    forward()
+    lost("a")
+    forward()
+    other = {"node_server_id": 2, "name": "log2", "state": True, "use_tls": False}
+    SyslogServer.objects.create(url="tcp://127.0.0.1:8", **other)
+    settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"syslog_most_records": 1})
+    before = DROPPED._value.get()
+    lost("b")
+    for _ in range(3):
+        assert len(forward()) == 2
+    assert DROPPED._value.get() == before + 1
+
+
+def test_more_events_than_one_run_forwards_follow_in_the_next_runs(
+    forward: Callable[..., list[str]], server: SyslogServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "AT_MOST", 2)
+    forward()
+    for number in range(5):
+        lost(str(number))
+    assert [len(forward()) for _ in range(4)] == [2, 4, 5, 5]
 
 
 def test_a_record_carries_the_longest_event() -> None:

@@ -6,8 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.db import connection, transaction
+from django.utils import timezone
 
+from events.jobs import prune
 from events.kinds import Kind, Severity
 from events.models import Event
 from events.recording import Tally, record
@@ -156,3 +160,12 @@ def test_events_are_deleted_when_their_time_is_over(aged: Callable[[int], None])
     cordoned("new")
     assert events_prune() == 1
     assert texts() == ["Node new was cordoned."]
+
+
+def test_the_same_job_deletes_expired_sessions_of_the_console() -> None:
+    live, expired = SessionStore(), SessionStore()
+    live.create()
+    expired.set_expiry(timezone.now() - dt.timedelta(seconds=1))
+    expired.create()
+    prune()
+    assert [session.session_key for session in Session.objects.all()] == [live.session_key]

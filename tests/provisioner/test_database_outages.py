@@ -25,6 +25,9 @@ from provisioner.common.postgresql.availability import (
     Availability,
 )
 from provisioner.common.postgresql.base import AllBusy
+from tasks.models import TaskType
+from tasks.services import task_create
+from tasks.submission import task_wait
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -263,6 +266,13 @@ class TestConnectionsWhileWaiting:
         held = []
         call_all({1: lambda: held.append(connection.connection)}, timeout_seconds=5)
         assert held == [None]
+
+    def test_a_thread_that_waits_for_a_task_holds_no_connection(self, connection, monkeypatch):
+        held = []
+        monkeypatch.setattr(time, "sleep", lambda seconds: held.append(connection.connection))
+        task = task_create(type=TaskType.FETCH_INVENTORY)
+        assert task_wait(task_id=task.pk, seconds=0.01) is False
+        assert set(held) == {None}
 
     def test_a_connection_is_kept_inside_a_transaction(self, connection):
         with transaction.atomic():

@@ -90,6 +90,7 @@ def test_no_use_case_calls_a_node_inside_a_transaction(
     assert {call for call, _ in calls} == {
         "GET /v1/node",
         "PUT /v1/node/provisioner",
+        "GET /v1/node/license",
         "PUT /v1/node/license",
         "GET /v1/volumes/{uuid}",
         "PUT /v1/volumes/{uuid}",

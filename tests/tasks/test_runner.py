@@ -9,7 +9,7 @@ from django.db import InternalError, OperationalError
 from django.utils import timezone
 from psycopg import errors
 
-from provisioner.common import shutdown
+from provisioner.common import shutdown, writes
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks import context as tasks_context
 from tasks import runner, saga
@@ -310,6 +310,28 @@ class TestStop:
             with registered(*[Step(nothing)] * 3):
                 runner.run(task_id)
         assert row(task_id).state == TaskState.FINISHED
+
+    def test_a_task_is_handed_over_when_writes_are_barred(self, sent, monkeypatch):
+        done: list[str] = []
+        reasons: list[str] = []
+        monkeypatch.setattr(writes._answer, "check", lambda: "".join(reasons))
+        writes.writes_clear_cache()
+
+        def work(context):
+            reasons.append("a node is newer than the database")
+            writes.writes_clear_cache()
+            context.heartbeat()
+            done.append("work")
+
+        with registered(Step(work), Step(nothing)):
+            task_id = submitted()
+            sent.clear()
+            runner.run(task_id)
+        writes.writes_clear_cache()
+        task = row(task_id)
+        assert (task.state, task.lease_owner, task.attempts) == (TaskState.RUNNING, "", 0)
+        assert done == []
+        assert sent == [("tasks.jobs.run_task", (task_id,), 0.0)]
 
     def test_a_worker_that_lost_the_lease_hands_nothing_over(self, sent):
         def work(context):

@@ -1,5 +1,6 @@
 """Tasks that wait, and the recovery of tasks whose message or worker was lost."""
 
+import datetime as dt
 import time
 from itertools import pairwise
 
@@ -84,6 +85,20 @@ def test_a_task_with_an_expired_lease_is_sent_again():
         assert tasks_requeue() == 0, "it was submitted just now"
         runner.run(task_id)
     assert row(task_id).state == TaskState.FINISHED
+
+
+def test_the_task_that_waited_longest_is_sent_first(monkeypatch):
+    monkeypatch.setattr(submission, "REQUEUE_AT_MOST", 1)
+    with registered(Step(nothing), Step(nothing)):
+        ids = [submitted() for _ in range(3)]
+        for task_id, seconds in zip(ids, (20, 30, 10), strict=True):
+            expired_at = timezone.now() - dt.timedelta(seconds=seconds)
+            Task.objects.filter(pk=task_id).update(lease_until=expired_at)
+        sent: list[str] = []
+        while tasks_requeue():
+            again = Task.objects.filter(lease_until__gt=timezone.now()).exclude(pk__in=sent)
+            sent.append(again.get().pk)
+    assert sent == [ids[1], ids[0], ids[2]]
 
 
 def test_waiting_for_a_task_ends_after_the_given_seconds(monkeypatch):

@@ -46,7 +46,7 @@ def events_forward() -> None:
     page = events_page(wanted, marker=after, limit=AT_MOST)
     for event in page:
         try:
-            syslog_forward(record=event_record(event))
+            syslog_forward(record=event_record(event), is_kept=True)
         except SyslogNotAvailable:
             return
         sources.update(forwarded_event=event.number)

@@ -36,11 +36,12 @@ class SyslogNotAvailable(ProvisionerError):
     code = ResultCode.SyslogNotAvailable
 
 
-def syslog_forward(*, record: Record) -> None:
+def syslog_forward(*, record: Record, is_kept: bool = False) -> None:
     """Store a record for every usable server. It is sent soon, and retried for
     SYSLOG_RETRY_MINUTES.
 
     If too many records already wait for a server, it does not get the record, and this is counted.
+    ``is_kept``: the caller keeps a record that no server can take, so it is not counted then.
 
     :raises SyslogNotAvailable: no server is in state true and usable, or too many records wait for
         each of them.
@@ -55,9 +56,9 @@ def syslog_forward(*, record: Record) -> None:
         rule = f"the record has {len(content)} bytes, the limit is {LARGEST_RECORD}"
         raise InvalidInput.of("message", record.message, rule)
     with transaction.atomic(durable=True):
-        servers = _with_room(_usable_servers(), len(content))
+        servers = _with_room(_usable_servers(), len(content), is_kept=is_kept)
         SyslogRecord.objects.bulk_create(
-            SyslogRecord(server=server, content=content, created_at=record.at) for server in servers
+            SyslogRecord(server=server, content=content) for server in servers
         )
         for server in servers:
             enqueue_on_commit("inventory.jobs.send_syslog_records", server.pk)
@@ -84,7 +85,7 @@ def _usable_servers() -> list[SyslogServer]:
     return usable
 
 
-def _with_room(servers: Sequence[SyslogServer], size: int) -> list[SyslogServer]:
+def _with_room(servers: Sequence[SyslogServer], size: int, *, is_kept: bool) -> list[SyslogServer]:
     """Return the servers that may get another record of ``size`` bytes. The caller has locked them.
 
     :raises SyslogNotAvailable: there is none.
@@ -98,9 +99,9 @@ def _with_room(servers: Sequence[SyslogServer], size: int) -> list[SyslogServer]
         if row["records"] >= environment.syslog_most_records
         or row["bytes"] + size > environment.syslog_most_bytes
     }
-    if full:
-        DROPPED.inc(len(full))
     room = [server for server in servers if server.pk not in full]
+    if room or not is_kept:
+        DROPPED.inc(len(full))
     if not room:
         raise SyslogNotAvailable(
             "too many records already wait for the syslog servers: try again later"
@@ -121,6 +122,7 @@ def syslog_send_all() -> None:
     retry_period = dt.timedelta(minutes=settings.ENVIRONMENT.syslog_retry_minutes)
     count, _ = SyslogRecord.objects.filter(created_at__lt=clock.now() - retry_period).delete()
     if count:
+        DROPPED.inc(count)
         log.warning("syslog records dropped after waiting too long", extra={"records": count})
     due = SyslogServer.objects.filter(next_try_at__lte=clock.now(), records__isnull=False)
     for key in due.values_list("pk", flat=True).distinct():

@@ -78,7 +78,8 @@ MEANINGS = {
         "Check the network and the certificates between API and nodes.",
     ),
     ResultCode.LicenseError: (
-        "The licence allows no more nodes, or at least half of the nodes did not accept it.",
+        "The licence allows no more nodes, at least half of the nodes did not accept it, or "
+        "another licence is being installed.",
         "Install another licence, or read the names of the failed nodes in the description.",
     ),
     ResultCode.InvalidLicense: (

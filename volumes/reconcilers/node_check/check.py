@@ -13,6 +13,7 @@ from django.db.models import F, Q
 from inventory.models import Backend
 from inventory.services.node.call_time import call_deadline
 from inventory.services.node.controller_slots import slot_ensure
+from inventory.services.node.license import license_ensure
 from inventory.services.node.register import settings_push
 from inventory.services.pool.checks import (
     generation_compare,
@@ -128,6 +129,7 @@ def _check(
         partial(owners_mark, backend, contents),
         partial(orphans_store, backend, contents, former=former),
         partial(orphans_remove, backend),
+        partial(license_ensure, backend),
     ]
     if contents.node.pool is None:
         steps.insert(0, partial(settings_push, backend.pk))
