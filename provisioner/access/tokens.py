@@ -21,6 +21,7 @@ from provisioner.access.principals import Caller, Role
 from provisioner.access.revocation import is_known_good, why_revoked
 from provisioner.common import clock
 from provisioner.common.limits import MOST_CREDENTIALS
+from provisioner.environment import MOST_TOKEN_DAYS
 
 ALGORITHM = "HS256"
 PARTY = "provisioner"
@@ -32,8 +33,8 @@ HOST_UNBOUND = (
 )
 SHORTEST = dt.timedelta(hours=1)
 LONGEST = dt.timedelta(days=30)
-
-
+"""Longest life of a token that somebody requests. Tokens of nodes may be valid for longer."""
+LONGEST_OF_ALL = dt.timedelta(days=MOST_TOKEN_DAYS)
 TOKEN_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 ID_RULE = "the id of a token is its claim jti: 1 to 64 letters, digits and -"
 
@@ -97,7 +98,9 @@ def token_issue(
     """Return a signed token and the time of its expiry, to the second.
 
     ``user``: the local user who requested the token. It is valid only while that user is active.
+    ``lifetime`` is at most LONGEST_OF_ALL, for which a revocation by id is kept.
     """
+    assert lifetime <= LONGEST_OF_ALL
     issued_at = clock.now().replace(microsecond=0)
     expires_at = issued_at + lifetime
     claims: dict[str, Any] = {
@@ -161,7 +164,7 @@ def token_identify(token: str) -> tuple[str, dt.datetime]:
 
 def token_or_id_identify(text: str) -> tuple[str, dt.datetime]:
     """Like :func:`token_identify`, but also accepts an id alone. The token is then assumed to
-    expire after LONGEST.
+    expire after LONGEST_OF_ALL.
 
     :raises TokenRefused: the text is neither a token nor an id.
     """
@@ -169,7 +172,7 @@ def token_or_id_identify(text: str) -> tuple[str, dt.datetime]:
         return token_identify(text)
     if not TOKEN_ID.fullmatch(text):
         raise TokenRefused(ID_RULE)
-    return text, clock.now() + LONGEST
+    return text, clock.now() + LONGEST_OF_ALL
 
 
 def _verified(token: str) -> _Token:

@@ -16,6 +16,7 @@ from provisioner.access.models import RevokedToken, UserTenant
 from provisioner.access.principals import Role
 from provisioner.access.revocation import revocations_clear_cache
 from provisioner.access.tokens import token_issue
+from provisioner.environment import MOST_TOKEN_DAYS
 from tests.api.server_steps import PROXY, Server
 from tests.api.wire import bearer, refused, send
 
@@ -59,6 +60,18 @@ def test_a_token_is_revoked_by_its_id(get, revoke):
     token_id = jwt.decode(token, options={"verify_signature": False})["jti"]
     revoke("", f"--id={token_id}")
     refused(get(token), 401, "Unauthorized")
+
+
+def test_a_revocation_by_id_is_kept_as_long_as_any_token_lives(revoke):
+    lifetime = dt.timedelta(days=MOST_TOKEN_DAYS)
+    token, expires_at = token_issue(
+        name="node n1", roles=[Role.NODE], node_id="n1", lifetime=lifetime
+    )
+    token_id = jwt.decode(token, options={"verify_signature": False})["jti"]
+    revoke("", f"--id={token_id}")
+    assert RevokedToken.objects.get(pk=token_id).expires_at >= expires_at
+    with pytest.raises(AssertionError):
+        token_issue(name="x", roles=[Role.ADMIN], lifetime=lifetime + dt.timedelta(seconds=1))
 
 
 @pytest.mark.parametrize("by", ["token", "id"])
