@@ -16,6 +16,26 @@ class Role(StrEnum):
     HOST = "HOST"
 
 
+class WrongBinding(ValueError):
+    """The tenant, node or host that a caller is bound to breaks a rule."""
+
+    def __init__(self, name: str, rule: str) -> None:
+        super().__init__(f"{name} {rule}")
+        self.name = name
+        self.rule = rule
+
+
+def bindings_check_empty(**bindings: str | None) -> None:
+    """Check that no binding is empty. An empty id marks objects of the whole pool, and None means
+    that the caller is not bound.
+
+    :raises WrongBinding: names the binding.
+    """
+    for name, bound in bindings.items():
+        if bound == "":
+            raise WrongBinding(name, "must not be empty: omit it if there is no such binding")
+
+
 _OF_HOSTS = frozenset({Role.HOST})
 
 
@@ -26,6 +46,8 @@ class Caller:
     ``tenant_id``: the caller sees only objects of this tenant. ``node_id``: the only node for which
     a ``NODE`` token may send probes. ``speaks_for_all_nodes``: the caller may send the probes of
     any node. ``host_id``: the only host for which a ``HOST`` token may act.
+
+    :raises WrongBinding: a binding is empty.
     """
 
     name: str
@@ -36,6 +58,9 @@ class Caller:
     speaks_for_all_nodes: bool = False
 
     is_authenticated = True
+
+    def __post_init__(self) -> None:
+        bindings_check_empty(tenant=self.tenant_id, node=self.node_id, host=self.host_id)
 
     @property
     def acts_as(self) -> frozenset[Role]:

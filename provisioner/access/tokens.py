@@ -17,7 +17,7 @@ from django.conf import settings
 from pydantic import BaseModel, ValidationError
 
 from provisioner.access.authorization_server import is_known_absent
-from provisioner.access.principals import Caller, Role
+from provisioner.access.principals import Caller, Role, WrongBinding, bindings_check_empty
 from provisioner.access.revocation import is_known_good, why_revoked
 from provisioner.common import clock
 from provisioner.common.limits import MOST_CREDENTIALS
@@ -43,15 +43,6 @@ class TokenRefused(Exception):
     """The token is not valid. The text may be shown to the caller."""
 
 
-class WrongBinding(ValueError):
-    """The node or host that a token names does not match the roles of the token."""
-
-    def __init__(self, name: str, rule: str) -> None:
-        super().__init__(f"{name} {rule}")
-        self.name = name
-        self.rule = rule
-
-
 class _Claims(BaseModel):
     sub: str
     exp: int
@@ -71,12 +62,15 @@ class _Token:
     user: str
 
 
-def bindings_check(roles: Collection[Role], *, node_id: str | None, host_id: str | None) -> None:
+def bindings_check(
+    roles: Collection[Role], *, tenant_id: str | None, node_id: str | None, host_id: str | None
+) -> None:
     """Check that a NODE token names its node, that a HOST token names its host, and that neither
-    has another role.
+    has another role. No binding may be empty.
 
     :raises WrongBinding: names the binding and the rule.
     """
+    bindings_check_empty(tenant=tenant_id, node=node_id, host=host_id)
     if (Role.NODE in roles) != (node_id is not None):
         raise WrongBinding("node", "is required for the role NODE, and allowed only for it")
     if (Role.HOST in roles) != (host_id is not None):

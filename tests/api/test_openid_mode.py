@@ -192,6 +192,15 @@ class TestWhoIsAccepted:
         description = refused(get(openid.token(**claims)), 401, "Unauthorized")
         assert description == f"HTTP Status 401 - {reason}"
 
+    @pytest.mark.parametrize(
+        ("claim", "role"), [("tenant", "STORAGE"), ("node", "NODE"), ("host", "HOST")]
+    )
+    def test_a_token_with_an_empty_binding_is_refused(self, openid, get, claim, role):
+        """Otherwise it would see the objects that are marked with no tenant or host."""
+        access = {"prov-resource": {"roles": [role]}}
+        token = openid.token(resource_access=access, **{claim: ""})
+        assert f"the claim {claim} must not be empty" in refused(get(token), 401, "Unauthorized")
+
     @pytest.mark.parametrize("forgery", ["none", "HS256", "foreign", "kid", "text", "no kid"])
     @pytest.mark.parametrize("keys", ["set", "one"])
     def test_a_forged_signature_is_refused(self, api, token_server, get, forgery, keys):

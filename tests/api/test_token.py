@@ -7,7 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from provisioner.access.principals import Caller, Role
-from provisioner.access.tokens import token_verify
+from provisioner.access.tokens import token_issue, token_verify
 from tests.api.wire import bearer, refused, send
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -121,6 +121,15 @@ def test_wrong_fields_are_refused(post, admin_header, fields):
     assert (answer.http, answer.status) == (400, "InvalidInput")
 
 
+@pytest.mark.parametrize("binding", ["tenant_id", "node_id", "host_id"])
+def test_a_token_with_an_empty_binding_is_refused(get_tasks, binding):
+    """Older versions issued such tokens."""
+    token, _ = token_issue(
+        name="x", roles=[Role.ADMIN], lifetime=dt.timedelta(hours=1), **{binding: ""}
+    )
+    refused(get_tasks(bearer(token)), 401, "Unauthorized")
+
+
 def test_a_token_cannot_be_used_to_get_another_token(post, admin_header):
     token = post(admin_header).body["token"]
     refused(post(bearer(token)), 401, "Unauthorized")
@@ -150,6 +159,16 @@ class TestCommand:
         arguments = "--name h --role HOST --host h1 --expiration 2592000"
         call_command("token_create", *arguments.split())
         assert token_verify(capsys.readouterr().out.strip()).host_id == "h1"
+
+    @pytest.mark.parametrize(
+        ("role", "binding"), [("ADMIN", "tenant"), ("NODE", "node"), ("HOST", "host")]
+    )
+    def test_the_command_refuses_an_empty_binding(self, role, binding, capsys):
+        """The variable of a script may be unset."""
+        arguments = ["--name", "n", "--role", role, f"--{binding}", "", "--expiration", "3600"]
+        with pytest.raises(CommandError, match=f"--{binding} must not be empty"):
+            call_command("token_create", *arguments)
+        assert capsys.readouterr().out == ""
 
     @pytest.mark.parametrize(
         "arguments",

@@ -48,6 +48,18 @@ def test_user_create_refuses_wrong_arguments(create, arguments):
         create(*arguments)
 
 
+def test_user_create_binds_the_user_to_a_tenant(create):
+    create("op", "--role", "ADMIN", "--tenant", "t1")
+    assert user_verify("op", PASSWORD) == Caller("op", frozenset({Role.ADMIN}), tenant_id="t1")
+
+
+def test_user_create_refuses_an_empty_tenant(create):
+    """It would create a user of the whole pool."""
+    with pytest.raises(CommandError, match="--tenant must not be empty"):
+        create("op", "--role", "ADMIN", "--tenant", "")
+    assert user_verify("op", PASSWORD) is None
+
+
 def test_user_create_refuses_a_taken_name(create):
     create("op", "--role", "ADMIN")
     with pytest.raises(CommandError, match="A user op already"):
