@@ -82,8 +82,8 @@ class Environment(BaseSettings):
         ge=0,
         le=512,
         description="Number of requests of one caller that an API process works on at once; "
-        "further requests of the caller wait. A caller is a user, or all tokens with the same "
-        "name, roles and bindings. 0: three quarters of API_THREADS.",
+        "further requests of the caller wait. A caller is a host, a node, a user with all its "
+        "tokens, or all other tokens of one name and tenant. 0: three quarters of API_THREADS.",
     )
     stop_seconds: Seconds = Field(
         30, description="Time that an API process has to finish its requests when it is stopped."

@@ -45,7 +45,8 @@ class Caller:
 
     ``tenant_id``: the caller sees only objects of this tenant. ``node_id``: the only node for which
     a ``NODE`` token may send probes. ``speaks_for_all_nodes``: the caller may send the probes of
-    any node. ``host_id``: the only host for which a ``HOST`` token may act.
+    any node. ``host_id``: the only host for which a ``HOST`` token may act. ``user``: the local
+    user whose password was sent, or who requested the token; empty: none.
 
     :raises WrongBinding: a binding is empty.
     """
@@ -56,6 +57,7 @@ class Caller:
     node_id: str | None = None
     host_id: str | None = None
     speaks_for_all_nodes: bool = False
+    user: str = ""
 
     is_authenticated = True
 
@@ -71,6 +73,19 @@ class Caller:
     def type(self) -> str:
         """The kind of caller: a host, a node, or any other caller."""
         return "host" if self.host_id else "node" if self.node_id else "caller"
+
+    @property
+    def lane_key(self) -> tuple[str, ...]:
+        """What all callers that share limits of concurrent requests have in common: the host, the
+        node or the local user. A local user may give tokens any name.
+        """
+        if self.host_id is not None:
+            return "host", self.host_id
+        if self.node_id is not None:
+            return "node", self.node_id
+        if self.user:
+            return "user", self.user
+        return "caller", self.name, self.tenant_id or ""
 
     @property
     def is_admin(self) -> bool:

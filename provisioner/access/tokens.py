@@ -185,7 +185,7 @@ def _read(token: str, keys: tuple[str, ...]) -> _Token:
     """Return the content of a signed token. The caller must check its expiry and revocation."""
     claims = _Claims.model_validate(_decode(token, keys))
     roles = frozenset(role for role in Role if role in claims.roles)
-    caller = Caller(claims.sub, roles, claims.tenant, claims.node, claims.host)
+    caller = Caller(claims.sub, roles, claims.tenant, claims.node, claims.host, user=claims.user)
     return _Token(caller, claims.exp, claims.jti, claims.user)
 
 

@@ -87,7 +87,11 @@ def test_a_caller_has_at_most_three_quarters_of_the_places(
 
 @pytest.mark.parametrize(
     "other",
-    [{"roles": ["MONITOR"]}, {"roles": ["ADMIN"], "tenant": "t2"}, {"roles": ["HOST"]}],
+    [
+        {"roles": ["ADMIN", "NODE"], "node": "n1"},
+        {"roles": ["ADMIN"], "tenant": "t2"},
+        {"roles": ["HOST"]},
+    ],
 )
 def test_other_callers_are_served(busy: Api, other: dict[str, object]) -> None:
     roles = other.pop("roles")
@@ -102,6 +106,21 @@ def test_each_host_is_a_caller_of_its_own(
     first, second = (concurrency.RequestTurn(_caller(host)) for host in ("h1", "h2"))
     with closing(first), closing(second), pytest.raises(concurrency.TooManyAtOnce):
         concurrency.RequestTurn(_caller("h1"))
+
+
+def test_a_user_and_all_its_tokens_are_one_caller(
+    busy: Api, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever names, roles and tenants the user gives them."""
+    monkeypatch.setattr(concurrency, "TURN_SECONDS", 0.05)
+    settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"caller_requests": 1})
+    user = Caller("op", frozenset({Role.ADMIN}), user="op")
+    token = Caller("op/x", frozenset({Role.STORAGE}), "t1", user="op")
+    with closing(concurrency.RequestTurn(user)), pytest.raises(concurrency.TooManyAtOnce):
+        concurrency.RequestTurn(token)
+    with closing(concurrency.RequestTurn(token)):
+        assert not concurrency.turn_watch(user)()
+        assert concurrency.turn_watch(Caller("op", frozenset({Role.ADMIN})))()
 
 
 def test_by_default_three_quarters_of_the_threads_are_one_callers(settings: Settings) -> None:

@@ -43,7 +43,7 @@ def test_a_token_has_one_hour_and_all_roles_of_the_user_by_default(post, make_us
     assert (answer.http, answer.status) == (200, "Success")
     assert HOUR - 5 < lifetime(answer) <= HOUR
     assert token_verify(answer.body["token"]) == Caller(
-        "u", frozenset({Role.STORAGE, Role.MONITOR})
+        "u", frozenset({Role.STORAGE, Role.MONITOR}), user="u"
     )
 
 
@@ -68,7 +68,7 @@ def test_a_lifetime_out_of_bounds_is_refused(post, admin_header, expiration):
 def test_a_token_may_have_fewer_roles_and_a_tenant(post, make_user):
     user = make_user("u", "pw", "STORAGE", "MONITOR")
     token = post(user, roles=["MONITOR"], tenant="t1", name="grafana").body["token"]
-    assert token_verify(token) == Caller("u/grafana", frozenset({Role.MONITOR}), "t1")
+    assert token_verify(token) == Caller("u/grafana", frozenset({Role.MONITOR}), "t1", user="u")
 
 
 def test_a_token_cannot_have_a_role_that_its_user_lacks(post, make_user):
@@ -84,7 +84,7 @@ def test_an_admin_may_grant_any_role(post, admin_header, role):
 
 def test_a_node_token_must_name_its_node(post, admin_header):
     token = post(admin_header, roles=["NODE"], node="n1").body["token"]
-    assert token_verify(token) == Caller("admin", frozenset({Role.NODE}), None, "n1")
+    assert token_verify(token) == Caller("admin", frozenset({Role.NODE}), None, "n1", user="admin")
     for fields in ({"roles": ["NODE"]}, {"node": "n1"}):
         answer = post(admin_header, **fields)
         assert (answer.http, answer.status) == (400, "InvalidInput")
@@ -93,7 +93,9 @@ def test_a_node_token_must_name_its_node(post, admin_header):
 
 def test_a_host_token_must_name_its_host_and_has_no_other_role(post, admin_header):
     token = post(admin_header, roles=["HOST"], host="h1", tenant="t1").body["token"]
-    assert token_verify(token) == Caller("admin", frozenset({Role.HOST}), "t1", None, "h1")
+    assert token_verify(token) == Caller(
+        "admin", frozenset({Role.HOST}), "t1", None, "h1", user="admin"
+    )
     both = {"roles": ["HOST", "STORAGE"], "host": "h1"}
     for fields in ({"roles": ["HOST"]}, {"host": "h1"}, both):
         answer = post(admin_header, **fields)
