@@ -129,11 +129,13 @@ def token_watch(token: str) -> Callable[[], bool]:
     """Return a function that tells whether the token is still known to be valid.
 
     The function reads nothing. It also returns False if the data that this process has read is too
-    old to decide.
-
-    :raises TokenRefused: the token is not valid now.
+    old to decide. It never returns True if the token is not valid now: it may have expired, or the
+    mode may have changed, since the token was verified.
     """
-    found = _verified(token)
+    try:
+        found = _verified(token)
+    except TokenRefused:
+        return lambda: False
 
     def is_valid() -> bool:
         return (

@@ -3,11 +3,13 @@
 import datetime as dt
 import json
 
+import jwt
 import pytest
 from django.core.management import CommandError, call_command
 
+from provisioner.access.authorization_server import authorization_server_refresh
 from provisioner.access.principals import Caller, Role
-from provisioner.access.tokens import token_issue, token_verify
+from provisioner.access.tokens import token_issue, token_verify, token_watch
 from tests.api.wire import bearer, refused, send
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -140,6 +142,19 @@ def test_a_token_cannot_be_used_to_get_another_token(post, admin_header):
 
 def test_a_user_without_roles_gets_no_token(post, make_user):
     refused(post(make_user("u", "pw")), 403, "Forbidden")
+
+
+def test_the_watch_of_a_token_that_has_become_invalid_is_false(base_rows):
+    """A token may expire, and the mode may change, while its request is being handled."""
+    issued = {"name": "x", "roles": [Role.HOST], "host_id": "h1"}
+    valid, _ = token_issue(**issued, lifetime=dt.timedelta(hours=1))
+    expired, _ = token_issue(**issued, lifetime=-dt.timedelta(seconds=1))
+    of_a_server = jwt.encode({"sub": "x"}, "k" * 32, algorithm="HS256")
+    token_verify(valid)
+    authorization_server_refresh()
+    assert token_watch(valid)()
+    for token in (expired, of_a_server):
+        assert not token_watch(token)()
 
 
 class TestCommand:
