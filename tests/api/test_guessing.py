@@ -194,6 +194,33 @@ def test_logins_to_the_administration_pages_are_limited_too(client, django_user_
     assert int(answer.headers["Retry-After"]) > 200
 
 
+def test_old_passwords_on_the_page_for_a_new_one_are_limited_too(client, django_user_model):
+    user = django_user_model.objects.create_superuser("root", password="right password")
+    client.force_login(user)
+    new = "another good one"
+    form = {"old_password": "wrong", "new_password1": new, "new_password2": new}
+
+    def post(**fields):
+        return client.post("/admin/password_change/", form | fields, secure=True).status_code
+
+    assert post(old_password="right password", new_password2="differs") == 200
+    for _ in range(LIMIT):
+        assert post() == 200
+    assert post() == 429
+    assert post(old_password="right password") == 429
+    user.refresh_from_db()
+    assert user.check_password("right password")
+
+
+def test_a_user_can_change_the_own_password(client, django_user_model):
+    user = django_user_model.objects.create_superuser("root", password="right password")
+    client.force_login(user)
+    new = "another good one"
+    form = {"old_password": "right password", "new_password1": new, "new_password2": new}
+    assert client.post("/admin/password_change/", form, secure=True).status_code == 302
+    assert user_verify("root", new)
+
+
 @pytest.mark.parametrize("password", ["8362951740", "storageadmin1"])
 def test_digits_and_the_users_name_are_refused_as_passwords(password):
     from django.contrib.auth import get_user_model
