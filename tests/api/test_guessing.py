@@ -103,6 +103,18 @@ def test_too_many_failures_of_one_name_or_one_address_are_refused(who, counts):
         login_attempts.login_checked(name, source, lambda: None)
 
 
+def test_right_passwords_do_not_count_against_a_name_that_logs_in_from_everywhere(counts):
+    for number in range(LIMIT * login_attempts.WIDE_LIMIT_FACTOR + 2):
+        assert login_attempts.login_checked("op", f"192.0.2.{number}", lambda: True)
+
+
+def test_a_count_that_is_taken_back_after_its_window_is_not_kept_for_ever():
+    shared, name = login_attempts._shared(), f"{login_attempts.PREFIX}ended"
+    assert shared is not None
+    shared.forget(f"{name}:192.0.2.1", [name])
+    assert 0 < shared._redis.ttl(name) <= 60
+
+
 def test_processes_share_the_counts_of_failures(make_user):
     """The counts are in Redis, and each process has its own client."""
     for number in range(LIMIT):

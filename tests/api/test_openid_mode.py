@@ -171,6 +171,13 @@ class TestWhoIsAccepted:
     def test_clocks_may_differ_by_the_leeway(self, openid, get):
         now = int(time.time())
         assert get(openid.token(exp=now - 2, nbf=now + 2)).http == 200
+        for claims in ({"exp": now - 60}, {"nbf": now + 60}):
+            refused(get(openid.token(**claims)), 401, "Unauthorized")
+
+    @pytest.mark.parametrize("roles", [["HOST"], ["ADMIN", "HOST"]])
+    def test_a_token_of_role_host_must_name_its_host(self, openid, get, roles):
+        token = openid.token(resource_access={"prov-resource": {"roles": roles}})
+        assert "needs the claim `host`" in refused(get(token), 401, "Unauthorized")
 
     @pytest.mark.parametrize(
         ("claims", "reason"),

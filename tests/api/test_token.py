@@ -146,9 +146,10 @@ def test_a_user_without_roles_gets_no_token(post, make_user):
 
 def test_the_watch_of_a_token_that_has_become_invalid_is_false(base_rows):
     """A token may expire, and the mode may change, while its request is being handled."""
-    issued = {"name": "x", "roles": [Role.HOST], "host_id": "h1"}
-    valid, _ = token_issue(**issued, lifetime=dt.timedelta(hours=1))
-    expired, _ = token_issue(**issued, lifetime=-dt.timedelta(seconds=1))
+    valid, expired = (
+        token_issue(name="x", roles=[Role.ADMIN], lifetime=dt.timedelta(seconds=seconds))[0]
+        for seconds in (HOUR, -1)
+    )
     of_a_server = jwt.encode({"sub": "x"}, "k" * 32, algorithm="HS256")
     token_verify(valid)
     authorization_server_refresh()
