@@ -25,14 +25,15 @@ Items = list[dict[str, Any]]
 
 
 def stream_events(
-    read: Callable[[int], Items], after: int, held: ExitStack
+    read: Callable[[int], Items], after: int, is_admitted: Callable[[], bool], held: ExitStack
 ) -> StreamingHttpResponse:
     """Stream the events after the number ``after`` for FOLLOW_SECONDS. ``read`` returns the next
-    events after a number.
+    events after a number. ``is_admitted`` is asked before each read; the stream ends when it
+    returns False, for example because the token was revoked.
 
     ``held`` is closed when the stream ends, or when its client has disconnected.
     """
-    stream = _stream(read, after, held)
+    stream = _stream(read, after, is_admitted, held)
     next(stream)
     response = StreamingHttpResponse(stream, content_type=EVENT_STREAM)
     response["Cache-Control"] = "no-store"
@@ -40,7 +41,9 @@ def stream_events(
     return response
 
 
-def _stream(read: Callable[[int], Items], after: int, held: ExitStack) -> Iterator[bytes]:
+def _stream(
+    read: Callable[[int], Items], after: int, is_admitted: Callable[[], bool], held: ExitStack
+) -> Iterator[bytes]:
     """Yield the parts of the stream. The first part is empty, so that ``held`` is closed even if
     the client disconnects at once.
 
@@ -53,6 +56,8 @@ def _stream(read: Callable[[int], Items], after: int, held: ExitStack) -> Iterat
         spoke_at = time.monotonic()
         while time.monotonic() < until and is_serving():
             try:
+                if not is_admitted():
+                    return
                 items = read(after)
             except Error:  # the database is unavailable: the client will reconnect
                 return

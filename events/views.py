@@ -15,6 +15,7 @@ from events.kinds import OBJECTS, Kind, Severity
 from events.models import Event
 from events.selectors import EventFilter, details_shown, events_page, newest_number
 from events.stream import EVENT_STREAM, stream_events
+from provisioner.access.authentication import admission_watch
 from provisioner.access.views import ApiViewSet
 from provisioner.common.endpoint_spec import NODE, Operation, Output
 from provisioner.common.fields import AnyCase
@@ -184,7 +185,7 @@ class EventsViewSet(ApiViewSet):
             page = events_page(wanted, marker=number, limit=PAGE)
             return [event_json(event, self.caller.tenant_id) for event in page]
 
-        return stream_events(read, after, self._held.pop_all())
+        return stream_events(read, after, admission_watch(request), self._held.pop_all())
 
 
 def _wanted(fields: dict[str, Any], tenant_id: str | None) -> EventFilter:

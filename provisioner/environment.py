@@ -12,8 +12,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Seconds = Annotated[int, Field(ge=1, le=86_400)]
 Csv = Annotated[tuple[str, ...], NoDecode]
-
-
+MOST_TOKEN_DAYS = 365
+"""Longest life of any token that the provisioner issues."""
 DEFAULT_DATA_DIR = Path(".data")
 DATA_DIR_SETTINGS = "settings.env"
 
@@ -82,8 +82,8 @@ class Environment(BaseSettings):
         ge=0,
         le=512,
         description="Number of requests of one caller that an API process works on at once; "
-        "further requests of the caller wait. A caller is a user, or all tokens with the same "
-        "name, roles and bindings. 0: three quarters of API_THREADS.",
+        "further requests of the caller wait. A caller is a host, a node, a user with all its "
+        "tokens, or all other tokens of one name and tenant. 0: three quarters of API_THREADS.",
     )
     stop_seconds: Seconds = Field(
         30, description="Time that an API process has to finish its requests when it is stopped."
@@ -213,7 +213,7 @@ class Environment(BaseSettings):
         "lost replicas, and unpublished volumes. Lost replicas do not wait for drains.",
     )
     node_token_days: int = Field(
-        30, ge=1, le=365, description="Days for which the token of a node's probes is valid."
+        30, ge=1, le=MOST_TOKEN_DAYS, description="Days for which a node's token is valid."
     )
     task_retention_minutes: int = Field(30, ge=1, description="How long an ended task is listed.")
     migration_retention_hours: int = Field(

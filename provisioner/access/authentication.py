@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Callable
 from http import HTTPStatus
 
 from rest_framework.authentication import BaseAuthentication
@@ -109,6 +110,27 @@ class BearerAuthentication(_HeaderAuthentication):
             raise AuthenticationFailed(str(error)) from error
         except KeysUnreadable as error:
             raise CannotVerify(str(error)) from error
+
+
+def admission_watch(request: Request) -> Callable[[], bool]:
+    """Return a function that tells whether the credentials of an authenticated request still
+    identify the same caller, with the same rights.
+
+    It verifies the credentials again, which may take a query. A long answer calls it repeatedly.
+    """
+    caller, authenticator = request.user, request.successful_authenticator
+    assert isinstance(caller, Caller)
+    assert isinstance(authenticator, _HeaderAuthentication)
+    _, credentials = credentials_of(request)
+    source = request.META.get("REMOTE_ADDR", "")
+
+    def is_admitted() -> bool:
+        try:
+            return authenticator.verify(credentials, source) == caller
+        except APIException:
+            return False
+
+    return is_admitted
 
 
 def credentials_of(request: Request) -> tuple[str, str]:

@@ -5,13 +5,14 @@ turn. There are more places than turns. If a caller has many requests, they wait
 this caller, while other callers still find free places and turns.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 
 from django.conf import settings
 from rest_framework.exceptions import APIException
 
+from provisioner.access.principals import Caller
 from provisioner.common.lanes import Bounds, Lane, LaneFull, three_quarters
 
 TURN_SECONDS = 10.0
@@ -41,8 +42,8 @@ class RequestTurn:
         time.
     """
 
-    def __init__(self, caller: Hashable) -> None:
-        self._caller = caller
+    def __init__(self, caller: Caller) -> None:
+        self._key = caller.lane_key
         self._held: list[Lane] = []
         try:
             self._take(_places, place_bounds())
@@ -53,7 +54,7 @@ class RequestTurn:
 
     def close(self) -> None:
         while self._held:
-            self._held.pop().give_back(self._caller)
+            self._held.pop().give_back(self._key)
 
     def exchange_for_list(self) -> Callable[[], None]:
         """Exchange the turn for a turn to write a long list. This may wait. The place is kept.
@@ -80,7 +81,7 @@ class RequestTurn:
 
     def _take(self, lane: Lane, bounds: Bounds) -> None:
         try:
-            lane.take(self._caller, bounds)
+            lane.take(self._key, bounds)
         except LaneFull:
             raise TooManyAtOnce(
                 "too many requests of this caller are in progress: try again"
@@ -89,7 +90,7 @@ class RequestTurn:
 
     def _give_back(self, lane: Lane) -> None:
         self._held.remove(lane)
-        lane.give_back(self._caller)
+        lane.give_back(self._key)
 
 
 def place_bounds() -> Bounds:
@@ -106,12 +107,12 @@ def turn_bounds() -> Bounds:
     return Bounds(threads, of_one, TURN_SECONDS)
 
 
-def turn_watch(caller: Hashable) -> Callable[[], bool]:
+def turn_watch(caller: Caller) -> Callable[[], bool]:
     """Return a function that tells whether a request of this caller would get a place and a turn
     without waiting.
     """
-    places, turns = place_bounds(), turn_bounds()
-    return lambda: _places.is_free(caller, places) and _turns.is_free(caller, turns)
+    key, places, turns = caller.lane_key, place_bounds(), turn_bounds()
+    return lambda: _places.is_free(key, places) and _turns.is_free(key, turns)
 
 
 def others_work(*, mine: int = 0) -> bool:

@@ -5,17 +5,22 @@ Imports no Django, because the agents on storage nodes use it too.
 
 import contextvars
 import json
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import closing, suppress
 from functools import lru_cache
+from http.client import HTTPException
 from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import urlencode
 
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
+from urllib3.util import parse_url
 
 CALL_SECONDS = 5.0
 MAX_ANSWER_BYTES = 512 * 1024
@@ -43,19 +48,24 @@ def fetch_json(url: str, *, form: Mapping[str, str] | None = None, ca: str = "")
 
 
 def _within(seconds: float, url: str, form: Mapping[str, str] | None, ca: str) -> tuple[int, bytes]:
-    """Run the call in a thread, and stop waiting for it after ``seconds``. No other limit covers
-    DNS look-ups and headers that arrive slowly.
+    """Run the call in a thread. After ``seconds``, stop waiting for it and shut down its
+    connection, so that the thread ends too, even if the server sends a byte now and then. No other
+    limit covers DNS look-ups.
     """
     outcome: SimpleQueue[tuple[int, bytes] | FetchFailed] = SimpleQueue()
+    opened: list[socket.socket] = []
     give_up = time.monotonic() + seconds
     late = f"no answer within {seconds:g} s"
 
     def run() -> None:
         try:
-            outcome.put(_call(url, form, ca, give_up))
+            with closing(_connection(url, ca, seconds)) as connection:
+                connection.connect()
+                opened.append(connection.sock)
+                outcome.put(_call(connection, url, form, give_up))
         except (TimeoutError, urllib3.exceptions.TimeoutError):
             outcome.put(FetchFailed(late))
-        except (HTTPError, OSError, ValueError) as error:
+        except (HTTPError, HTTPException, OSError, ValueError) as error:
             outcome.put(FetchFailed(f"{type(error).__name__}: {error}"))
         except FetchFailed as error:
             outcome.put(error)
@@ -65,30 +75,46 @@ def _within(seconds: float, url: str, form: Mapping[str, str] | None, ca: str) -
     try:
         answer = outcome.get(timeout=seconds)
     except Empty:
+        for connected in opened:
+            with suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
         raise FetchFailed(late) from None
     if isinstance(answer, FetchFailed):
         raise answer
     return answer
 
 
-def _call(url: str, form: Mapping[str, str] | None, ca: str, give_up: float) -> tuple[int, bytes]:
+def _connection(url: str, ca: str, seconds: float) -> HTTPConnection:
+    """:raises ValueError: the URL names no host."""
+    where = parse_url(url)
+    if not where.host:
+        raise ValueError(f"{url!r} names no host")
+    host = where.host.strip("[]")
+    if where.scheme == "https":
+        return HTTPSConnection(host, where.port, timeout=seconds, ssl_context=_context(ca))
+    return HTTPConnection(host, where.port, timeout=seconds)
+
+
+def _call(
+    connection: HTTPConnection, url: str, form: Mapping[str, str] | None, give_up: float
+) -> tuple[int, bytes]:
+    if time.monotonic() > give_up:  # the connection was opened too late to be shut down
+        raise TimeoutError
     headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
     if form is not None:
         headers["Content-Type"] = "application/x-www-form-urlencoded"
-    with urllib3.PoolManager(ssl_context=_context(ca), retries=False) as pools:
-        response = pools.request(
-            "GET" if form is None else "POST",
-            url,
-            body=None if form is None else urlencode(form),
-            headers=headers,
-            timeout=urllib3.Timeout(total=max(0.1, give_up - time.monotonic())),
-            redirect=False,
-            preload_content=False,
-        )
-        try:
-            return response.status, _read(response, give_up)
-        finally:
-            response.close()
+    connection.request(
+        "GET" if form is None else "POST",
+        parse_url(url).request_uri,
+        body=None if form is None else urlencode(form),
+        headers=headers,
+        preload_content=False,
+    )
+    response = connection.getresponse()
+    try:
+        return response.status, _read(response)
+    finally:
+        response.close()
 
 
 @lru_cache(maxsize=4)
@@ -99,14 +125,12 @@ def _context(ca: str) -> ssl.SSLContext:
     return ssl.create_default_context(cadata=ca or None)
 
 
-def _read(response: urllib3.BaseHTTPResponse, give_up: float) -> bytes:
+def _read(response: urllib3.BaseHTTPResponse) -> bytes:
     body = b""
     while chunk := response.read1(_CHUNK_BYTES, decode_content=False):
         body += chunk
         if len(body) > MAX_ANSWER_BYTES:
             raise FetchFailed(f"its answer is longer than {MAX_ANSWER_BYTES} bytes")
-        if time.monotonic() > give_up:
-            raise TimeoutError
     return body
 
 

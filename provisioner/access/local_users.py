@@ -72,8 +72,8 @@ def _caller(name: str, superuser: bool, tenant: str | None, groups: set[str | No
     """Build the caller. A superuser is not bound to a tenant, because superusers manage users."""
     held = {role for role in Role if role in groups}
     if superuser:
-        return Caller(name, frozenset(held | {Role.ADMIN}))
-    return Caller(name, frozenset(held), tenant_id=tenant)
+        return Caller(name, frozenset(held | {Role.ADMIN}), user=name)
+    return Caller(name, frozenset(held), tenant_id=tenant, user=name)
 
 
 def _matches(password: str, encoded: str, proof: bytes) -> bool | None:

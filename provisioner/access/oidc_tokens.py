@@ -6,7 +6,7 @@ import jwt
 from pydantic import BaseModel, ValidationError
 
 from provisioner.access.authorization_server import OidcServer
-from provisioner.access.principals import Caller, Role
+from provisioner.access.principals import Caller, Role, WrongBinding
 from provisioner.access.signing_keys import Keys
 from provisioner.access.tokens import TokenRefused
 
@@ -74,8 +74,8 @@ def oidc_caller(token: str, server: OidcServer) -> Caller:
     Storage nodes use the backends client. Its tokens may only send probes, of any node, unless it
     is also the provisioner's client.
 
-    :raises TokenRefused: the token is expired, not signed by that server, not for this API, or has
-        the role HOST without a host.
+    :raises TokenRefused: the token is expired, not signed by that server, not for this API, has the
+        role HOST without a host, or is bound to an empty tenant, node or host.
     :raises KeysUnreadable: the keys of the server cannot be read.
     """
     claims = oidc_verify(token, server, server.keys(), audience=server.audience)
@@ -90,7 +90,10 @@ def oidc_caller(token: str, server: OidcServer) -> Caller:
     roles = claims.roles_at(server.provisioner.resource_id, is_for_us=is_for_us)
     if Role.HOST in roles and claims.host is None:
         raise TokenRefused("a token of role HOST needs the claim `host`, the id of its host")
-    return Caller(claims.name, roles, claims.tenant, claims.node, claims.host)
+    try:
+        return Caller(claims.name, roles, claims.tenant, claims.node, claims.host)
+    except WrongBinding as error:
+        raise TokenRefused(f"the claim {error}") from error
 
 
 def oidc_verify(token: str, server: OidcServer, keys: Keys, *, audience: str = "") -> OidcClaims:

@@ -23,6 +23,7 @@ SMALLEST_RSA_BITS = 2048
 RSA_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 EC_ALGORITHMS = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 REFETCH_SECONDS = 5.0
+PAUSE_FACTOR = 9
 FRESH_SECONDS = 300.0
 USABLE_SECONDS = 3600.0
 
@@ -103,24 +104,28 @@ class JwkSet:
 
     A request with a known key never waits. When the keys are older than FRESH_SECONDS, one thread
     reads them again while the other threads still use them. If the server does not answer, they are
-    used for USABLE_SECONDS at most. Reads are at least REFETCH_SECONDS apart, whatever keys tokens
-    name.
+    used for USABLE_SECONDS at most.
+
+    Reads are at least REFETCH_SECONDS apart, whatever keys tokens name. After a failure, the pause
+    is at least PAUSE_FACTOR times as long as the failed read took: 45 s if the server hangs. Until
+    a read succeeds, only the thread that reads waits, so a server that hangs holds one thread for a
+    tenth of the time.
     """
 
     def __init__(self, url: str, ca: str = "") -> None:
         self._url = url
         self._ca = ca
         self._keys: list[SigningKey] = []
-        self._read_at = self._tried_at = float("-inf")
-        self._failure = "not read yet"
+        self._read_at = self._next_read_at = float("-inf")
+        self._failure = ""
         self._lock = threading.Lock()
 
     def candidates(self, kid: str | None) -> list[SigningKey]:
-        found = self._named(kid)
+        found = self._named(kid) if self._age() < USABLE_SECONDS else []
         if found and self._age() < FRESH_SECONDS:
             return found
-        # with a known key, do not wait for another thread that reads the keys
-        if self._lock.acquire(blocking=not found):
+        # do not wait for another thread that reads the keys if it may be in vain
+        if self._lock.acquire(blocking=not found and not self._failure):
             try:
                 if not self._named(kid) or self._age() >= FRESH_SECONDS:
                     self._refetch()
@@ -137,18 +142,21 @@ class JwkSet:
         return [key for key in self._keys if kid is None or key.kid == kid]
 
     def _refetch(self) -> None:
-        if time.monotonic() - self._tried_at < REFETCH_SECONDS:
+        began = time.monotonic()
+        if began < self._next_read_at:
             return
+        pause = REFETCH_SECONDS
         try:
             self._keys = _keys_in(fetch_json(self._url, ca=self._ca))
-            self._read_at = time.monotonic()
+            self._read_at, self._failure = time.monotonic(), ""
         except FetchFailed as error:
             self._failure = str(error)
+            pause = max(pause, PAUSE_FACTOR * (time.monotonic() - began))
             log.warning(
                 "the JWK set cannot be read", extra={"url": self._url, "reason": str(error)}
             )
         finally:
-            self._tried_at = time.monotonic()
+            self._next_read_at = time.monotonic() + pause
 
 
 def _keys_in(answer: dict[str, object]) -> list[SigningKey]:

@@ -11,14 +11,8 @@ from rest_framework.response import Response
 from events.kinds import Kind
 from events.recording import Tally
 from provisioner.access.authentication import BasicAuthentication
-from provisioner.access.principals import Caller, Role
-from provisioner.access.tokens import (
-    LONGEST,
-    SHORTEST,
-    WrongBinding,
-    bindings_check,
-    token_issue,
-)
+from provisioner.access.principals import Caller, Role, WrongBinding
+from provisioner.access.tokens import LONGEST, SHORTEST, bindings_check, token_issue
 from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success
 from provisioner.common.endpoint_spec import Operation, Output
@@ -110,7 +104,7 @@ def _tenant(caller: Caller, named: str | None) -> str | None:
     bound = caller.tenant_id
     if bound is not None and named not in {None, bound}:
         raise PermissionDenied(f"{caller.name} is bound to tenant {bound!r}, not to {named!r}")
-    return bound or named
+    return named if bound is None else bound
 
 
 def _granted(caller: Caller, fields: dict[str, Any]) -> frozenset[Role]:
@@ -127,7 +121,12 @@ def _granted(caller: Caller, fields: dict[str, Any]) -> frozenset[Role]:
     if missing := sorted(roles - given):
         raise PermissionDenied(f"{caller.name} may not issue a token of role {', '.join(missing)}")
     try:
-        bindings_check(roles, node_id=fields.get("node"), host_id=fields.get("host"))
+        bindings_check(
+            roles,
+            tenant_id=fields.get("tenant"),
+            node_id=fields.get("node"),
+            host_id=fields.get("host"),
+        )
     except WrongBinding as error:
         raise InvalidInput.of(error.name, fields.get(error.name), error.rule) from error
     return roles

@@ -17,10 +17,11 @@ from django.conf import settings
 from pydantic import BaseModel, ValidationError
 
 from provisioner.access.authorization_server import is_known_absent
-from provisioner.access.principals import Caller, Role
+from provisioner.access.principals import Caller, Role, WrongBinding, bindings_check_empty
 from provisioner.access.revocation import is_known_good, why_revoked
 from provisioner.common import clock
 from provisioner.common.limits import MOST_CREDENTIALS
+from provisioner.environment import MOST_TOKEN_DAYS
 
 ALGORITHM = "HS256"
 PARTY = "provisioner"
@@ -32,23 +33,14 @@ HOST_UNBOUND = (
 )
 SHORTEST = dt.timedelta(hours=1)
 LONGEST = dt.timedelta(days=30)
-
-
+"""Longest life of a token that somebody requests. Tokens of nodes may be valid for longer."""
+LONGEST_OF_ALL = dt.timedelta(days=MOST_TOKEN_DAYS)
 TOKEN_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 ID_RULE = "the id of a token is its claim jti: 1 to 64 letters, digits and -"
 
 
 class TokenRefused(Exception):
     """The token is not valid. The text may be shown to the caller."""
-
-
-class WrongBinding(ValueError):
-    """The node or host that a token names does not match the roles of the token."""
-
-    def __init__(self, name: str, rule: str) -> None:
-        super().__init__(f"{name} {rule}")
-        self.name = name
-        self.rule = rule
 
 
 class _Claims(BaseModel):
@@ -70,12 +62,15 @@ class _Token:
     user: str
 
 
-def bindings_check(roles: Collection[Role], *, node_id: str | None, host_id: str | None) -> None:
+def bindings_check(
+    roles: Collection[Role], *, tenant_id: str | None, node_id: str | None, host_id: str | None
+) -> None:
     """Check that a NODE token names its node, that a HOST token names its host, and that neither
-    has another role.
+    has another role. No binding may be empty.
 
     :raises WrongBinding: names the binding and the rule.
     """
+    bindings_check_empty(tenant=tenant_id, node=node_id, host=host_id)
     if (Role.NODE in roles) != (node_id is not None):
         raise WrongBinding("node", "is required for the role NODE, and allowed only for it")
     if (Role.HOST in roles) != (host_id is not None):
@@ -97,7 +92,9 @@ def token_issue(
     """Return a signed token and the time of its expiry, to the second.
 
     ``user``: the local user who requested the token. It is valid only while that user is active.
+    ``lifetime`` is at most LONGEST_OF_ALL, for which a revocation by id is kept.
     """
+    assert lifetime <= LONGEST_OF_ALL
     issued_at = clock.now().replace(microsecond=0)
     expires_at = issued_at + lifetime
     claims: dict[str, Any] = {
@@ -132,11 +129,13 @@ def token_watch(token: str) -> Callable[[], bool]:
     """Return a function that tells whether the token is still known to be valid.
 
     The function reads nothing. It also returns False if the data that this process has read is too
-    old to decide.
-
-    :raises TokenRefused: the token is not valid now.
+    old to decide. It never returns True if the token is not valid now: it may have expired, or the
+    mode may have changed, since the token was verified.
     """
-    found = _verified(token)
+    try:
+        found = _verified(token)
+    except TokenRefused:
+        return lambda: False
 
     def is_valid() -> bool:
         return (
@@ -161,7 +160,7 @@ def token_identify(token: str) -> tuple[str, dt.datetime]:
 
 def token_or_id_identify(text: str) -> tuple[str, dt.datetime]:
     """Like :func:`token_identify`, but also accepts an id alone. The token is then assumed to
-    expire after LONGEST.
+    expire after LONGEST_OF_ALL.
 
     :raises TokenRefused: the text is neither a token nor an id.
     """
@@ -169,7 +168,7 @@ def token_or_id_identify(text: str) -> tuple[str, dt.datetime]:
         return token_identify(text)
     if not TOKEN_ID.fullmatch(text):
         raise TokenRefused(ID_RULE)
-    return text, clock.now() + LONGEST
+    return text, clock.now() + LONGEST_OF_ALL
 
 
 def _verified(token: str) -> _Token:
@@ -188,7 +187,7 @@ def _read(token: str, keys: tuple[str, ...]) -> _Token:
     """Return the content of a signed token. The caller must check its expiry and revocation."""
     claims = _Claims.model_validate(_decode(token, keys))
     roles = frozenset(role for role in Role if role in claims.roles)
-    caller = Caller(claims.sub, roles, claims.tenant, claims.node, claims.host)
+    caller = Caller(claims.sub, roles, claims.tenant, claims.node, claims.host, user=claims.user)
     return _Token(caller, claims.exp, claims.jti, claims.user)
 
 

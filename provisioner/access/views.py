@@ -174,7 +174,7 @@ class ApiViewSet(ViewSet):
         bound = self.caller.host_id
         if bound is not None and named not in {None, bound}:
             raise PermissionDenied(f"this token is valid for host {bound!r}, not for {named!r}")
-        return bound or named
+        return named if bound is None else bound
 
     @property
     def caller(self) -> Caller:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin import AdminSite
+from django.contrib.auth import authenticate
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
@@ -70,6 +71,19 @@ class ConsoleSite(_Site):
         context = {"title": "Topology", "topology": picture, "asked": asked}
         context |= self.each_context(request)
         return TemplateResponse(request, "console/topology.html", context)
+
+    def password_change(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        """Show Django's page, but first count the old password as a login.
+
+        :raises TooManyLogins: too many wrong passwords; this one was not hashed. The answer is HTTP
+            429.
+        """
+        if request.method == "POST":
+            name, old = request.user.get_username(), request.POST.get("old_password")
+            authenticate(request, username=name, password=old)
+        return super().password_change(request, extra_context)
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
         """Register a model as Django does, and add the actions of the model to its pages."""

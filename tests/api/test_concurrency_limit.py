@@ -1,5 +1,6 @@
 """A caller has a bounded number of concurrent requests in a process; others are not affected."""
 
+import datetime as dt
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,10 +9,15 @@ from contextlib import closing
 import pytest
 from pytest_django.fixtures import Settings
 from pytest_django.live_server_helper import LiveServer
+from rest_framework.test import APIRequestFactory
 
-from provisioner.access import concurrency
+from provisioner.access import authorization_server, concurrency
 from provisioner.access.principals import Caller, Role
+from provisioner.access.tokens import token_issue, token_verify
+from provisioner.common import known_answers
 from provisioner.common.lanes import Bounds
+from tasks import busy_hosts
+from tasks.views import TaskViewSet
 from tests.api.faulty_urls import HeldViewSet
 from tests.api.wire import refused, send
 from tests.conftest import Answer, Api
@@ -61,6 +67,26 @@ def test_a_caller_without_a_free_turn_gets_no_answer_from_memory(busy: Api) -> N
     assert concurrency.turn_watch(Caller("another", frozenset({Role.ADMIN})))()
 
 
+def test_a_poll_is_not_answered_from_memory_without_a_free_turn(
+    settings: Settings, base_rows: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(busy_hosts, "STALE_SECONDS", 60.0)
+    monkeypatch.setattr(authorization_server, "CACHE_SECONDS", 60.0)
+    settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"caller_requests": 1})
+    token, _ = token_issue(
+        name="h", roles=[Role.HOST], host_id="h1", lifetime=dt.timedelta(hours=1)
+    )
+    busy_hosts.read()
+    poll = APIRequestFactory().get("/tasks", headers={"Authorization": f"Bearer {token}"})
+    assert TaskViewSet.as_view({"get": "list"})(poll).status_code == 200
+    is_valid = known_answers._declared.get()
+    assert is_valid is not None
+    assert is_valid()
+    with closing(concurrency.RequestTurn(token_verify(token))):
+        assert not is_valid()
+    assert is_valid()
+
+
 def test_a_wait_for_a_turn_ends_with_429(busy: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(concurrency, "TURN_SECONDS", 0.05)
     answer = get(busy, "/tasks")
@@ -87,7 +113,11 @@ def test_a_caller_has_at_most_three_quarters_of_the_places(
 
 @pytest.mark.parametrize(
     "other",
-    [{"roles": ["MONITOR"]}, {"roles": ["ADMIN"], "tenant": "t2"}, {"roles": ["HOST"]}],
+    [
+        {"roles": ["ADMIN", "NODE"], "node": "n1"},
+        {"roles": ["ADMIN"], "tenant": "t2"},
+        {"roles": ["HOST"]},
+    ],
 )
 def test_other_callers_are_served(busy: Api, other: dict[str, object]) -> None:
     roles = other.pop("roles")
@@ -102,6 +132,21 @@ def test_each_host_is_a_caller_of_its_own(
     first, second = (concurrency.RequestTurn(_caller(host)) for host in ("h1", "h2"))
     with closing(first), closing(second), pytest.raises(concurrency.TooManyAtOnce):
         concurrency.RequestTurn(_caller("h1"))
+
+
+def test_a_user_and_all_its_tokens_are_one_caller(
+    busy: Api, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever names, roles and tenants the user gives them."""
+    monkeypatch.setattr(concurrency, "TURN_SECONDS", 0.05)
+    settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update={"caller_requests": 1})
+    user = Caller("op", frozenset({Role.ADMIN}), user="op")
+    token = Caller("op/x", frozenset({Role.STORAGE}), "t1", user="op")
+    with closing(concurrency.RequestTurn(user)), pytest.raises(concurrency.TooManyAtOnce):
+        concurrency.RequestTurn(token)
+    with closing(concurrency.RequestTurn(token)):
+        assert not concurrency.turn_watch(user)()
+        assert concurrency.turn_watch(Caller("op", frozenset({Role.ADMIN})))()
 
 
 def test_by_default_three_quarters_of_the_threads_are_one_callers(settings: Settings) -> None:

@@ -1,20 +1,31 @@
 """``GET /events``: pages, filters, visibility, and a stream that clients continue."""
 
+import datetime as dt
 import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from django.contrib.auth import get_user_model
 
 from events import stream
 from events.kinds import Kind
 from events.recording import record
 from provisioner.access import health
+from provisioner.access.authorization_server import (
+    OidcClient,
+    OidcServer,
+    authorization_server_store,
+)
+from provisioner.access.principals import Role
+from provisioner.access.revocation import revocations_clear_cache, token_revoke
+from provisioner.access.tokens import token_identify, token_issue
 from tests.api.events_steps import followers_left
 from tests.conftest import Answer, Api
+from tests.oidc.token_server import key, pem
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LOST = {"volume": "v1", "alias": "a", "tenant": "t1", "reason": "its node lost it"}
@@ -174,6 +185,54 @@ def test_a_stream_ends_when_its_process_is_stopped(api: Api) -> None:
             assert response.read().startswith(b"retry: 1000\n\n")
         finally:
             stopping.clear()
+
+
+def _end_by_revocation(token: str) -> None:
+    token_id, expires_at = token_identify(token)
+    token_revoke(token_id=token_id, expires_at=expires_at)
+
+
+def _end_by_deactivation(token: str) -> None:
+    get_user_model().objects.update(is_active=False)
+    revocations_clear_cache()
+
+
+def _end_by_mode(token: str) -> None:
+    client = OidcClient(client_id="c", resource_id="r", secret="s")
+    url, public = "https://127.0.0.1/token", pem(key(2))
+    authorization_server_store(
+        OidcServer(token_url=url, public_key=public, provisioner=client, backends=client)
+    )
+
+
+@pytest.mark.parametrize("end", [_end_by_revocation, _end_by_deactivation, _end_by_mode])
+def test_a_stream_ends_when_its_token_is_no_longer_valid(
+    api: Api, local_mode: None, make_user: Callable[..., Any], end: Callable[[str], None]
+) -> None:
+    make_user("op", "right password", "MONITOR")
+    token, _ = token_issue(
+        name="op/x", roles=[Role.MONITOR], user="op", lifetime=dt.timedelta(hours=1)
+    )
+    with following(Api(api.url, f"Bearer {token}")) as response:
+        assert response.readline() == b"retry: 1000\n"
+        end(token)
+        assert b"data:" not in response.read(), "it has ended"
+
+
+@pytest.mark.parametrize("change", ["password", "roles"])
+def test_a_stream_ends_when_its_user_is_changed(
+    api: Api, make_user: Callable[..., Any], change: str
+) -> None:
+    header = make_user("op", "right password", "MONITOR")["Authorization"]
+    user = get_user_model().objects.get(username="op")
+    with following(Api(api.url, header)) as response:
+        assert response.readline() == b"retry: 1000\n"
+        if change == "password":
+            user.set_password("another password")
+            user.save()
+        else:
+            user.groups.clear()
+        assert b"data:" not in response.read(), "it has ended"
 
 
 def test_an_idle_stream_is_kept_alive(api: Api) -> None:

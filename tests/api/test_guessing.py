@@ -103,6 +103,18 @@ def test_too_many_failures_of_one_name_or_one_address_are_refused(who, counts):
         login_attempts.login_checked(name, source, lambda: None)
 
 
+def test_right_passwords_do_not_count_against_a_name_that_logs_in_from_everywhere(counts):
+    for number in range(LIMIT * login_attempts.WIDE_LIMIT_FACTOR + 2):
+        assert login_attempts.login_checked("op", f"192.0.2.{number}", lambda: True)
+
+
+def test_a_count_that_is_taken_back_after_its_window_is_not_kept_for_ever():
+    shared, name = login_attempts._shared(), f"{login_attempts.PREFIX}ended"
+    assert shared is not None
+    shared.forget(f"{name}:192.0.2.1", [name])
+    assert 0 < shared._redis.ttl(name) <= 60
+
+
 def test_processes_share_the_counts_of_failures(make_user):
     """The counts are in Redis, and each process has its own client."""
     for number in range(LIMIT):
@@ -192,6 +204,33 @@ def test_logins_to_the_administration_pages_are_limited_too(client, django_user_
     answer = client.post("/admin/login/", form, secure=True)
     assert answer.status_code == 429
     assert int(answer.headers["Retry-After"]) > 200
+
+
+def test_old_passwords_on_the_page_for_a_new_one_are_limited_too(client, django_user_model):
+    user = django_user_model.objects.create_superuser("root", password="right password")
+    client.force_login(user)
+    new = "another good one"
+    form = {"old_password": "wrong", "new_password1": new, "new_password2": new}
+
+    def post(**fields):
+        return client.post("/admin/password_change/", form | fields, secure=True).status_code
+
+    assert post(old_password="right password", new_password2="differs") == 200
+    for _ in range(LIMIT):
+        assert post() == 200
+    assert post() == 429
+    assert post(old_password="right password") == 429
+    user.refresh_from_db()
+    assert user.check_password("right password")
+
+
+def test_a_user_can_change_the_own_password(client, django_user_model):
+    user = django_user_model.objects.create_superuser("root", password="right password")
+    client.force_login(user)
+    new = "another good one"
+    form = {"old_password": "right password", "new_password1": new, "new_password2": new}
+    assert client.post("/admin/password_change/", form, secure=True).status_code == 302
+    assert user_verify("root", new)
 
 
 @pytest.mark.parametrize("password", ["8362951740", "storageadmin1"])

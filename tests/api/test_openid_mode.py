@@ -171,6 +171,13 @@ class TestWhoIsAccepted:
     def test_clocks_may_differ_by_the_leeway(self, openid, get):
         now = int(time.time())
         assert get(openid.token(exp=now - 2, nbf=now + 2)).http == 200
+        for claims in ({"exp": now - 60}, {"nbf": now + 60}):
+            refused(get(openid.token(**claims)), 401, "Unauthorized")
+
+    @pytest.mark.parametrize("roles", [["HOST"], ["ADMIN", "HOST"]])
+    def test_a_token_of_role_host_must_name_its_host(self, openid, get, roles):
+        token = openid.token(resource_access={"prov-resource": {"roles": roles}})
+        assert "needs the claim `host`" in refused(get(token), 401, "Unauthorized")
 
     @pytest.mark.parametrize(
         ("claims", "reason"),
@@ -191,6 +198,15 @@ class TestWhoIsAccepted:
     def test_a_token_with_wrong_claims_is_refused(self, openid, get, claims, reason):
         description = refused(get(openid.token(**claims)), 401, "Unauthorized")
         assert description == f"HTTP Status 401 - {reason}"
+
+    @pytest.mark.parametrize(
+        ("claim", "role"), [("tenant", "STORAGE"), ("node", "NODE"), ("host", "HOST")]
+    )
+    def test_a_token_with_an_empty_binding_is_refused(self, openid, get, claim, role):
+        """Otherwise it would see the objects that are marked with no tenant or host."""
+        access = {"prov-resource": {"roles": [role]}}
+        token = openid.token(resource_access=access, **{claim: ""})
+        assert f"the claim {claim} must not be empty" in refused(get(token), 401, "Unauthorized")
 
     @pytest.mark.parametrize("forgery", ["none", "HS256", "foreign", "kid", "text", "no kid"])
     @pytest.mark.parametrize("keys", ["set", "one"])

@@ -8,14 +8,20 @@ import jwt
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 
 from provisioner.access import revocation
-from provisioner.access.authorization_server import CACHE_SECONDS
+from provisioner.access.authorization_server import CACHE_SECONDS, authorization_server_refresh
 from provisioner.access.models import RevokedToken, UserTenant
 from provisioner.access.principals import Role
-from provisioner.access.revocation import revocations_clear_cache
-from provisioner.access.tokens import token_issue
+from provisioner.access.revocation import (
+    revocations_clear_cache,
+    revocations_refresh,
+    why_revoked,
+)
+from provisioner.access.tokens import token_identify, token_issue, token_watch
+from provisioner.environment import MOST_TOKEN_DAYS
 from tests.api.server_steps import PROXY, Server
 from tests.api.wire import bearer, refused, send
 
@@ -59,6 +65,18 @@ def test_a_token_is_revoked_by_its_id(get, revoke):
     token_id = jwt.decode(token, options={"verify_signature": False})["jti"]
     revoke("", f"--id={token_id}")
     refused(get(token), 401, "Unauthorized")
+
+
+def test_a_revocation_by_id_is_kept_as_long_as_any_token_lives(revoke):
+    lifetime = dt.timedelta(days=MOST_TOKEN_DAYS)
+    token, expires_at = token_issue(
+        name="node n1", roles=[Role.NODE], node_id="n1", lifetime=lifetime
+    )
+    token_id = jwt.decode(token, options={"verify_signature": False})["jti"]
+    revoke("", f"--id={token_id}")
+    assert RevokedToken.objects.get(pk=token_id).expires_at >= expires_at
+    with pytest.raises(AssertionError):
+        token_issue(name="x", roles=[Role.ADMIN], lifetime=lifetime + dt.timedelta(seconds=1))
 
 
 @pytest.mark.parametrize("by", ["token", "id"])
@@ -131,6 +149,40 @@ def test_tokens_of_an_inactive_user_are_refused(get, live_server, make_user, end
     rows.update(is_active=False) if end == "deactivated" else rows.delete()
     revocations_clear_cache()
     assert "user 'op', who is not active" in refused(get(token), 401, "Unauthorized")
+
+
+def test_a_known_answer_is_not_repeated_to_a_token_of_an_inactive_user(make_user):
+    make_user("op", "right password", "ADMIN")
+    token, _ = token_issue(
+        name="op/ci", roles=[Role.ADMIN], user="op", lifetime=dt.timedelta(hours=1)
+    )
+    authorization_server_refresh()
+    revocations_refresh()
+    is_valid = token_watch(token)
+    assert is_valid()
+    get_user_model().objects.update(is_active=False)
+    revocations_clear_cache()
+    revocations_refresh()
+    assert not is_valid()
+
+
+def test_a_revocation_during_a_refresh_takes_effect_at_once(revoke, monkeypatch):
+    """The refresh has read the revoked tokens, and not yet the users, when the token is revoked."""
+    token = issued()
+    revocations_refresh()
+    read = revocation._known
+    assert read is not None
+    aged = revocation._Known(read.revoked, read.users, read.read_at - CACHE_SECONDS)
+    monkeypatch.setattr(revocation, "_known", aged)
+
+    def revoke_before_users_are_read(execute, sql, *arguments):
+        if "auth_user" in sql and revocation._known is aged:
+            revoke(token)
+        return execute(sql, *arguments)
+
+    with connection.execute_wrapper(revoke_before_users_are_read):
+        revocations_refresh()
+    assert why_revoked(token_identify(token)[0], "") == "the token was revoked"
 
 
 def test_a_token_of_a_new_user_is_valid_at_once(get, live_server, make_user):

@@ -3,11 +3,13 @@
 import datetime as dt
 import json
 
+import jwt
 import pytest
 from django.core.management import CommandError, call_command
 
+from provisioner.access.authorization_server import authorization_server_refresh
 from provisioner.access.principals import Caller, Role
-from provisioner.access.tokens import token_verify
+from provisioner.access.tokens import token_issue, token_verify, token_watch
 from tests.api.wire import bearer, refused, send
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -43,7 +45,7 @@ def test_a_token_has_one_hour_and_all_roles_of_the_user_by_default(post, make_us
     assert (answer.http, answer.status) == (200, "Success")
     assert HOUR - 5 < lifetime(answer) <= HOUR
     assert token_verify(answer.body["token"]) == Caller(
-        "u", frozenset({Role.STORAGE, Role.MONITOR})
+        "u", frozenset({Role.STORAGE, Role.MONITOR}), user="u"
     )
 
 
@@ -68,7 +70,7 @@ def test_a_lifetime_out_of_bounds_is_refused(post, admin_header, expiration):
 def test_a_token_may_have_fewer_roles_and_a_tenant(post, make_user):
     user = make_user("u", "pw", "STORAGE", "MONITOR")
     token = post(user, roles=["MONITOR"], tenant="t1", name="grafana").body["token"]
-    assert token_verify(token) == Caller("u/grafana", frozenset({Role.MONITOR}), "t1")
+    assert token_verify(token) == Caller("u/grafana", frozenset({Role.MONITOR}), "t1", user="u")
 
 
 def test_a_token_cannot_have_a_role_that_its_user_lacks(post, make_user):
@@ -84,7 +86,7 @@ def test_an_admin_may_grant_any_role(post, admin_header, role):
 
 def test_a_node_token_must_name_its_node(post, admin_header):
     token = post(admin_header, roles=["NODE"], node="n1").body["token"]
-    assert token_verify(token) == Caller("admin", frozenset({Role.NODE}), None, "n1")
+    assert token_verify(token) == Caller("admin", frozenset({Role.NODE}), None, "n1", user="admin")
     for fields in ({"roles": ["NODE"]}, {"node": "n1"}):
         answer = post(admin_header, **fields)
         assert (answer.http, answer.status) == (400, "InvalidInput")
@@ -93,7 +95,9 @@ def test_a_node_token_must_name_its_node(post, admin_header):
 
 def test_a_host_token_must_name_its_host_and_has_no_other_role(post, admin_header):
     token = post(admin_header, roles=["HOST"], host="h1", tenant="t1").body["token"]
-    assert token_verify(token) == Caller("admin", frozenset({Role.HOST}), "t1", None, "h1")
+    assert token_verify(token) == Caller(
+        "admin", frozenset({Role.HOST}), "t1", None, "h1", user="admin"
+    )
     both = {"roles": ["HOST", "STORAGE"], "host": "h1"}
     for fields in ({"roles": ["HOST"]}, {"host": "h1"}, both):
         answer = post(admin_header, **fields)
@@ -121,6 +125,15 @@ def test_wrong_fields_are_refused(post, admin_header, fields):
     assert (answer.http, answer.status) == (400, "InvalidInput")
 
 
+@pytest.mark.parametrize("binding", ["tenant_id", "node_id", "host_id"])
+def test_a_token_with_an_empty_binding_is_refused(get_tasks, binding):
+    """Older versions issued such tokens."""
+    token, _ = token_issue(
+        name="x", roles=[Role.ADMIN], lifetime=dt.timedelta(hours=1), **{binding: ""}
+    )
+    refused(get_tasks(bearer(token)), 401, "Unauthorized")
+
+
 def test_a_token_cannot_be_used_to_get_another_token(post, admin_header):
     token = post(admin_header).body["token"]
     refused(post(bearer(token)), 401, "Unauthorized")
@@ -129,6 +142,20 @@ def test_a_token_cannot_be_used_to_get_another_token(post, admin_header):
 
 def test_a_user_without_roles_gets_no_token(post, make_user):
     refused(post(make_user("u", "pw")), 403, "Forbidden")
+
+
+def test_the_watch_of_a_token_that_has_become_invalid_is_false(base_rows):
+    """A token may expire, and the mode may change, while its request is being handled."""
+    valid, expired = (
+        token_issue(name="x", roles=[Role.ADMIN], lifetime=dt.timedelta(seconds=seconds))[0]
+        for seconds in (HOUR, -1)
+    )
+    of_a_server = jwt.encode({"sub": "x"}, "k" * 32, algorithm="HS256")
+    token_verify(valid)
+    authorization_server_refresh()
+    assert token_watch(valid)()
+    for token in (expired, of_a_server):
+        assert not token_watch(token)()
 
 
 class TestCommand:
@@ -150,6 +177,16 @@ class TestCommand:
         arguments = "--name h --role HOST --host h1 --expiration 2592000"
         call_command("token_create", *arguments.split())
         assert token_verify(capsys.readouterr().out.strip()).host_id == "h1"
+
+    @pytest.mark.parametrize(
+        ("role", "binding"), [("ADMIN", "tenant"), ("NODE", "node"), ("HOST", "host")]
+    )
+    def test_the_command_refuses_an_empty_binding(self, role, binding, capsys):
+        """The variable of a script may be unset."""
+        arguments = ["--name", "n", "--role", role, f"--{binding}", "", "--expiration", "3600"]
+        with pytest.raises(CommandError, match=f"--{binding} must not be empty"):
+            call_command("token_create", *arguments)
+        assert capsys.readouterr().out == ""
 
     @pytest.mark.parametrize(
         "arguments",

@@ -25,7 +25,7 @@ def create(monkeypatch):
 
 def test_user_create_creates_a_user_with_roles(create):
     create("op", "--role", "STORAGE", "--role", "MONITOR")
-    caller = Caller("op", frozenset({Role.STORAGE, Role.MONITOR}))
+    caller = Caller("op", frozenset({Role.STORAGE, Role.MONITOR}), user="op")
     assert user_verify("op", PASSWORD) == caller
     assert user_verify("op", f"{PASSWORD}\n") is None
 
@@ -33,7 +33,9 @@ def test_user_create_creates_a_user_with_roles(create):
 def test_a_password_in_the_environment_takes_precedence_over_stdin(create, monkeypatch):
     monkeypatch.setenv("USER_PASSWORD", "from the environment")
     create("op", "--role", "ADMIN")
-    assert user_verify("op", "from the environment") == Caller("op", frozenset({Role.ADMIN}))
+    assert user_verify("op", "from the environment") == Caller(
+        "op", frozenset({Role.ADMIN}), user="op"
+    )
 
 
 @pytest.mark.parametrize("stdin", ["", "\n", "short\n", "password123\n"])
@@ -48,11 +50,25 @@ def test_user_create_refuses_wrong_arguments(create, arguments):
         create(*arguments)
 
 
+def test_user_create_binds_the_user_to_a_tenant(create):
+    create("op", "--role", "ADMIN", "--tenant", "t1")
+    assert user_verify("op", PASSWORD) == Caller(
+        "op", frozenset({Role.ADMIN}), tenant_id="t1", user="op"
+    )
+
+
+def test_user_create_refuses_an_empty_tenant(create):
+    """It would create a user of the whole pool."""
+    with pytest.raises(CommandError, match="--tenant must not be empty"):
+        create("op", "--role", "ADMIN", "--tenant", "")
+    assert user_verify("op", PASSWORD) is None
+
+
 def test_user_create_refuses_a_taken_name(create):
     create("op", "--role", "ADMIN")
     with pytest.raises(CommandError, match="A user op already"):
         create("op", "--role", "MONITOR", stdin="another good one\n")
-    assert user_verify("op", PASSWORD) == Caller("op", frozenset({Role.ADMIN}))
+    assert user_verify("op", PASSWORD) == Caller("op", frozenset({Role.ADMIN}), user="op")
 
 
 @pytest.mark.django_db(transaction=False)

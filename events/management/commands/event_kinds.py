@@ -52,8 +52,9 @@ by descending number. `marker` continues after the last number. Filters: `about`
 
 With `follow=true`, new events are streamed as server-sent events, each with its number as `id`. A
 stream ends after {follow:g} s; the client continues with the header `Last-Event-ID`, which browsers
-send automatically. An idle stream gets a comment every {alive:g} s. A process accepts followers for
-a quarter of its requests (four times `API_THREADS`), and one caller may have half of these; further
+send automatically. A stream also ends within 5 s when its token or user is no longer valid, or has
+other rights. An idle stream gets a comment every {alive:g} s. A process accepts followers for a
+quarter of its requests (four times `API_THREADS`), and one caller may have half of these; further
 followers get 429. A waiting follower does not occupy a connection to the database.
 
 The numbers of events are not in the order of commits. A reader that continues after the last number

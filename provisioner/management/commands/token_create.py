@@ -7,14 +7,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from events.kinds import Kind
 from events.recording import record
-from provisioner.access.principals import Role
-from provisioner.access.tokens import (
-    LONGEST,
-    SHORTEST,
-    WrongBinding,
-    bindings_check,
-    token_issue,
-)
+from provisioner.access.principals import Role, WrongBinding
+from provisioner.access.tokens import LONGEST, SHORTEST, bindings_check, token_issue
 
 
 class Command(BaseCommand):
@@ -49,16 +43,19 @@ class Command(BaseCommand):
         if not SHORTEST.total_seconds() <= seconds <= LONGEST.total_seconds():
             raise CommandError("--expiration must be 3600 (1 hour) to 2592000 (30 days).")
         roles = {Role(role) for role in options["roles"]}
+        bindings = {
+            "tenant_id": options["tenant"],
+            "node_id": options["node"],
+            "host_id": options["host"],
+        }
         try:
-            bindings_check(roles, node_id=options["node"], host_id=options["host"])
+            bindings_check(roles, **bindings)
         except WrongBinding as error:
             raise CommandError(f"--{error}.") from error
         token, _ = token_issue(
             name=options["name"],
             roles=roles,
-            tenant_id=options["tenant"],
-            node_id=options["node"],
-            host_id=options["host"],
+            **bindings,
             lifetime=dt.timedelta(seconds=seconds),
         )
         record(

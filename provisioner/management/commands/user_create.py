@@ -18,7 +18,7 @@ from django.db import IntegrityError, transaction
 from events.kinds import Kind
 from events.recording import record
 from provisioner.access.models import UserTenant
-from provisioner.access.principals import Role
+from provisioner.access.principals import Role, WrongBinding, bindings_check_empty
 
 SEE_PAGES = {Role.MONITOR, Role.ADMIN}
 VARIABLE = "USER_PASSWORD"
@@ -27,7 +27,8 @@ VARIABLE = "USER_PASSWORD"
 class Command(BaseCommand):
     """Reads the password from the environment or from stdin, because all users see arguments.
 
-    :raises CommandError: the name is taken, the password too weak, or one of them is malformed.
+    :raises CommandError: the name is taken, the password too weak, one of them is malformed, or
+        the tenant is empty.
     """
 
     help = f"Create a local user. The password is {VARIABLE}, or the first line of stdin."
@@ -45,20 +46,24 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         password = os.environ.get(VARIABLE) or sys.stdin.readline().rstrip("\r\n")
         on_pages = bool(SEE_PAGES.intersection(options["roles"]))
+        tenant = options["tenant"]
         user = get_user_model()(username=options["name"], is_staff=on_pages)
         try:
+            bindings_check_empty(tenant=tenant)
             user.clean_fields(exclude=["password"])
             validate_password(password, user)
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from error
+        except WrongBinding as error:
+            raise CommandError(f"--{error}.") from error
         user.set_password(password)
         try:
             with transaction.atomic(durable=True):
                 user.save(force_insert=True)
                 roles = [Group.objects.get_or_create(name=role)[0] for role in options["roles"]]
                 user.groups.set(roles)
-                if options["tenant"]:
-                    UserTenant.objects.create(user=user, tenant_id=options["tenant"])
+                if tenant is not None:
+                    UserTenant.objects.create(user=user, tenant_id=tenant)
                 record(Kind.USER_CREATED, user=options["name"], roles=sorted(options["roles"]))
         except IntegrityError as error:
             raise CommandError(f"A user {options['name']} already exists.") from error

@@ -1,0 +1,74 @@
+"""The keys that an authorization server publishes."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from provisioner.access import http_fetch, signing_keys
+from provisioner.access.signing_keys import JwkSet, KeysUnreadable
+from tests.oidc.token_server import Reply, TokenServer, jwk, key
+
+
+@pytest.fixture
+def server() -> Iterator[TokenServer]:
+    server = TokenServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def keys(server: TokenServer) -> JwkSet:
+    return JwkSet(f"{server.url}/jwks")
+
+
+def test_a_server_that_hangs_is_called_for_a_tenth_of_the_time(
+    server: TokenServer, keys: JwkSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_fetch, "CALL_SECONDS", 0.5)
+    monkeypatch.setattr(signing_keys, "REFETCH_SECONDS", 0.0)
+    monkeypatch.setattr(signing_keys, "PAUSE_FACTOR", 1000)
+    server.broken["/jwks"] = Reply(seconds=1)
+    for _ in range(3):
+        with pytest.raises(KeysUnreadable, match=r"no answer within 0\.5 s"):
+            keys.candidates("unknown")
+    assert server.fetched == ["/jwks"]
+
+
+def test_after_a_failure_no_caller_waits_for_another_ones_read(
+    server: TokenServer, keys: JwkSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signing_keys, "REFETCH_SECONDS", 0.0)
+    monkeypatch.setattr(signing_keys, "PAUSE_FACTOR", 0)
+    server.broken["/jwks"] = Reply(500)
+    with pytest.raises(KeysUnreadable):
+        keys.candidates("k1")
+    with ThreadPoolExecutor(1) as executor:
+        with keys._lock:  # as while another thread reads
+            waiting = executor.submit(keys.candidates, "k1")
+            assert isinstance(waiting.exception(30), KeysUnreadable)
+        server.broken.clear()
+        assert executor.submit(keys.candidates, "k1").result(30)
+
+
+def test_keys_that_are_too_old_are_not_used_while_another_caller_reads_them(
+    keys: JwkSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert keys.candidates("k1")
+    monkeypatch.setattr(signing_keys, "REFETCH_SECONDS", 0.0)
+    monkeypatch.setattr(keys, "_read_at", keys._read_at - signing_keys.USABLE_SECONDS)
+    monkeypatch.setattr(keys, "_next_read_at", 0.0)
+    with ThreadPoolExecutor(1) as executor:
+        with keys._lock:
+            waiting = executor.submit(keys.candidates, "k1")
+            with pytest.raises(TimeoutError):
+                waiting.result(0.2)
+        assert waiting.result(30)
+
+
+@pytest.mark.parametrize("kid", ["k2", None])
+def test_a_key_for_encryption_verifies_no_token(
+    server: TokenServer, keys: JwkSet, kid: str | None
+) -> None:
+    server.published.append(jwk(key(1), "k2", use="enc"))
+    assert "k2" not in [found.kid for found in keys.candidates(kid)]
