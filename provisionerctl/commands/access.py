@@ -6,7 +6,7 @@ from typing import Any
 import click
 import yaml
 
-from provisionerctl import output
+from provisionerctl import names, output
 from provisionerctl.complete import HOST, NODE, TENANT
 from provisionerctl.errors import Exit, Failure
 from provisionerctl.options import noun, with_confirmation, with_watch
@@ -70,10 +70,17 @@ def create(session: Session, /, role: tuple[str, ...], **options: Any) -> None:
         "for_node": "node",
         "expires_in": "expiration",
     }
+    client = session.client
+    if host := options["for_host"]:
+        options["for_host"] = names.known_or_new(names.host, client, host)
+    if node := options["for_node"]:
+        options["for_node"] = names.known_or_new(names.node_id, client, node)
+    if tenant := options["for_tenant"]:
+        names.tenant(client, tenant)
     body = {wire.get(name, name): value for name, value in options.items() if value is not None}
     if role:
         body["roles"] = list(role)
-    answer = session.client.change("POST", "token", body=body)
+    answer = client.change("POST", "token", body=body)
     session.done(answer, str(answer["token"]))
 
 

@@ -128,7 +128,7 @@ def _query(session: Session, given: dict[str, Any]) -> Body:
     find: dict[str, Callable[[str], str]] = {
         "volume": lambda name: names.volume(client, name)["uuid"],
         "snapshot": lambda name: names.snapshot(client, name)["snapshotID"],
-        "backend": lambda name: names.node(client, name)["persistentID"],
+        "backend": lambda name: names.node_id(client, name),
         "host": lambda name: names.host(client, name),
         "task": str,
         "tenant": str,

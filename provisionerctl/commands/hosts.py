@@ -135,8 +135,9 @@ def _both(session: Session, volume: str, host: str) -> dict[str, Any]:
 @pass_session
 def publish(session: Session, volume: str, host: str) -> None:
     """Make a volume accessible to a host. A repeat creates exports that are missing on nodes."""
-    answer = session.client.change("POST", "publish", body=_both(session, volume, host))
-    session.done(answer, f"Volume {volume} is published to {host}.")
+    body = _both(session, volume, host)
+    answer = session.client.change("POST", "publish", body=body)
+    session.done(answer, f"Volume {volume} is published to {body['hostId']}.")
 
 
 @click.command(cls=Command)

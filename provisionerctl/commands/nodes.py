@@ -5,9 +5,9 @@ from typing import Any
 import click
 
 from provisionerctl import names, output
-from provisionerctl.client import Body
+from provisionerctl.client import Body, Client
 from provisionerctl.complete import HOST, NODE
-from provisionerctl.errors import Exit, Failure
+from provisionerctl.errors import NO_CHANGE, Exit, Failure
 from provisionerctl.options import noun, with_confirmation, with_watch
 from provisionerctl.output import Column, Row
 from provisionerctl.session import Session, pass_session
@@ -53,11 +53,6 @@ COLUMNS = (
 PORTALS = (Column("PORTAL", "ip"), Column("PORT", "port"), Column("TRANSPORT", "transport"))
 
 
-def identifier(session: Session, name: str) -> str:
-    """Return the persistent id of a node."""
-    return str(names.node(session.client, name)["persistentID"])
-
-
 @nodes.command("list")
 @with_watch
 @pass_session
@@ -93,9 +88,9 @@ def with_location_options(command: Any) -> Any:
     )(command)
 
 
-def fields(host: str | None, node_token_file: Any, **given: Any) -> Body:
+def fields(client: Client, *, host: str | None, node_token_file: Any, **given: Any) -> Body:
     """Return the options that were given, by the names of the API."""
-    made = given | {"hostId": host}
+    made = given | {"hostId": names.known_or_new(names.host, client, host) if host else host}
     if node_token_file:
         made["nodeToken"] = node_token_file.read().strip()
     return {name: value for name, value in made.items() if value is not None}
@@ -111,7 +106,7 @@ def add(
     session: Session, /, address: tuple[str, ...], port: int, take_over: bool, **at: Any
 ) -> None:
     """Add the storage node at these management addresses, which are tried in order."""
-    body = {"mgmtIPs": list(address), "mgmtPort": port} | fields(**at)
+    body = {"mgmtIPs": list(address), "mgmtPort": port} | fields(session.client, **at)
     if take_over:
         body["takeOver"] = True
     answer = session.client.change("POST", "backends", body=body)
@@ -128,9 +123,9 @@ def set_(
     session: Session, /, node: str, address: tuple[str, ...], port: int | None, **at: Any
 ) -> None:
     """Change properties of a storage node. An empty text clears a property."""
-    changes = fields(mgmtPort=port, mgmtIPs=list(address) or None, **at)
+    changes = fields(session.client, mgmtPort=port, mgmtIPs=list(address) or None, **at)
     if not changes:
-        raise Failure("No change was given.", Exit.USAGE)
+        raise Failure(NO_CHANGE, Exit.USAGE)
     _update(session, node, changes, "was changed")
 
 
@@ -151,7 +146,9 @@ def uncordon(session: Session, node: str) -> None:
 
 
 def _update(session: Session, node: str, body: Body, done: str) -> None:
-    answer = session.client.change("PUT", "backends", identifier(session, node), body=body)
+    answer = session.client.change(
+        "PUT", "backends", names.node_id(session.client, node), body=body
+    )
     session.done(answer, f"Node {node} {done}.")
 
 

@@ -5,6 +5,7 @@ import click
 from provisionerctl import names, output, progress
 from provisionerctl.client import Body
 from provisionerctl.complete import HOST, TASK, VOLUME
+from provisionerctl.errors import NO_CHANGE, Exit, Failure
 from provisionerctl.options import noun, with_confirmation, with_interval, with_watch
 from provisionerctl.progress import COLUMNS
 from provisionerctl.session import Session, pass_session
@@ -87,7 +88,10 @@ def report(
         "taskStatus": result,
         "statusDescription": description,
     }
-    _report(session, task, {k: v for k, v in given.items() if v is not None}, "is updated")
+    changes = {name: value for name, value in given.items() if value is not None}
+    if not changes:
+        raise Failure(NO_CHANGE, Exit.USAGE)
+    _report(session, task, changes, "is updated")
 
 
 def _report(session: Session, task: str, changes: Body, done: str) -> None:

@@ -36,7 +36,9 @@ in the list of processes.
 | `--context` | `PROVISIONERCTL_CONTEXT` |
 
 Names are aliases or uuids of volumes and snapshots, names or persistent ids of storage nodes, and
-names or ids of hosts.
+names or ids of hosts. Nodes and hosts choose their names themselves, so an id comes before an equal
+name of another node or host. A text that means several objects is refused with exit code 2. Callers
+that may not list hosts (role HOST) give ids of hosts.
 
 ## Output
 
