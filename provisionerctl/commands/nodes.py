@@ -22,8 +22,10 @@ def scheduling(row: Row) -> str:
     return "yes" if row["inUse"] else "cordoned"
 
 
-def used(row: Row) -> int:
-    """Return the used capacity of a node in bytes."""
+def used(row: Row) -> int | None:
+    """Return the used capacity of a node in bytes. None: the caller may not see it."""
+    if "totalCapacity" not in row:
+        return None
     return int(row["totalCapacity"] - row["availableCapacity"])
 
 
@@ -160,7 +162,7 @@ def _update(session: Session, node: str, body: Body, done: str) -> None:
 def remove(session: Session, node: str, force: bool) -> None:
     """Remove a storage node from the pool."""
     row = names.node(session.client, node)
-    held = f", which holds {row['numVolumes']} volumes" if row["numVolumes"] else ""
+    held = f", which holds {row['numVolumes']} volumes" if row.get("numVolumes") else ""
     session.confirm(f"Remove node {row['name']} ({row['persistentID']}){held}?")
     query = {"force": "true"} if force else {}
     answer = session.client.change("DELETE", "backends", row["persistentID"], query=query)
