@@ -1,5 +1,6 @@
 """Commands for tokens, users and the authorization server."""
 
+import json
 import sys
 from typing import Any
 
@@ -96,7 +97,7 @@ def revoke(session: Session, token_id: str | None) -> None:
     session.done(answer, "The token is revoked. Each process refuses it within 5 s.")
 
 
-@tokens.command("revoked")
+@tokens.command("revoked", csv=True)
 @with_watch
 @pass_session
 def revoked(session: Session) -> None:
@@ -104,7 +105,7 @@ def revoked(session: Session) -> None:
     session.list(lambda: session.client.get("revoked_tokens"), REVOKED)
 
 
-@users.command("list")
+@users.command("list", csv=True)
 @with_watch
 @pass_session
 def list_(session: Session) -> None:
@@ -112,7 +113,7 @@ def list_(session: Session) -> None:
     session.list(lambda: session.client.get("users"), USERS)
 
 
-@auth_server.command()
+@auth_server.command(csv=True)
 @pass_session
 def show(session: Session) -> None:
     """Show the authorization server."""
@@ -136,10 +137,14 @@ def set_(session: Session, file: Any) -> None:
     FILE is JSON or YAML with the fields of POST /auth_server, which hold secrets. Local tokens are
     refused from then on.
     """
+    text = file.read()
     try:
-        body = yaml.safe_load(file)
-    except yaml.YAMLError as error:
-        raise Failure(f"{file.name} is neither JSON nor YAML: {error}", Exit.USAGE) from None
+        body = yaml.safe_load(text)
+        json.dumps(body, allow_nan=False)
+    except (yaml.YAMLError, TypeError, ValueError) as error:
+        raise Failure(
+            f"{file.name} is neither JSON, nor YAML with values of JSON: {error}", Exit.USAGE
+        ) from None
     answer = session.client.change("POST", "auth_server", body=body)
     session.done(answer, "Tokens of the authorization server are accepted.")
 

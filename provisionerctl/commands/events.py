@@ -56,7 +56,7 @@ class Moment(click.ParamType[str]):
         return (at if at.tzinfo else at.replace(tzinfo=dt.UTC)).isoformat()
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, csv=True)
 @click.option("--volume", type=VOLUME, help="Only of this volume, by alias or uuid.")
 @click.option("--snapshot", type=SNAPSHOT, help="Only of this snapshot, by alias or uuid.")
 @click.option("--node", type=NODE, help="Only of this storage node.")

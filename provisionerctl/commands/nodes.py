@@ -1,5 +1,6 @@
 """Commands for storage nodes, which the API calls backends."""
 
+from functools import partial
 from typing import Any
 
 import click
@@ -8,7 +9,7 @@ from provisionerctl import names, output
 from provisionerctl.client import Body, Client
 from provisionerctl.complete import HOST, NODE
 from provisionerctl.errors import NO_CHANGE, Exit, Failure
-from provisionerctl.options import noun, with_confirmation, with_watch
+from provisionerctl.options import Clearable, noun, with_confirmation, with_watch
 from provisionerctl.output import Column, Row
 from provisionerctl.session import Session, pass_session
 from provisionerctl.units import ago_text, limit_text, rate_text, size_text
@@ -55,7 +56,7 @@ COLUMNS = (
 PORTALS = (Column("PORTAL", "ip"), Column("PORT", "port"), Column("TRANSPORT", "transport"))
 
 
-@nodes.command("list")
+@nodes.command("list", csv=True)
 @with_watch
 @pass_session
 def list_(session: Session) -> None:
@@ -63,7 +64,7 @@ def list_(session: Session) -> None:
     session.list(lambda: session.client.get("backends"), COLUMNS)
 
 
-@nodes.command()
+@nodes.command(csv=True)
 @click.argument("node", type=NODE)
 @with_watch
 @pass_session
@@ -78,11 +79,13 @@ def show(session: Session, node: str) -> None:
     session.show(lambda: names.node(session.client, node), draw, COLUMNS)
 
 
-def with_location_options(command: Any) -> Any:
-    """Add the options for the location of a node to a command."""
+def with_location_options(command: Any, cls: type[click.Option] = click.Option) -> Any:
+    """Add the options for the location of a node to a command. ``cls``: their class."""
     for name in LOCATION:
-        command = click.option(f"--{name}", help=f"{name.capitalize()} of the node.")(command)
-    command = click.option("--host", type=HOST, help="Host in which the node runs.")(command)
+        text = f"{name.capitalize()} of the node."
+        command = click.option(f"--{name}", cls=cls, help=text)(command)
+    text = "Host in which the node runs."
+    command = click.option("--host", cls=cls, type=HOST, help=text)(command)
     return click.option(
         "--node-token-file",
         type=click.File(),
@@ -119,12 +122,12 @@ def add(
 @click.argument("node", type=NODE)
 @click.option("--address", multiple=True, help="New management address; may be repeated.")
 @click.option("--port", type=int, help="Management port.")
-@with_location_options
+@partial(with_location_options, cls=Clearable)
 @pass_session
 def set_(
     session: Session, /, node: str, address: tuple[str, ...], port: int | None, **at: Any
 ) -> None:
-    """Change properties of a storage node. An empty text clears a property."""
+    """Change properties of a storage node. An empty text clears a place or the host."""
     changes = fields(session.client, mgmtPort=port, mgmtIPs=list(address) or None, **at)
     if not changes:
         raise Failure(NO_CHANGE, Exit.USAGE)

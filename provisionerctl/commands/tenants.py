@@ -24,7 +24,7 @@ COLUMNS = (
 )
 
 
-@tenants.command("list")
+@tenants.command("list", csv=True)
 @with_watch
 @pass_session
 def list_(session: Session) -> None:

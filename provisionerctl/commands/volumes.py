@@ -59,7 +59,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-@volumes.command("list")
+@volumes.command("list", csv=True)
 @click.option("--host", type=HOST, help="Only volumes that are published to this host.")
 @click.option("--node", type=NODE, help="Only volumes with a replica on this storage node.")
 @click.option(
@@ -83,7 +83,7 @@ def list_(
     session.list(lambda: client.pages("volumes", key="uuid", limit=limit or 0, **wanted), COLUMNS)
 
 
-@volumes.command()
+@volumes.command(csv=True)
 @click.argument("volume", type=VOLUME)
 @with_watch
 @pass_session

@@ -199,7 +199,7 @@ def test_roles_without_the_right_are_refused(api):
 
 def test_a_host_is_listed_by_its_id(api):
     probe(api)
-    probe(api, hostId="other", hostNqn=PROBE["hostNqn"] + "-2", name=PROBE["hostId"])
+    probe(api, hostId="other", hostNqn=f"{PROBE['hostNqn']}-2", name=PROBE["hostId"])
     found = api.get(f"/hosts?hostId={PROBE['hostId']}").body
     assert [row["uuid"] for row in found] == [PROBE["hostId"]]
     assert api.get("/hosts?hostId=none").body == []
