@@ -141,9 +141,8 @@ class Session:
     def _write(
         self, data: Any, draw: Callable[[Any], RenderableType], columns: Sequence[Column]
     ) -> None:
-        line = self.watch
         if self.is_machine_readable:
-            click.echo(output.document(data, self.format, line=line), nl=False)
+            click.echo(output.document(data, self.format, line=self.watch), nl=False)
         elif self.format == Format.CSV:
             rows = data if isinstance(data, list) else [data]
             click.echo(output.csv_text(rows, columns), nl=False)

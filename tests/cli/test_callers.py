@@ -56,6 +56,7 @@ def test_a_caller_sees_a_result_or_one_sentence(
             assert (ran.code == 0) != ran.err.startswith("Error: "), (caller, line, ran)
         if "tenant" not in bound:
             continue
+        assert run("nodes", "remove", "node-1", "--yes", "--token", token).code == 5
         assert "SPACE" in run("status", "--token", token).out
         [row] = csv.DictReader(io.StringIO(run("nodes", "-o", "csv", "--token", token).out))
         assert (row["volumes"], row["used"], row["total"]) == ("", "", "")
