@@ -13,11 +13,14 @@ def pool_free_bytes() -> int:
     return min(free or 0, INT64_MAX)
 
 
-def host_list(*, name: str | None = None, tenant_id: str | None = None) -> QuerySet[Host]:
-    """Return all hosts, the hosts with this name, or the hosts that may have volumes of this
+def host_list(
+    *, uuid: str | None = None, name: str | None = None, tenant_id: str | None = None
+) -> QuerySet[Host]:
+    """Return all hosts, or those with this id, with this name, and that may have volumes of this
     tenant.
     """
-    rows = Host.objects.all() if name is None else Host.objects.filter(name=name)
+    wanted = {"uuid": uuid, "name": name}
+    rows = Host.objects.filter(**{k: v for k, v in wanted.items() if v is not None})
     return rows if tenant_id is None else rows.filter(tenant_id__in=("", tenant_id))
 
 

@@ -2,6 +2,7 @@
 is completed.
 """
 
+from collections import Counter
 from collections.abc import Callable
 
 import click
@@ -36,13 +37,12 @@ class Name(click.ParamType[str]):
 
 
 def unique(rows: list[tuple[str, str, str]]) -> Names:
-    """Return names, each with a text. If several objects have the same name, their ids are used
-    instead.
+    """Return names, each with a text. If a name is also the name or id of another object, the ids
+    are used instead.
     """
-    names = [name for name, _, _ in rows]
+    texts = Counter(text for name, identifier, _ in rows for text in {name, identifier})
     return [
-        (name if name and names.count(name) == 1 else identifier, text)
-        for name, identifier, text in rows
+        (name if name and texts[name] == 1 else identifier, text) for name, identifier, text in rows
     ]
 
 

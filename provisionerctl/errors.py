@@ -54,6 +54,9 @@ CODES = {
 OF_CODES = {code: exit_code for exit_code, codes in CODES.items() for code in codes.split()}
 
 
+NO_CHANGE = "No change was given."
+
+
 class Failure(click.ClickException):
     """An error with a sentence for the operator. The command ends with ``exit_code``."""
 

@@ -84,6 +84,13 @@ def main() -> None:
     """Run the command line. An error is shown as a sentence, never as a traceback."""
     try:
         cli(prog_name="provisionerctl")
+    except OSError as error:
+        if os.environ.get(DEBUG):
+            raise
+        # what is not written yet would make the interpreter fail at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        click.echo(f"Error: Input or output failed: {error.strerror or error}.", err=True)
+        sys.exit(Exit.REFUSED)
     except Exception as error:
         if os.environ.get(DEBUG):
             raise

@@ -1,40 +1,58 @@
-"""Finds objects by the names that people use: alias or uuid, or the name or persistent id of a
-node.
-"""
+"""Finds objects by the names that people use: alias or uuid, or name or id of a node or host."""
+
+import re
+from collections.abc import Callable
 
 from provisionerctl.client import Body, Client
 from provisionerctl.errors import Exit, Failure, Refused
+
+IDENTIFIER = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+ALIAS = re.compile(r"[A-Za-z0-9._-]{1,255}")
+"""The API refuses other texts as ids and aliases, so that it is not asked for them."""
 
 
 def volume(client: Client, name: str) -> Body:
     """Return the volume with this uuid or alias.
 
-    :raises Failure: there is none, or several have this alias.
+    :raises Failure: there is none, or several have this uuid or alias.
     """
-    if found := client.one("volumes", name):
-        return found
-    return _only(client.get("volumes_by_alias", name), "volume", name, "uuid")
+    rows = _by_id(client, "volumes", name) + _by_alias(client, "volumes_by_alias", name)
+    return _only(rows, "volume", name, "uuid")
+
+
+def volume_extended(client: Client, uuid: str) -> Body:
+    """Return a volume with its hosts and SSDs.
+
+    :raises Failure: there is none.
+    """
+    return _only(client.get("volume_extended", uuid), "volume", uuid, "uuid")
 
 
 def snapshot(client: Client, name: str) -> Body:
     """Return the snapshot with this uuid or alias.
 
-    :raises Failure: there is none, or several have this alias.
+    :raises Failure: there is none, or several have this uuid or alias.
     """
-    if found := client.one("snapshots", name):
-        return found
-    return _only(client.get("snapshots_by_alias", name), "snapshot", name, "snapshotID")
+    rows = _by_id(client, "snapshots", name) + _by_alias(client, "snapshots_by_alias", name)
+    return _only(rows, "snapshot", name, "snapshotID")
 
 
 def node(client: Client, name: str) -> Body:
-    """Return the node with this persistent id or name.
+    """Return the node with this persistent id, or else with this name.
 
     :raises Failure: there is none, or several have this name.
     """
-    if found := client.one("backends", name):
-        return found
-    rows = [row for row in client.get("backends") if row.get("name") == name]
+    rows = _by_id(client, "backends", name)
+    rows = rows or [row for row in client.get("backends") if row.get("name") == name]
     return _only(rows, "node", name, "persistentID")
+
+
+def node_id(client: Client, name: str) -> str:
+    """Return the persistent id of the node with this persistent id or name.
+
+    :raises Failure: there is none, or several have this name.
+    """
+    return str(node(client, name)["persistentID"])
 
 
 def node_names(client: Client) -> dict[str, str]:
@@ -43,20 +61,45 @@ def node_names(client: Client) -> dict[str, str]:
 
 
 def host(client: Client, name: str) -> str:
-    """Return the id of the host with this id or name.
+    """Return the id of the host with this id, or else with this name.
 
-    An unknown text is assumed to be an id, because callers that may publish volumes may not always
-    see the list of hosts.
+    Hosts choose their names themselves, so a name that equals the id of another host is ignored.
+    Callers that may not see the list of hosts must give an id.
 
-    :raises Failure: several hosts have this name.
+    :raises Failure: there is none, or several have this name.
     """
     try:
-        rows = client.get("hosts", hostName=name)
+        found = client.get("hosts", hostId=name) if IDENTIFIER.fullmatch(name) else []
+        rows = [row for row in found if row["uuid"] == name]
+        rows = rows or client.get("hosts", hostName=name)
     except Refused as error:
         if error.exit_code != Exit.DENIED:
             raise
-        rows = []
-    return str(_only(rows, "host", name, "uuid")["uuid"]) if rows else name
+        return name
+    return str(_only(rows, "host", name, "uuid")["uuid"])
+
+
+def known_or_new(find: Callable[[Client, str], str], client: Client, name: str) -> str:
+    """Return the id that ``find`` returns. An unknown text is the id of an object that the pool
+    does not know yet.
+
+    :raises Failure: several objects have this name.
+    """
+    try:
+        return find(client, name)
+    except Failure as error:
+        if error.exit_code != Exit.NOT_FOUND:
+            raise
+        return name
+
+
+def tenant(client: Client, identifier: str) -> Body:
+    """Return the tenant with this id.
+
+    :raises Failure: there is none.
+    """
+    rows = [row for row in client.get("tenants") if row["tenantId"] == identifier]
+    return _only(rows, "tenant", identifier, "tenantId")
 
 
 def task(client: Client, identifier: str) -> Body:
@@ -67,7 +110,17 @@ def task(client: Client, identifier: str) -> Body:
     return _only(client.get("tasks", taskId=identifier), "task", identifier, "taskId")
 
 
-def _only(rows: list[Body], kind: str, name: str, key: str) -> Body:
+def _by_id(client: Client, path: str, name: str) -> list[Body]:
+    found = client.one(path, name) if IDENTIFIER.fullmatch(name) else None
+    return [found] if found else []
+
+
+def _by_alias(client: Client, path: str, name: str) -> list[Body]:
+    return list(client.get(path, name)) if ALIAS.fullmatch(name) else []
+
+
+def _only(found: list[Body], kind: str, name: str, key: str) -> Body:
+    rows = list({row[key]: row for row in found}.values())
     if not rows:
         raise Failure(f"There is no {kind} {name!r}.", Exit.NOT_FOUND)
     if len(rows) > 1:

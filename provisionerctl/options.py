@@ -1,6 +1,5 @@
 """Options that many commands share, and the classes of commands that have them."""
 
-import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -8,14 +7,16 @@ import click
 
 from provisionerctl.complete import contexts
 from provisionerctl.config import Context
+from provisionerctl.errors import Exit, Failure
 from provisionerctl.output import Format
 from provisionerctl.session import Session
+from provisionerctl.units import Number
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 CONNECTION = {
     "url": "Address of the API.",
     "user": "Name of the user.",
-    "token": "Token, instead of user and password.",
+    "token": "Token, instead of user and password. Others see it in the list of processes.",
     "ca": "File of the CA that signed the API's certificate.",
     "certificate": "File of the client certificate, with its key if --key is not given.",
     "key": "File of the client certificate's key.",
@@ -26,14 +27,27 @@ the list of processes.
 """
 
 
+class Clearable(click.Option):
+    """An option whose empty text clears a property."""
+
+
+def not_empty(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Return the value. A script with an unset variable gives an empty text, which would otherwise
+    mean "all objects".
+
+    :raises click.BadParameter: a text is empty.
+    """
+    if "" in (value if isinstance(value, tuple) else (value,)):
+        raise click.BadParameter("must not be empty", ctx, param)
+    return value
+
+
 def store_option(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     """Return a callback that stores the value of an option in the session, if it was given."""
 
     def keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-        if value in (None, False):
+        if not_empty(ctx, param, value) in (None, False):
             return
-        if value == "":  # as an unset variable of a script, which must not mean "any"
-            raise click.BadParameter("The value is empty.", ctx, param)
         session = ctx.ensure_object(Session)
         if name in Context.__dataclass_fields__:
             session.set_connection(**{name: value})
@@ -78,14 +92,24 @@ def _contexts(_: click.Context, __: click.Parameter, incomplete: str) -> list[st
 
 
 class Command(click.Command):
-    """A command with the common options."""
+    """A command with the common options. Its arguments and options must not be empty, except
+    Clearable ones. ``csv``: it has CSV output.
+    """
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
+    def __init__(self, *args: Any, csv: bool = False, **settings: Any) -> None:
         super().__init__(*args, **settings)
+        self.csv = csv
+        for param in self.params:
+            if param.callback is None and not isinstance(param, Clearable):
+                param.callback = not_empty
         self.params += common(hidden=True)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with ctx.ensure_object(Session).command():
+        """:raises Failure: the output cannot have the requested format. Nothing was changed."""
+        session = ctx.ensure_object(Session)
+        with session.command():
+            if session.format == Format.CSV and not self.csv:
+                raise Failure("This command has no CSV output: use -o json.", Exit.USAGE)
             return super().invoke(ctx)
 
 
@@ -125,22 +149,12 @@ def with_watch(command: Decorated) -> Decorated:
     return _with(with_interval(command), [made])
 
 
-class Seconds(click.FloatRange):
-    """A number in a range. ``nan`` is in no range, which click does not notice."""
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        found = float(super().convert(value, param, ctx))
-        if math.isnan(found):
-            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
-        return found
-
-
 def with_interval(command: Decorated) -> Decorated:
     """Add ``--interval`` to a command."""
     made = option(
         "--interval",
         into="interval",
-        type=Seconds(0.1, 3600),
+        type=Number(0.1, 3600),
         metavar="SECONDS",
         help="Seconds between two refreshes; default: 2.",
     )

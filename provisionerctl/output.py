@@ -32,6 +32,11 @@ UNKNOWN: tuple[Any, ...] = (None, "", [])
 UNLIMITED = 10_000
 """The width of lines that are not limited."""
 
+LONGEST_WHOLE = 40
+"""The longest name that a narrow terminal shows in one line. Longer ones would hide the other
+columns.
+"""
+
 
 class Format(StrEnum):
     """The values of ``--output``."""
@@ -105,11 +110,13 @@ def console(*, error: bool = False, fit: bool = False) -> Console:
 def table(rows: Iterable[Row], columns: Sequence[Column], *, wide: bool = False) -> RenderableType:
     """Return a table with a line for each row. ``-`` means that a value is unknown."""
     shown = [column for column in columns if wide or not column.wide]
+    lines = [[column.cell(row) for column in shown] for row in rows]
+    whole = all(len(str(line[0])) <= LONGEST_WHOLE for line in lines)
     made = Table(box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(shown):
-        made.add_column(column.title, no_wrap=number == 0, overflow="fold")
-    for row in rows:
-        made.add_row(*(column.cell(row) for column in shown))
+        made.add_column(column.title, no_wrap=number == 0 and whole, overflow="fold")
+    for line in lines:
+        made.add_row(*line)
     return made if made.row_count else Text("None found.", style="dim")
 
 

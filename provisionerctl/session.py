@@ -124,6 +124,8 @@ class Session:
     def command(self) -> Iterator[None]:
         """The context of each command. With ``-o json`` or ``yaml``, the answer to a refused call
         is printed, too. Names that the API ignored are reported on stderr.
+
+        :raises Failure: the command failed, or a file or stdin is not text.
         """
         try:
             yield
@@ -131,18 +133,17 @@ class Session:
             if self.is_machine_readable:
                 click.echo(output.document(error.body, self.format), nl=False)
             raise
+        except UnicodeDecodeError as error:
+            raise Failure(f"The input is not text in UTF-8: {error}.", Exit.USAGE) from None
         finally:
             self._ignored()
 
     def _write(
         self, data: Any, draw: Callable[[Any], RenderableType], columns: Sequence[Column]
     ) -> None:
-        line = self.watch
         if self.is_machine_readable:
-            click.echo(output.document(data, self.format, line=line), nl=False)
+            click.echo(output.document(data, self.format, line=self.watch), nl=False)
         elif self.format == Format.CSV:
-            if not columns:
-                raise Failure("This command has no CSV output: use -o json.", Exit.USAGE)
             rows = data if isinstance(data, list) else [data]
             click.echo(output.csv_text(rows, columns), nl=False)
         else:

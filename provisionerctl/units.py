@@ -1,5 +1,6 @@
 """Parses and formats sizes, rates and times."""
 
+import math
 import re
 import time
 from typing import Any
@@ -44,6 +45,19 @@ class Duration(click.ParamType[int]):
         if not found:
             self.fail(f"{value!r} is not a duration, such as 90s, 15m, 12h or 30d", param, ctx)
         return int(found[1]) * SECONDS[found[2]]
+
+
+class Number(click.FloatRange):
+    """A number in a range. ``nan`` is in no range, which click does not notice."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """:raises click.BadParameter: the text is no number in the range."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
 
 
 def printable(text: str) -> str:

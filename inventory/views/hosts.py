@@ -27,6 +27,8 @@ LONGEST_DURATION = 2**31 - 1
 
 
 class HostListInput(PageInput):
+    extensions = ("hostId",)
+    hostId = Identifier(required=False)
     hostName = serializers.CharField(required=False, max_length=255)
 
 
@@ -58,10 +60,10 @@ class HostViewSet(ApiViewSet):
 
     def list(self, request: Request) -> HttpResponseBase:
         fields = parse_query(HostListInput, request)
-        named, tenant = fields.get("hostName"), self.caller.tenant_id
+        uuid, named = fields.get("hostId"), fields.get("hostName")
 
         def rows() -> QuerySet[Host]:
-            return host_list(name=named, tenant_id=tenant)
+            return host_list(uuid=uuid, name=named, tenant_id=self.caller.tenant_id)
 
         return self.listed(Page.of(fields), Listing.of_rows(rows, self.present, itemgetter("uuid")))
 

@@ -1,12 +1,13 @@
 """Commands for tokens, users and the authorization server."""
 
+import json
 import sys
 from typing import Any
 
 import click
 import yaml
 
-from provisionerctl import output
+from provisionerctl import names, output
 from provisionerctl.complete import HOST, NODE, TENANT
 from provisionerctl.errors import Exit, Failure
 from provisionerctl.options import noun, with_confirmation, with_watch
@@ -70,10 +71,17 @@ def create(session: Session, /, role: tuple[str, ...], **options: Any) -> None:
         "for_node": "node",
         "expires_in": "expiration",
     }
+    client = session.client
+    if host := options["for_host"]:
+        options["for_host"] = names.known_or_new(names.host, client, host)
+    if node := options["for_node"]:
+        options["for_node"] = names.known_or_new(names.node_id, client, node)
+    if tenant := options["for_tenant"]:
+        names.tenant(client, tenant)
     body = {wire.get(name, name): value for name, value in options.items() if value is not None}
     if role:
         body["roles"] = list(role)
-    answer = session.client.change("POST", "token", body=body)
+    answer = client.change("POST", "token", body=body)
     session.done(answer, str(answer["token"]))
 
 
@@ -89,7 +97,7 @@ def revoke(session: Session, token_id: str | None) -> None:
     session.done(answer, "The token is revoked. Each process refuses it within 5 s.")
 
 
-@tokens.command("revoked")
+@tokens.command("revoked", csv=True)
 @with_watch
 @pass_session
 def revoked(session: Session) -> None:
@@ -97,7 +105,7 @@ def revoked(session: Session) -> None:
     session.list(lambda: session.client.get("revoked_tokens"), REVOKED)
 
 
-@users.command("list")
+@users.command("list", csv=True)
 @with_watch
 @pass_session
 def list_(session: Session) -> None:
@@ -105,7 +113,7 @@ def list_(session: Session) -> None:
     session.list(lambda: session.client.get("users"), USERS)
 
 
-@auth_server.command()
+@auth_server.command(csv=True)
 @pass_session
 def show(session: Session) -> None:
     """Show the authorization server."""
@@ -129,10 +137,14 @@ def set_(session: Session, file: Any) -> None:
     FILE is JSON or YAML with the fields of POST /auth_server, which hold secrets. Local tokens are
     refused from then on.
     """
+    text = file.read()
     try:
-        body = yaml.safe_load(file)
-    except yaml.YAMLError as error:
-        raise Failure(f"{file.name} is neither JSON nor YAML: {error}", Exit.USAGE) from None
+        body = yaml.safe_load(text)
+        json.dumps(body, allow_nan=False)
+    except (yaml.YAMLError, TypeError, ValueError) as error:
+        raise Failure(
+            f"{file.name} is neither JSON, nor YAML with values of JSON: {error}", Exit.USAGE
+        ) from None
     answer = session.client.change("POST", "auth_server", body=body)
     session.done(answer, "Tokens of the authorization server are accepted.")
 

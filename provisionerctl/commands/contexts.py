@@ -59,7 +59,7 @@ def rows() -> list[Row]:
     return [{"name": name, "current": name == found.current} | row for name, row in hidden.items()]
 
 
-@context.command("list")
+@context.command("list", csv=True)
 @pass_session
 def list_(session: Session) -> None:
     """List contexts, without their secrets."""

@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from provisionerctl import output, progress
-from provisionerctl.commands.nodes import identifier, nodes
+from provisionerctl import names, output, progress
+from provisionerctl.commands.nodes import nodes
 from provisionerctl.complete import NODE
 from provisionerctl.errors import Exit, Failure, Refused
 from provisionerctl.options import with_wait, with_watch
@@ -29,7 +29,8 @@ MAINTENANCE_EFFECTS = (
 @pass_session
 def drain(session: Session, node: str, wait: bool) -> None:
     """Cordon a storage node and move its replicas to other nodes, a few at a time."""
-    client, key = session.client, identifier(session, node)
+    client = session.client
+    key = names.node_id(client, node)
     answer = client.call("POST", at("backends", key, "drain"), repeatable=True)
     if not wait:
         session.done(
@@ -52,7 +53,7 @@ def drain(session: Session, node: str, wait: bool) -> None:
 @pass_session
 def drain_status(session: Session, node: str) -> None:
     """Show the progress of a drain, and the reasons why replicas cannot be moved."""
-    progress.show_drain(session, identifier(session, node))
+    progress.show_drain(session, names.node_id(session.client, node))
 
 
 @nodes.command("drain-stop")
@@ -60,7 +61,9 @@ def drain_status(session: Session, node: str) -> None:
 @pass_session
 def drain_stop(session: Session, node: str) -> None:
     """Stop a drain. Replicas that are moving stay on the node."""
-    answer = session.client.change("DELETE", "backends", identifier(session, node), "drain")
+    answer = session.client.change(
+        "DELETE", "backends", names.node_id(session.client, node), "drain"
+    )
     session.done(answer, f"The drain of {node} is stopped.")
 
 
@@ -69,7 +72,7 @@ def drain_stop(session: Session, node: str) -> None:
 @pass_session
 def maintenance(session: Session, node: str) -> None:
     """List the volumes that would lose access or redundancy if the node stopped now."""
-    key = identifier(session, node)
+    key = names.node_id(session.client, node)
 
     def draw(found: Row) -> Any:
         if found["safe"]:

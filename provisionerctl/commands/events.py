@@ -56,7 +56,7 @@ class Moment(click.ParamType[str]):
         return (at if at.tzinfo else at.replace(tzinfo=dt.UTC)).isoformat()
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, csv=True)
 @click.option("--volume", type=VOLUME, help="Only of this volume, by alias or uuid.")
 @click.option("--snapshot", type=SNAPSHOT, help="Only of this snapshot, by alias or uuid.")
 @click.option("--node", type=NODE, help="Only of this storage node.")
@@ -128,7 +128,7 @@ def _query(session: Session, given: dict[str, Any]) -> Body:
     find: dict[str, Callable[[str], str]] = {
         "volume": lambda name: names.volume(client, name)["uuid"],
         "snapshot": lambda name: names.snapshot(client, name)["snapshotID"],
-        "backend": lambda name: names.node(client, name)["persistentID"],
+        "backend": lambda name: names.node_id(client, name),
         "host": lambda name: names.host(client, name),
         "task": str,
         "tenant": str,

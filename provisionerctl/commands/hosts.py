@@ -40,7 +40,7 @@ TARGETS = (
 )
 
 
-@hosts.command("list")
+@hosts.command("list", csv=True)
 @click.option("--name", help="Only hosts of this name.")
 @with_watch
 @pass_session
@@ -108,7 +108,7 @@ def remove(session: Session, host: str) -> None:
     session.done(session.client.change("DELETE", "hosts", key), f"Host {host} was removed.")
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, csv=True)
 @click.option("--host", type=HOST, help="Only the target of this host.")
 @click.option("--volume", type=VOLUME, help="Only targets that contain this volume.")
 @with_watch
@@ -135,8 +135,9 @@ def _both(session: Session, volume: str, host: str) -> dict[str, Any]:
 @pass_session
 def publish(session: Session, volume: str, host: str) -> None:
     """Make a volume accessible to a host. A repeat creates exports that are missing on nodes."""
-    answer = session.client.change("POST", "publish", body=_both(session, volume, host))
-    session.done(answer, f"Volume {volume} is published to {host}.")
+    body = _both(session, volume, host)
+    answer = session.client.change("POST", "publish", body=body)
+    session.done(answer, f"Volume {volume} is published to {body['hostId']}.")
 
 
 @click.command(cls=Command)
@@ -146,7 +147,7 @@ def publish(session: Session, volume: str, host: str) -> None:
 @pass_session
 def unpublish(session: Session, volume: str, host: str | None) -> None:
     """Unpublish a volume from a host, or from all hosts if no host is given."""
-    if host:
+    if host is not None:
         body = _both(session, volume, host)
     else:
         body = {"volId": names.volume(session.client, volume)["uuid"]}
@@ -161,7 +162,11 @@ def unpublish(session: Session, volume: str, host: str | None) -> None:
 @with_wait
 @pass_session
 def connect(session: Session, volume: str, host: str, wait: bool) -> None:
-    """Request a host's agent to attach a volume that is published to the host."""
+    """Request a host's agent to attach a volume that is published to the host.
+
+    The task is FAILED if the agent does not end it within MIGRATION_SILENCE_SECONDS (600). The
+    hosts of the demo never do. tasks stop ends it earlier.
+    """
     _asked(session, "connect", volume, host, wait)
 
 
@@ -171,7 +176,11 @@ def connect(session: Session, volume: str, host: str, wait: bool) -> None:
 @with_wait
 @pass_session
 def disconnect(session: Session, volume: str, host: str, wait: bool) -> None:
-    """Request a host's agent to detach a volume, then unpublish the volume."""
+    """Request a host's agent to detach a volume, then unpublish the volume.
+
+    The task is FAILED if the agent does not end it within MIGRATION_SILENCE_SECONDS (600). The
+    hosts of the demo never do. tasks stop ends it earlier.
+    """
     _asked(session, "disconnect", volume, host, wait)
 
 

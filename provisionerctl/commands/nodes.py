@@ -1,14 +1,15 @@
 """Commands for storage nodes, which the API calls backends."""
 
+from functools import partial
 from typing import Any
 
 import click
 
 from provisionerctl import names, output
-from provisionerctl.client import Body
+from provisionerctl.client import Body, Client
 from provisionerctl.complete import HOST, NODE
-from provisionerctl.errors import Exit, Failure
-from provisionerctl.options import noun, with_confirmation, with_watch
+from provisionerctl.errors import NO_CHANGE, Exit, Failure
+from provisionerctl.options import Clearable, noun, with_confirmation, with_watch
 from provisionerctl.output import Column, Row
 from provisionerctl.session import Session, pass_session
 from provisionerctl.units import ago_text, limit_text, rate_text, size_text
@@ -22,8 +23,10 @@ def scheduling(row: Row) -> str:
     return "yes" if row["inUse"] else "cordoned"
 
 
-def used(row: Row) -> int:
-    """Return the used capacity of a node in bytes."""
+def used(row: Row) -> int | None:
+    """Return the used capacity of a node in bytes. None: the caller may not see it."""
+    if "totalCapacity" not in row:
+        return None
     return int(row["totalCapacity"] - row["availableCapacity"])
 
 
@@ -53,12 +56,7 @@ COLUMNS = (
 PORTALS = (Column("PORTAL", "ip"), Column("PORT", "port"), Column("TRANSPORT", "transport"))
 
 
-def identifier(session: Session, name: str) -> str:
-    """Return the persistent id of a node."""
-    return str(names.node(session.client, name)["persistentID"])
-
-
-@nodes.command("list")
+@nodes.command("list", csv=True)
 @with_watch
 @pass_session
 def list_(session: Session) -> None:
@@ -66,7 +64,7 @@ def list_(session: Session) -> None:
     session.list(lambda: session.client.get("backends"), COLUMNS)
 
 
-@nodes.command()
+@nodes.command(csv=True)
 @click.argument("node", type=NODE)
 @with_watch
 @pass_session
@@ -81,11 +79,13 @@ def show(session: Session, node: str) -> None:
     session.show(lambda: names.node(session.client, node), draw, COLUMNS)
 
 
-def with_location_options(command: Any) -> Any:
-    """Add the options for the location of a node to a command."""
+def with_location_options(command: Any, cls: type[click.Option] = click.Option) -> Any:
+    """Add the options for the location of a node to a command. ``cls``: their class."""
     for name in LOCATION:
-        command = click.option(f"--{name}", help=f"{name.capitalize()} of the node.")(command)
-    command = click.option("--host", type=HOST, help="Host in which the node runs.")(command)
+        text = f"{name.capitalize()} of the node."
+        command = click.option(f"--{name}", cls=cls, help=text)(command)
+    text = "Host in which the node runs."
+    command = click.option("--host", cls=cls, type=HOST, help=text)(command)
     return click.option(
         "--node-token-file",
         type=click.File(),
@@ -93,9 +93,9 @@ def with_location_options(command: Any) -> Any:
     )(command)
 
 
-def fields(host: str | None, node_token_file: Any, **given: Any) -> Body:
+def fields(client: Client, *, host: str | None, node_token_file: Any, **given: Any) -> Body:
     """Return the options that were given, by the names of the API."""
-    made = given | {"hostId": host}
+    made = given | {"hostId": names.known_or_new(names.host, client, host) if host else host}
     if node_token_file:
         made["nodeToken"] = node_token_file.read().strip()
     return {name: value for name, value in made.items() if value is not None}
@@ -111,7 +111,7 @@ def add(
     session: Session, /, address: tuple[str, ...], port: int, take_over: bool, **at: Any
 ) -> None:
     """Add the storage node at these management addresses, which are tried in order."""
-    body = {"mgmtIPs": list(address), "mgmtPort": port} | fields(**at)
+    body = {"mgmtIPs": list(address), "mgmtPort": port} | fields(session.client, **at)
     if take_over:
         body["takeOver"] = True
     answer = session.client.change("POST", "backends", body=body)
@@ -122,15 +122,15 @@ def add(
 @click.argument("node", type=NODE)
 @click.option("--address", multiple=True, help="New management address; may be repeated.")
 @click.option("--port", type=int, help="Management port.")
-@with_location_options
+@partial(with_location_options, cls=Clearable)
 @pass_session
 def set_(
     session: Session, /, node: str, address: tuple[str, ...], port: int | None, **at: Any
 ) -> None:
-    """Change properties of a storage node. An empty text clears a property."""
-    changes = fields(mgmtPort=port, mgmtIPs=list(address) or None, **at)
+    """Change properties of a storage node. An empty text clears a place or the host."""
+    changes = fields(session.client, mgmtPort=port, mgmtIPs=list(address) or None, **at)
     if not changes:
-        raise Failure("No change was given.", Exit.USAGE)
+        raise Failure(NO_CHANGE, Exit.USAGE)
     _update(session, node, changes, "was changed")
 
 
@@ -151,7 +151,9 @@ def uncordon(session: Session, node: str) -> None:
 
 
 def _update(session: Session, node: str, body: Body, done: str) -> None:
-    answer = session.client.change("PUT", "backends", identifier(session, node), body=body)
+    answer = session.client.change(
+        "PUT", "backends", names.node_id(session.client, node), body=body
+    )
     session.done(answer, f"Node {node} {done}.")
 
 
@@ -163,7 +165,7 @@ def _update(session: Session, node: str, body: Body, done: str) -> None:
 def remove(session: Session, node: str, force: bool) -> None:
     """Remove a storage node from the pool."""
     row = names.node(session.client, node)
-    held = f", which holds {row['numVolumes']} volumes" if row["numVolumes"] else ""
+    held = f", which holds {row['numVolumes']} volumes" if row.get("numVolumes") else ""
     session.confirm(f"Remove node {row['name']} ({row['persistentID']}){held}?")
     query = {"force": "true"} if force else {}
     answer = session.client.change("DELETE", "backends", row["persistentID"], query=query)

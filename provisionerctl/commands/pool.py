@@ -49,7 +49,7 @@ SAMPLES = (
 )
 
 
-@licence.command()
+@licence.command(csv=True)
 @pass_session
 def show(session: Session) -> None:
     """Show the terms of the licence."""
@@ -68,7 +68,7 @@ def install(session: Session, file: Any) -> None:
     session.done(answer, "The licence was installed.")
 
 
-@syslog.command("list")
+@syslog.command("list", csv=True)
 @pass_session
 def list_(session: Session) -> None:
     """List the syslog servers in the configuration of the pool's nodes."""
@@ -109,7 +109,7 @@ def send(
     session.done(session.client.change("POST", "forward_log", body=body), "The record was sent.")
 
 
-@inventory.command("list")
+@inventory.command("list", csv=True)
 @pass_session
 def samples(session: Session) -> None:
     """List the latest samples with their changes, and start a task that takes a new sample."""
@@ -127,17 +127,17 @@ def reset(session: Session) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("prefix", default="")
+@click.argument("prefix", required=False)
 @with_watch
 @pass_session
-def metrics(session: Session, prefix: str) -> None:
+def metrics(session: Session, prefix: str | None) -> None:
     """Show metrics whose names begin with PREFIX, in the text format of Prometheus."""
 
     def fetch() -> str:
         lines = str(session.client.get("metrics")).splitlines()
         names = (line.removeprefix("# HELP ").removeprefix("# TYPE ") for line in lines)
         return "\n".join(
-            line for line, name in zip(lines, names, strict=True) if name.startswith(prefix)
+            line for line, name in zip(lines, names, strict=True) if name.startswith(prefix or "")
         )
 
     session.show(fetch, Text)

@@ -12,7 +12,8 @@ from provisionerctl.session import Session, pass_session
 from provisionerctl.units import span_text
 
 replicas = noun("replicas", "list", "Replicas of volumes.")
-STATES = ("Available", "Synchronizing", "Missing")
+REPORTED = ("Available", "Synchronizing", "Missing")
+STATES = (*REPORTED, "Unknown", "Terminating")
 COLUMNS = (
     Column("REPLICA", "uuid"),
     Column("VOLUME", "alias"),
@@ -24,9 +25,11 @@ COLUMNS = (
 )
 
 
-@replicas.command("list")
+@replicas.command("list", csv=True)
 @click.argument("volume", type=VOLUME, required=False)
-@click.option("--state", help="Only in this state, Missing for example.")
+@click.option(
+    "--state", type=click.Choice(STATES, case_sensitive=False), help="Only in this state."
+)
 @with_watch
 @pass_session
 def list_(session: Session, volume: str | None, state: str | None) -> None:
@@ -83,7 +86,11 @@ def remove(session: Session, volume: str, replica: str) -> None:
         raise Failure(f"Volume {volume} has no replica {replica!r}.", Exit.NOT_FOUND)
     session.confirm(f"Remove the replica {replica} of volume {row['alias']}?")
     answer = session.client.change("PATCH", "replica", row["uuid"], replica)
-    session.done(answer, f"The replica {replica} is marked for removal.")
+    left = session.client.one("volumes", row["uuid"]) or {"location": []}
+    marked = replica in {one["uuid"] for one in left["location"]}
+    session.done(
+        answer, f"The replica {replica} {'is marked for removal' if marked else 'was removed'}."
+    )
 
 
 @replicas.command()
@@ -102,7 +109,7 @@ def confirm(session: Session, volume: str, replica: str) -> None:
 @replicas.command()
 @click.argument("volume", type=VOLUME)
 @click.argument("replica")
-@click.argument("state", type=click.Choice(STATES, case_sensitive=False))
+@click.argument("state", type=click.Choice(REPORTED, case_sensitive=False))
 @pass_session
 def report(session: Session, volume: str, replica: str, state: str) -> None:
     """Report the state of a replica as a host's agent does."""

@@ -34,7 +34,7 @@ def without_none(**values: Any) -> Body:
     return {name: value for name, value in values.items() if value not in (None, False)}
 
 
-@snapshots.command("list")
+@snapshots.command("list", csv=True)
 @click.option("--volume", type=VOLUME, help="Only snapshots of this volume.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N.")
 @with_watch
@@ -46,7 +46,7 @@ def list_(session: Session, volume: str | None, limit: int | None) -> None:
     session.list(lambda: client.pages(*path, key="snapshotID", limit=limit or 0), COLUMNS)
 
 
-@snapshots.command()
+@snapshots.command(csv=True)
 @click.argument("snapshot", type=SNAPSHOT)
 @with_watch
 @pass_session

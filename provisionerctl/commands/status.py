@@ -60,7 +60,11 @@ def _states(rows: list[Row]) -> Body:
 
 
 def _nodes(rows: list[Row]) -> Body:
-    sums = {name: sum(row[name] for row in rows) for name in ("totalCapacity", "availableCapacity")}
+    """Callers bound to a tenant see no capacity, so that the sums are None."""
+    sums = {
+        name: sum(row[name] for row in rows) if all(name in row for row in rows) else None
+        for name in ("totalCapacity", "availableCapacity")
+    }
     cordoned = sum(not row["inUse"] for row in rows)
     return _states(rows) | {"cordoned": cordoned} | sums
 
@@ -70,7 +74,7 @@ def _node_problems(rows: list[Row]) -> list[Row]:
     for row in rows:
         reason, why = row.get("healthReason", ""), row.get("waitsFor", "")
         if row["health"] != "Available":
-            why = f"{row['health']}: {reason}; volumes on it: {row['numVolumes']}"
+            why = f"{row['health']}: {reason}; volumes on it: {row.get('numVolumes', '-')}"
         elif reason:
             why = reason
         if why:
@@ -150,5 +154,7 @@ def _counted(counts: Row) -> RenderableType:
 
 def _space(counts: Row) -> str:
     total, free = counts["totalCapacity"], counts["availableCapacity"]
+    if total is None:
+        return "-"
     percent = 100 * (total - free) / total if total else 0
     return f"{size_text(total - free)} of {size_text(total)} used ({percent:.0f} %)"

@@ -5,17 +5,25 @@ import click
 from provisionerctl import names, output, progress
 from provisionerctl.client import Body
 from provisionerctl.complete import HOST, TASK, VOLUME
+from provisionerctl.errors import NO_CHANGE, Exit, Failure
 from provisionerctl.options import noun, with_confirmation, with_interval, with_watch
 from provisionerctl.progress import COLUMNS
 from provisionerctl.session import Session, pass_session
+from provisionerctl.units import Number
 
 tasks = noun("tasks", "list", "Tasks in the background.")
+TYPES = (
+    *("RemoteMigration", "InstallLicense", "UpdateInventory", "FetchInventory", "ResetInventory"),
+    *("ReplicaSync", "ConnectVolume", "DisconnectVolume"),
+)
 STATES = ("IDLE", "RUNNING", "FINISHED", "FAILED", "ABORTED")
 
 
-@tasks.command("list")
+@tasks.command("list", csv=True)
 @click.option("--host", type=HOST, help="Only tasks that this host carries out.")
-@click.option("--type", "kind", help="Only tasks of this type, ReplicaSync for example.")
+@click.option(
+    "--type", "kind", type=click.Choice(TYPES, case_sensitive=False), help="Only of this type."
+)
 @click.option(
     "--state", type=click.Choice(STATES, case_sensitive=False), help="Only in this state."
 )
@@ -36,7 +44,7 @@ def list_(
     session.list(lambda: [r for r in session.client.get("tasks", hostId=own) if fits(r)], COLUMNS)
 
 
-@tasks.command()
+@tasks.command(csv=True)
 @click.argument("task", type=TASK)
 @with_watch
 @pass_session
@@ -47,7 +55,7 @@ def show(session: Session, task: str) -> None:
     )
 
 
-@tasks.command()
+@tasks.command(csv=True)
 @click.argument("task", type=TASK)
 @with_interval
 @pass_session
@@ -67,7 +75,7 @@ def stop(session: Session, task: str) -> None:
 @tasks.command()
 @click.argument("task", type=TASK)
 @click.option("--state", type=click.Choice(STATES, case_sensitive=False), help="New state.")
-@click.option("--progress", "percent", type=click.FloatRange(0, 100), help="Percent.")
+@click.option("--progress", "percent", type=Number(0, 100), help="Percent.")
 @click.option("--result", help="Result code of a task that has ended.")
 @click.option("--description", help="Description of the result.")
 @pass_session
@@ -87,7 +95,10 @@ def report(
         "taskStatus": result,
         "statusDescription": description,
     }
-    _report(session, task, {k: v for k, v in given.items() if v is not None}, "is updated")
+    changes = {name: value for name, value in given.items() if value is not None}
+    if not changes:
+        raise Failure(NO_CHANGE, Exit.USAGE)
+    _report(session, task, changes, "is updated")
 
 
 def _report(session: Session, task: str, changes: Body, done: str) -> None:

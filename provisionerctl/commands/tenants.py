@@ -2,8 +2,9 @@
 
 import click
 
+from provisionerctl import names
 from provisionerctl.complete import TENANT
-from provisionerctl.errors import Exit, Failure
+from provisionerctl.errors import NO_CHANGE, Exit, Failure
 from provisionerctl.options import noun, with_confirmation, with_watch
 from provisionerctl.output import Column
 from provisionerctl.session import Session, pass_session
@@ -23,7 +24,7 @@ COLUMNS = (
 )
 
 
-@tenants.command("list")
+@tenants.command("list", csv=True)
 @with_watch
 @pass_session
 def list_(session: Session) -> None:
@@ -63,11 +64,11 @@ def set_(
     session: Session, tenant_id: str, capacity: int | None, iops: int | None, bandwidth: int | None
 ) -> None:
     """Change the given parts of a tenant's budget."""
-    rows = [row for row in session.client.get("tenants") if row["tenantId"] == tenant_id]
-    if not rows:
-        raise Failure(f"There is no tenant {tenant_id!r}.", Exit.NOT_FOUND)
     changes = {"capacity": capacity, "totalIOPS": iops, "totalBW": bandwidth}
-    body = {k: rows[0][k] if value is None else value for k, value in changes.items()}
+    if set(changes.values()) == {None}:
+        raise Failure(NO_CHANGE, Exit.USAGE)
+    row = names.tenant(session.client, tenant_id)
+    body = {k: row[k] if value is None else value for k, value in changes.items()}
     answer = session.client.change("PUT", "tenants", tenant_id, body=body)
     session.done(answer, f"The budget of tenant {tenant_id} was changed.")
 

@@ -59,7 +59,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-@volumes.command("list")
+@volumes.command("list", csv=True)
 @click.option("--host", type=HOST, help="Only volumes that are published to this host.")
 @click.option("--node", type=NODE, help="Only volumes with a replica on this storage node.")
 @click.option(
@@ -77,13 +77,13 @@ def list_(
     client = session.client
     wanted = {
         "hostID": names.host(client, host) if host else None,
-        "backendId": names.node(client, node)["persistentID"] if node else None,
+        "backendId": names.node_id(client, node) if node else None,
         "health": health,
     }
     session.list(lambda: client.pages("volumes", key="uuid", limit=limit or 0, **wanted), COLUMNS)
 
 
-@volumes.command()
+@volumes.command(csv=True)
 @click.argument("volume", type=VOLUME)
 @with_watch
 @pass_session
@@ -108,7 +108,7 @@ def show(session: Session, volume: str) -> None:
             parts.append(output.table(going_on, progress.COLUMNS, wide=session.wide))
         return output.sections(*parts)
 
-    session.show(lambda: client.get("volume_extended", uuid)[0], draw, COLUMNS)
+    session.show(lambda: names.volume_extended(client, uuid), draw, COLUMNS)
 
 
 @volumes.command()
@@ -126,6 +126,8 @@ def create(session: Session, /, alias: str, size: int, dry_run: bool, **options:
     If several nodes are equally suitable, the uuid decides. So a dry run shows the nodes of the
     later command only if both have the same --uuid.
     """
+    if host := options["on_host"]:
+        options["on_host"] = names.known_or_new(names.host, session.client, host)
     body = body_of(alias, size, **options)
     query = {"dryRun": "true"} if dry_run else {}
     answer = session.client.change("POST", "volumes", body=body, query=query)
@@ -210,7 +212,7 @@ def migrate(
     given = {
         "volId": names.volume(client, volume)["uuid"],
         "repId": replica,
-        "destinationBackendId": names.node(client, to)["persistentID"] if to else None,
+        "destinationBackendId": names.node_id(client, to) if to else None,
         "migrationHandler": by,
     }
     body = {name: value for name, value in given.items() if value is not None}

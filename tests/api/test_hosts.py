@@ -195,3 +195,12 @@ def test_roles_without_the_right_are_refused(api):
     assert probe(api.as_role(Role.NODE, node="n")).http == 403
     assert api.as_role(Role.MONITOR).get("/hosts").http == 200
     assert api.as_role(Role.HOST).get("/hosts").http == 403
+
+
+def test_a_host_is_listed_by_its_id(api):
+    probe(api)
+    probe(api, hostId="other", hostNqn=f"{PROBE['hostNqn']}-2", name=PROBE["hostId"])
+    found = api.get(f"/hosts?hostId={PROBE['hostId']}").body
+    assert [row["uuid"] for row in found] == [PROBE["hostId"]]
+    assert api.get("/hosts?hostId=none").body == []
+    assert api.get("/hosts?hostId=other&hostName=none").body == []

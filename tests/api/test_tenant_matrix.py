@@ -41,7 +41,11 @@ CALLS: dict[str, list[tuple[str, Any]]] = {
         ("GET /events?about=volume:{volume}", None),
         ("GET /events?about=tenant:t2", None),
     ],
-    "hosts.list": [("GET /hosts", None), ("GET /hosts?hostName=theirs", None)],
+    "hosts.list": [
+        ("GET /hosts", None),
+        ("GET /hosts?hostName=theirs", None),
+        ("GET /hosts?hostId={theirhost}", None),
+    ],
     "host_probe.create": [("POST /host_probe", {**PROBE, "hostId": "{theirhost}"})],
     "volumes.create": [
         ("POST /t2/volumes", {"alias": "new", "capacity": 1}),

@@ -25,9 +25,10 @@ The options of the connection come from the command line, from the environment, 
 of the configuration file, in this order of precedence. The file is
 `$XDG_CONFIG_HOME/provisionerctl/config.yaml` (`~/.config/...`), or the file that
 `PROVISIONERCTL_CONFIG` names. `provisionerctl context set` writes it with the mode 0600. A file
-with secrets that other users may read is refused. A password or token is read from stdin, from a
-prompt or from the environment. There is no option for a password, because other users would see it
-in the list of processes.
+with secrets that other users may read is refused. A password is read from stdin, from a prompt or
+from the environment. There is no option for it, because other users would see it in the list of
+processes. They see the token of `--token`: on a machine with other users, set
+`PROVISIONERCTL_TOKEN`, or store the token with `provisionerctl context set NAME --token-stdin`.
 
 | option | environment |
 | --- | --- |
@@ -36,15 +37,21 @@ in the list of processes.
 | `--context` | `PROVISIONERCTL_CONTEXT` |
 
 Names are aliases or uuids of volumes and snapshots, names or persistent ids of storage nodes, and
-names or ids of hosts.
+names or ids of hosts. Nodes and hosts choose their names themselves, so an id comes before an equal
+name of another node or host. A text that means several objects is refused with exit code 2. Callers
+that may not list hosts (role HOST) give ids of hosts.
+
+An empty text is refused, so that an unset variable of a script does not select all objects. Only
+`nodes set` accepts it, to clear a place or the host.
 
 ## Output
 
 The default is `-o table`; `wide` has more columns. `json` and `yaml` print the answer of the API,
-even if it is a refusal. `csv` has all columns, with the numbers of the API. `--watch` shows each
-change until Ctrl-C: in place on a terminal, otherwise one after the other (with `-o json` in one
-line each). Colours and bars appear only on terminals; `NO_COLOR` turns colours off. Messages that
-are not the result go to stderr.
+even if it is a refusal. `csv` has all columns, with the numbers of the API. Commands that change
+something have no CSV output, and refuse it before the change. `--watch` shows each change until
+Ctrl-C: in place on a terminal, otherwise one after the other (with `-o json` in one line each).
+Colours and bars appear only on terminals; `NO_COLOR` turns colours off. Messages that are not the
+result go to stderr.
 
 ## Repeats
 

@@ -57,7 +57,7 @@ def test_each_class_of_errors_has_its_exit_code(
         "volumes show none": (3, "Error: There is no volume 'none'."),
         "nodes show none": (3, "Error: There is no node 'none'."),
         "tasks show none": (3, "Error: There is no task 'none'."),
-        "unpublish u1 other": (3, "Error: HostNotFound: "),
+        "unpublish u1 other": (3, "Error: There is no host 'other'."),
         "publish u1 " + HOST: (4, "Error: AlreadyPublished: "),
         "volumes create first 10": (4, "Error: AlreadyExists: "),
         "nodes --token bad": (5, "Error: Unauthorized: "),

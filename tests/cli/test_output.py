@@ -123,3 +123,11 @@ def test_watching_survives_a_short_outage(
     monkeypatch.setattr("provisionerctl.session.OUTAGE_SECONDS", -1.0)
     with pytest.raises(NoAnswer):
         watched(1, away, 3)
+
+
+def test_a_long_name_hides_no_other_column() -> None:
+    columns = [Column(title, title.lower()) for title in ("NAME", "STATE")]
+    text = shown(table([{"name": "a" * 100, "state": "Available"}], columns))
+    assert "Available" in text
+    assert text.count("a") == 100 + "Available".count("a")
+    assert max(map(len, text.splitlines())) <= NARROW
