@@ -80,8 +80,10 @@ class VolumesHostProbeViewSet(HostProbeViewSet):
     def create(self, request: Request) -> Response:
         fields = parse_body(HostProbeInput, request)
         self.own_host(fields["uuid"])
-        report = HostReport(**fields, tenant_id=self.caller.tenant_id)
-        host_report(report, is_its_own=self.caller.host_id is not None)
+        caller = self.caller
+        is_its_own = caller.host_id is not None
+        report = HostReport(**fields, tenant_id=caller.tenant_id, is_its_own=is_its_own)
+        host_report(report)
         if not report.by_driver and report.tenant_id is None:
             repeated.probes.admit(report)
             self.cache_answer_while(partial(repeated.probes.repeat, report))
