@@ -12,6 +12,7 @@ from tests.api.released_clients import AGENT
 from tests.api.tenants_steps import BUDGET
 from tests.api.volume_steps import HOST, created, probe_host, published
 from tests.conftest import Api
+from volumes.models import Export
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
@@ -71,6 +72,30 @@ def test_a_tenants_caller_reports_a_host_of_its_tenant_completely(api: Api) -> N
         probe_host(ours, **AGENT, usedNamespacesIds=ids)
         host = Host.objects.get()
         assert (host.has_agent, host.used_namespace_ids, host.tenant_id) == (True, ids, "t1")
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_tenants_caller_sees_only_namespace_ids_of_its_own_volumes(api: Api) -> None:
+    probe_host(api.as_role("HOST", host=HOST), **AGENT, usedNamespacesIds=[4000])
+    ids = {}
+    for tenant in TENANTS:
+        published(api, created(api, "v", f"/{tenant}/volumes"))
+        [ids[tenant]] = set(Export.objects.values_list("nsid", flat=True)) - {*ids.values()}
+    for tenant, own in ids.items():
+        [shown] = api.as_role("STORAGE", tenant=tenant).get("/hosts").body
+        assert shown["usedNamespacesIds"] == [own]
+    [shown] = api.get("/hosts").body
+    assert shown["usedNamespacesIds"] == sorted([*ids.values(), 4000])
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_tenants_caller_sees_all_namespace_ids_that_a_host_of_its_tenant_reports(
+    api: Api,
+) -> None:
+    ours = api.as_role("STORAGE", tenant="t1")
+    probe_host(ours, **AGENT, usedNamespacesIds=[4000])
+    [shown] = ours.get("/hosts").body
+    assert shown["usedNamespacesIds"] == [4000]
 
 
 @pytest.mark.usefixtures("tenants")

@@ -65,9 +65,12 @@ class RemovableHostViewSet(HostViewSet):
     }
 
     def present(self, hosts: Iterable[Host]) -> Items:
-        rows = list(hosts)
-        given = used_namespace_ids(host.pk for host in rows)
-        return [host_json(h, given.get(h.pk, set()) | set(h.used_namespace_ids)) for h in rows]
+        rows, tenant = list(hosts), self.caller.tenant_id
+        used = used_namespace_ids((host.pk for host in rows), tenant)
+        for host in rows:
+            if tenant in {None, host.tenant_id}:  # otherwise, they may be of other tenants' volumes
+                used.setdefault(host.pk, set()).update(host.used_namespace_ids)
+        return [host_json(host, used.get(host.pk, ())) for host in rows]
 
     def destroy(self, request: Request, host_id: str) -> Response:
         host_remove(host_id=host_id)
