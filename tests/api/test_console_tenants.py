@@ -17,7 +17,7 @@ from django.test import Client
 from django.urls import URLPattern
 
 from events.models import Event
-from inventory.models import Host
+from inventory.models import Backend, Host
 from provisioner.access.models import UserTenant
 from provisioner.access.principals import Role
 from provisioner.common.tenancy import ROWS
@@ -153,6 +153,21 @@ def test_a_user_of_a_tenant_sees_its_own_objects(world: tuple[str, ...]) -> None
     for model in admin.site._registry:
         listed = browser.get(page(model, "changelist")).status_code
         assert listed == (200 if model._meta.label_lower in ROWS else 403), model
+
+
+def test_pages_show_numbers_of_the_pool_only_to_its_users(world: tuple[str, ...]) -> None:
+    node = Backend.objects.earliest("pk")
+    numbers = {
+        page(Backend, "changelist"): ("capacity used", "iops used", "bandwidth used"),
+        page(Backend, "change", node.pk): ("capacity used", "iops used", "bandwidth used"),
+        page(Host, "change", "host-0"): ("used namespace ids",),
+        "/admin/topology/": ("reserved on",),
+    }
+    browsers = {True: user_of("ADMIN"), False: bound("MONITOR")}
+    for url, texts in numbers.items():
+        for sees_pool, browser in browsers.items():
+            text = browser.get(url).text.lower()
+            assert {word in text for word in texts} == {sees_pool}, (url, sees_pool)
 
 
 def test_no_action_changes_anything_of_another_tenant(world: tuple[str, ...]) -> None:
