@@ -170,6 +170,16 @@ def test_pages_show_numbers_of_the_pool_only_to_its_users(world: tuple[str, ...]
             assert {word in text for word in texts} == {sees_pool}, (url, sees_pool)
 
 
+def test_a_dry_run_shows_numbers_of_nodes_only_to_users_of_the_pool(world: tuple[str, ...]) -> None:
+    create = next(action for action in ACTIONS if action.name == "create_volume")
+    typed = {"alias": "x", "capacity": 10**6, "dry_run": 1, "idempotency_key": ""}
+    typed |= {"tenantId": "t1"}
+    for browser, sees_pool in ((user_of("ADMIN"), True), (bound("STORAGE"), False)):
+        text = browser.post(address(create, None), typed).text
+        assert "1000000 GiB are required" in text
+        assert ("are free" in text) is sees_pool
+
+
 def test_no_action_changes_anything_of_another_tenant(world: tuple[str, ...]) -> None:
     browser, before = bound("ADMIN"), state()
     typed = {"capacity": 1, "newCapacity": 900, "alias": "mine", "hostId": "host-1", "name": "x"}
