@@ -60,8 +60,8 @@ class Task(models.Model):
     it. ``attempts``: the number of runs since a step was last done or began to wait, so that a task
     that kills its workers is not tried forever. ``last_activity_at``: the last report of the host
     that carries out the task. ``reported_params``: the ``params`` as that host reported them, which
-    are only shown; null: it reported none. ``bytes_*``: the progress of a copy between nodes; null if there is
-    none.
+    are only shown; null: it reported none. ``bytes_*``: the progress of a copy between nodes; null
+    if there is none.
     """
 
     task_id = models.CharField(primary_key=True, max_length=64, default=new_uuid)
