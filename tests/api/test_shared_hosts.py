@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -47,11 +48,12 @@ def test_a_tenants_caller_cannot_speak_for_the_agent_of_a_shared_host(
 @pytest.mark.usefixtures("tenants")
 def test_a_tenants_caller_changes_only_the_name_of_a_shared_host_with_an_agent(api: Api) -> None:
     host = api.as_role("HOST", host=HOST)
-    probe_host(host, **AGENT, usedNamespacesIds=[7])
-    before = Host.objects.values().get()
-    report = {"version": "3", "clientType": "Kubernetes", "multipath": True, "duration": 80_000}
-    probe_host(api.as_role("STORAGE", tenant="t1"), name="new", usedNamespacesIds=[8], **report)
-    after = Host.objects.values().get()
+    probe_host(host, HOST, **AGENT, usedNamespacesIds=[7])
+    before: dict[str, Any] = dict(Host.objects.values().get())
+    ours = api.as_role("STORAGE", tenant="t1")
+    report: dict[str, Any] = {"version": "3", "clientType": "Kubernetes", "multipath": True}
+    probe_host(ours, name="new", duration=80_000, usedNamespacesIds=[8], **report)
+    after: dict[str, Any] = dict(Host.objects.values().get())
     changed = {name for name in after if after[name] != before[name]}
     assert changed == {"name", "last_probe_at"}
 
@@ -60,7 +62,7 @@ def test_a_tenants_caller_changes_only_the_name_of_a_shared_host_with_an_agent(a
 def test_the_token_of_a_shared_host_reports_it_completely(api: Api) -> None:
     probe_host(api, version=DRIVER)
     own = api.as_role("HOST", tenant="t1", host=HOST)
-    probe_host(own, **AGENT, usedNamespacesIds=[7])
+    probe_host(own, HOST, **AGENT, usedNamespacesIds=[7])
     host = Host.objects.get()
     assert (host.has_agent, host.used_namespace_ids, host.tenant_id) == (True, [7], "")
 
@@ -69,15 +71,15 @@ def test_the_token_of_a_shared_host_reports_it_completely(api: Api) -> None:
 def test_a_tenants_caller_reports_a_host_of_its_tenant_completely(api: Api) -> None:
     ours = api.as_role("STORAGE", tenant="t1")
     for ids in ([7], [8]):
-        probe_host(ours, **AGENT, usedNamespacesIds=ids)
+        probe_host(ours, HOST, **AGENT, usedNamespacesIds=ids)
         host = Host.objects.get()
         assert (host.has_agent, host.used_namespace_ids, host.tenant_id) == (True, ids, "t1")
 
 
 @pytest.mark.usefixtures("tenants")
 def test_a_tenants_caller_sees_only_namespace_ids_of_its_own_volumes(api: Api) -> None:
-    probe_host(api.as_role("HOST", host=HOST), **AGENT, usedNamespacesIds=[4000])
-    ids = {}
+    probe_host(api.as_role("HOST", host=HOST), HOST, **AGENT, usedNamespacesIds=[4000])
+    ids: dict[str, int] = {}
     for tenant in TENANTS:
         published(api, created(api, "v", f"/{tenant}/volumes"))
         [ids[tenant]] = set(Export.objects.values_list("nsid", flat=True)) - {*ids.values()}
@@ -93,7 +95,7 @@ def test_a_tenants_caller_sees_all_namespace_ids_that_a_host_of_its_tenant_repor
     api: Api,
 ) -> None:
     ours = api.as_role("STORAGE", tenant="t1")
-    probe_host(ours, **AGENT, usedNamespacesIds=[4000])
+    probe_host(ours, HOST, **AGENT, usedNamespacesIds=[4000])
     [shown] = ours.get("/hosts").body
     assert shown["usedNamespacesIds"] == [4000]
 
@@ -122,7 +124,7 @@ def test_an_administrator_takes_an_nqn_from_an_available_host(api: Api) -> None:
     nqn = f"nqn.2014-08.org.nvmexpress:uuid:{HOST}"
     probe_host(ours, "taker", hostNqn=nqn)
     probe_host(api, "taker", hostNqn="nqn.2014-08.org.nvmexpress:uuid:none")
-    probe_host(api.as_role("HOST", host=HOST), **AGENT)
+    probe_host(api.as_role("HOST", host=HOST), HOST, **AGENT)
     again = ours.post(
         "/host_probe",
         {"hostId": "taker", "hostNqn": nqn, "name": "x"}
