@@ -97,9 +97,8 @@ def host_probe(report: HostReport) -> None:
     NQN of a known host, because its exports depend on it.
 
     A driver reports for a host from another machine. While an agent probes the host, a driver's
-    probe changes only the host's name. The same holds for other callers of a tenant, if the host
-    serves all tenants. Their probes never say which namespace ids are used, or that there is an
-    agent.
+    probe changes only the host's name. If the host serves all tenants, the probe of a tenant's
+    caller counts as a driver's, unless the caller is the host.
 
     :raises NqnTaken: another host has the NQN.
     """
@@ -181,9 +180,8 @@ def host_assign(*, uuid: str, tenant_id: str) -> bool:
 
 def _is_by_guest(report: HostReport) -> bool:
     """Whether the caller is bound to a tenant, is not the host, and the host serves all tenants."""
-    if report.tenant_id is None or report.is_its_own:
-        return False
-    return Host.objects.filter(pk=report.uuid, tenant_id="").exists()
+    shared = Host.objects.filter(pk=report.uuid, tenant_id="")
+    return report.tenant_id is not None and not report.is_its_own and shared.exists()
 
 
 def _write_of_driver(host: Host, columns: Sequence[str]) -> None:
