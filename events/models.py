@@ -30,7 +30,7 @@ class ClockTimestamp(Now):
 
 
 class Event(models.Model):
-    """An event. Rows are never changed.
+    """An event. Rows are never changed, except that the events of a deleted tenant get no tenant.
 
     ``at``: the time of the database. ``text``: the event in one sentence. ``reason``: why it
     happened. ``actor_type`` and ``actor``: who caused it. ``subjects``: the objects of the event,

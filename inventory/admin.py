@@ -126,6 +126,7 @@ class BackendAdmin(_LivingAdmin):
     list_filter = [NodeHealthFilter, LivenessFilter, "in_use", "region", "zone", "rack", "version"]
     search_fields = ["name", "=persistent_id", "=host_id", "addresses__address"]
     inlines = [AddressInline, SsdInline, PortalInline]
+    of_pool = frozenset({"capacity_used", "iops_used", "bandwidth_used"})
     fieldsets = [
         (
             None,
@@ -229,6 +230,7 @@ class HostAdmin(_LivingAdmin):
     ]
     list_filter = [LivenessFilter, "client_type", "multipath", "version"]
     search_fields = ["name", "=uuid", "=nqn"]
+    of_pool = frozenset({"used_namespace_ids"})
     fieldsets = [
         (None, {"fields": ["name", "uuid", "nqn", "available", "related", "tasks"]}),
         ("Client", {"fields": ["client_type", "version", "multipath", "used_namespace_ids"]}),

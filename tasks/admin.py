@@ -77,7 +77,7 @@ class TaskAdmin(ReadOnlyAdmin):
                 ]
             },
         ),
-        ("About", {"fields": ["host_id", "volume_id", "tenant_id", "params"]}),
+        ("About", {"fields": ["host_id", "volume_id", "tenant_id", "params", "reported_params"]}),
         ("Times", {"fields": ["created_at", "started_at", "last_activity_at", "ended_at"]}),
         (
             "Work",

@@ -59,8 +59,9 @@ class Task(models.Model):
     ``lease_until``: until then, only ``lease_owner`` works on the task; then any worker may take
     it. ``attempts``: the number of runs since a step was last done or began to wait, so that a task
     that kills its workers is not tried forever. ``last_activity_at``: the last report of the host
-    that carries out the task. ``bytes_*``: the progress of a copy between nodes; null if there is
-    none.
+    that carries out the task. ``reported_params``: the ``params`` as that host reported them, which
+    are only shown; null: it reported none. ``bytes_*``: the progress of a copy between nodes; null
+    if there is none.
     """
 
     task_id = models.CharField(primary_key=True, max_length=64, default=new_uuid)
@@ -70,6 +71,7 @@ class Task(models.Model):
     volume_id = models.CharField(max_length=64, blank=True)
     tenant_id = models.CharField(max_length=64, blank=True)
     params = models.JSONField(default=list, help_text="taskConfiguration: a list of name and value")
+    reported_params = models.JSONField(null=True, blank=True)
     outputs = models.JSONField(default=dict)
     steps_done = models.PositiveIntegerField(default=0)
     progress = models.FloatField(default=0.0, help_text="percent, never decreasing")

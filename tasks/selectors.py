@@ -22,6 +22,7 @@ COLUMNS = (
     "state",
     "host_id",
     "params",
+    "reported_params",
     "progress",
     "task_status",
     "description",

@@ -125,6 +125,7 @@ def task_update(
     """Record the report of the host that carries out a task, and its time. A value of None leaves
     the field unchanged.
 
+    ``params``: clients see these instead of the task's own, which still decide what is done.
     ``progress``, in percent, never decreases, and is 100 once the task is FINISHED. ``tenant_id``:
     only a task of this tenant is found.
 
@@ -143,7 +144,7 @@ def task_update(
         rows = rows.none()
     if type is not None:
         rows = rows.filter(type=type)
-    said = {"task_status": task_status, "description": description, "params": params}
+    said = {"task_status": task_status, "description": description, "reported_params": params}
     changes: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
     changes |= {"last_activity_at": clock.now()}
     if state is TaskState.FINISHED:

@@ -179,7 +179,9 @@ def task_json(task: Mapping[str, Any]) -> dict[str, Any]:
         "type": task["type"],
         "state": task["state"],
         "hostId": task["host_id"],
-        "taskConfiguration": task["params"],
+        "taskConfiguration": (
+            task["params"] if task["reported_params"] is None else task["reported_params"]
+        ),
         "progress": task["progress"],
         "taskStatus": task["task_status"] if task["state"] != TaskState.IDLE else "",
         "statusDescription": task["description"],

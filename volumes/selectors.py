@@ -236,10 +236,12 @@ def pool_totals() -> tuple[int, int, int]:
     return capacity, nodes["iops"], nodes["bw"]
 
 
-def used_namespace_ids(host_ids: Iterable[str]) -> dict[str, set[int]]:
-    """Return, by host id, the namespace ids that its exports use."""
+def used_namespace_ids(host_ids: Iterable[str], tenant_id: str | None) -> dict[str, set[int]]:
+    """Return, by host id, the namespace ids that its exports use: those of all volumes, or of this
+    tenant's.
+    """
     hosts = {target_nqn(host_id): host_id for host_id in host_ids}
-    rows = Export.objects.filter(LIVE, target_nqn__in=list(hosts))
+    rows = of_tenant(Export.objects.filter(LIVE, target_nqn__in=list(hosts)), tenant_id)
     used: dict[str, set[int]] = {}
     for nqn, nsid in rows.values_list("target_nqn", "nsid"):
         used.setdefault(hosts[nqn], set()).add(nsid)

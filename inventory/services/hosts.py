@@ -16,6 +16,9 @@ from provisioner.common.results import ProvisionerError, ResultCode
 OF_ANY_PROBE = frozenset({"name", "last_probe_at", "probed_by_driver"})
 """Columns that a driver's probe changes even if the host has an agent."""
 
+OF_HOST = frozenset({"agent_until", "used_namespace_ids"})
+"""Columns that a driver's probe of a known host never changes."""
+
 
 class NqnTaken(ProvisionerError):
     """Another host has the NQN. Two hosts with the same NQN would have access to each other's
@@ -44,6 +47,7 @@ class HostReport:
 
     ``duration``: seconds until the next probe. ``used_namespace_ids``: None keeps the stored ones.
     ``tenant_id``: the tenant of the caller; a host that this probe creates belongs to it.
+    ``is_its_own``: the token of the caller is for this host only.
     """
 
     uuid: str
@@ -55,6 +59,7 @@ class HostReport:
     multipath: bool = False
     used_namespace_ids: Sequence[int] | None = None
     tenant_id: str | None = None
+    is_its_own: bool = False
 
     @property
     def by_driver(self) -> bool:
@@ -92,12 +97,13 @@ def host_probe(report: HostReport) -> None:
     NQN of a known host, because its exports depend on it.
 
     A driver reports for a host from another machine. While an agent probes the host, a driver's
-    probe changes only the host's name.
+    probe changes only the host's name. If the host serves all tenants, the probe of a tenant's
+    caller counts as a driver's, unless the caller is the host.
 
     :raises NqnTaken: another host has the NQN.
     """
     host, columns = report.row(clock.now()), report.columns
-    write = _write_of_driver if report.by_driver else upsert
+    write = _write_of_driver if report.by_driver or _is_by_guest(report) else upsert
     try:
         write(host, columns)
     except IntegrityError as error:
@@ -146,18 +152,17 @@ def host_add(report: HostReport) -> bool:
     return True
 
 
-def require_host_of_tenant(host: Host, *, nqn: str, tenant_id: str, is_its_own: bool) -> None:
-    """Check that a caller bound to the tenant may report this host with this NQN. ``is_its_own``:
-    the token of the caller is for this host only.
+def require_reportable(host: Host, report: HostReport) -> None:
+    """Check that the caller may report this host with this NQN.
 
-    :raises HostOfOtherTenant: the host belongs to another tenant, or serves all tenants and has
-        another NQN.
+    :raises HostOfOtherTenant: the caller is bound to a tenant, and the host belongs to another one,
+        or serves all tenants and has another NQN.
     """
-    if host.tenant_id == tenant_id:
+    if report.tenant_id in {None, host.tenant_id}:
         return
     if host.tenant_id:
         raise HostOfOtherTenant(f"host {host.pk!r} belongs to another tenant")
-    if host.nqn != nqn and not is_its_own:
+    if host.nqn != report.nqn and not report.is_its_own:
         raise HostOfOtherTenant(
             f"host {host.pk!r} serves all tenants and has another NQN: only its own token, or a "
             "token of role STORAGE or ADMIN without a tenant, can change the NQN"
@@ -173,9 +178,15 @@ def host_assign(*, uuid: str, tenant_id: str) -> bool:
     return bool(Host.objects.filter(pk=uuid).update(tenant_id=tenant_id))
 
 
+def _is_by_guest(report: HostReport) -> bool:
+    """Whether the caller is bound to a tenant, is not the host, and the host serves all tenants."""
+    shared = Host.objects.filter(pk=report.uuid, tenant_id="")
+    return report.tenant_id is not None and not report.is_its_own and shared.exists()
+
+
 def _write_of_driver(host: Host, columns: Sequence[str]) -> None:
     """Store the probe of a driver. A single UPDATE keeps the columns that belong to the agent, if
-    there is one.
+    there is one, and the columns that only the host knows.
     """
     has_agent = Q(agent_until__gte=host.last_probe_at)
     changes: dict[str, Value | Case] = {}
@@ -183,7 +194,7 @@ def _write_of_driver(host: Host, columns: Sequence[str]) -> None:
         value = Value(getattr(host, field.name), output_field=field)
         if field.name in OF_ANY_PROBE:
             changes[field.name] = value
-        elif field.name in columns and field.name != "agent_until":
+        elif field.name in columns and field.name not in OF_HOST:
             changes[field.name] = Case(When(has_agent, F(field.name)), default=value)
     if not Host.objects.filter(pk=host.pk).update(**changes):
         host.save(force_insert=True)

@@ -23,7 +23,8 @@ from provisioner.common.times import epoch_milliseconds
 
 LAST_NAMESPACE_ID = 2**32 - 2
 MOST_NAMESPACES = 4096
-LONGEST_DURATION = 2**31 - 1
+LONGEST_DURATION = 86_400
+"""Seconds. A host is Available, and cannot be removed, for three durations. Agents send 30."""
 
 
 class HostListInput(PageInput):

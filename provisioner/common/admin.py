@@ -38,6 +38,8 @@ class ReadOnlyAdmin(_Admin):
     list_fullwidth = True
     compressed_fields = True
     change_form_outer_before_template = "console/details.html"
+    of_pool: frozenset[str] = frozenset()
+    """Columns and fields that are omitted for users of a tenant."""
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """The rows that the user may see."""
@@ -47,6 +49,22 @@ class ReadOnlyAdmin(_Admin):
         """Omit the filter by tenant for users of a tenant."""
         filters = super().get_list_filter(request)
         return [f for f in filters if f != "tenant"] if tenant_of(request) else filters
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Omit columns about the pool for users of a tenant."""
+        columns = super().get_list_display(request)
+        return [c for c in columns if c not in self.of_pool] if tenant_of(request) else columns
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Omit fields about the pool for users of a tenant."""
+        sections = super().get_fieldsets(request, obj)
+        if tenant_of(request) is None:
+            return sections
+        shown = [
+            (title, {**options, "fields": [f for f in options["fields"] if f not in self.of_pool]})
+            for title, options in sections
+        ]
+        return [section for section in shown if section[1]["fields"]]
 
     def facts(self, row: Any, tenant_id: str | None) -> list[Fact]:
         """Return the facts at the top of the row's page. ``tenant_id``: the tenant of the user, if

@@ -198,6 +198,8 @@ FIELDS: dict[str, str] = {
     "usedBW": "Bandwidth in use on the node, in bytes per second.",
     "usedIOPS": "IOPS in use on the node.",
     "usedNamespacesIds": "Namespace ids that the host uses.",
+    "HostOutput.usedNamespacesIds": "Namespace ids that the host uses. If the host serves all "
+    "tenants, a caller bound to a tenant sees only those of the tenant's volumes.",
     "uuid": "Uuid of the replica.",
     "HostOutput.uuid": "Id of the host.",
     "VolumeInput.uuid": "Uuid of the new volume; absent: this server chooses one.",

@@ -101,7 +101,8 @@ def topology_read(*, volume: str = "", node: str = "", tenant_id: str | None = N
 
     ``volume``: the uuid or alias of the volume whose replicas are marked. ``node``: the id of the
     node that is assumed to stop. Unknown names are ignored. ``tenant_id``: the tenant of the user,
-    who sees only its volumes and cannot choose a node. None: the user belongs to no tenant.
+    who sees only its volumes and no drives, and cannot choose a node. None: the user belongs to no
+    tenant.
     """
     chosen = _volume(volume, tenant_id)
     nodes: list[Any] = list(
@@ -112,7 +113,7 @@ def topology_read(*, volume: str = "", node: str = "", tenant_id: str | None = N
     maintenance = backend_maintenance(persistent_id=stopped) if stopped else None
     survivors = _remaining_replicas(maintenance, stopped) if maintenance else {}
     states = _states(chosen)
-    drives = _drives(chosen)
+    drives = _drives(chosen) if tenant_id is None else {}
     boxes = {
         one.pk: NodeBox(
             one.pk, one.name, one.health, drives.get(one.pk, []), states.get(one.pk, ""),

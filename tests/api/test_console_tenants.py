@@ -17,7 +17,7 @@ from django.test import Client
 from django.urls import URLPattern
 
 from events.models import Event
-from inventory.models import Host
+from inventory.models import Backend, Host
 from provisioner.access.models import UserTenant
 from provisioner.access.principals import Role
 from provisioner.common.tenancy import ROWS
@@ -153,6 +153,31 @@ def test_a_user_of_a_tenant_sees_its_own_objects(world: tuple[str, ...]) -> None
     for model in admin.site._registry:
         listed = browser.get(page(model, "changelist")).status_code
         assert listed == (200 if model._meta.label_lower in ROWS else 403), model
+
+
+def test_pages_show_numbers_of_the_pool_only_to_its_users(world: tuple[str, ...]) -> None:
+    node = Backend.objects.earliest("pk")
+    numbers = {
+        page(Backend, "changelist"): ("capacity used", "iops used", "bandwidth used"),
+        page(Backend, "change", node.pk): ("capacity used", "iops used", "bandwidth used"),
+        page(Host, "change", "host-0"): ("used namespace ids",),
+        "/admin/topology/": ("reserved on",),
+    }
+    browsers = {True: user_of("ADMIN"), False: bound("MONITOR")}
+    for url, texts in numbers.items():
+        for sees_pool, browser in browsers.items():
+            text = browser.get(url).text.lower()
+            assert {word in text for word in texts} == {sees_pool}, (url, sees_pool)
+
+
+def test_a_dry_run_shows_numbers_of_nodes_only_to_users_of_the_pool(world: tuple[str, ...]) -> None:
+    create = next(action for action in ACTIONS if action.name == "create_volume")
+    typed = {"alias": "x", "capacity": 10**6, "dry_run": 1, "idempotency_key": ""}
+    typed |= {"tenantId": "t1"}
+    for browser, sees_pool in ((user_of("ADMIN"), True), (bound("STORAGE"), False)):
+        text = browser.post(address(create, None), typed).text
+        assert "1000000 GiB are required" in text
+        assert ("are free" in text) is sees_pool
 
 
 def test_no_action_changes_anything_of_another_tenant(world: tuple[str, ...]) -> None:

@@ -145,7 +145,7 @@ def test_a_missing_mandatory_field_is_named(api, missing):
         ("duration", -1),
         ("duration", 1.5),
         ("duration", True),
-        ("duration", 2**31),
+        ("duration", 86_401),
         ("multipath", "perhaps"),
         ("usedNamespacesIds", [0]),
         ("usedNamespacesIds", [2**32 - 1]),
@@ -157,6 +157,16 @@ def test_a_wrong_field_is_refused_and_named(api, field, value):
     assert (answer.http, answer.status) == (400, "InvalidInput")
     assert answer.description.startswith(field)
     assert api.get("/hosts").body == []
+
+
+def test_a_duration_of_more_than_a_day_is_refused_with_the_rule(api):
+    """A host is Available for three durations, and cannot be removed meanwhile."""
+    answer = probe(api, duration=86_401)
+    assert (answer.http, answer.status) == (400, "InvalidInput")
+    assert answer.description == (
+        "duration = 86401: Ensure this value is less than or equal to 86400."
+    )
+    assert probe(api, duration=86_400).status == "Success"
 
 
 def test_an_nqn_of_223_bytes_is_accepted(api):

@@ -79,3 +79,35 @@ def test_a_tag_without_a_value_is_stored_as_empty(api: Api, agent: ReleasedClien
     agent.done("PUT", "tasks", said(task, state="RUNNING", taskConfiguration=tags))
     [shown] = agent.get(f"tasks?hostId={HOST}")
     assert shown["taskConfiguration"] == [{"name": "path", "value": ""}]
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        [{"name": "path", "value": "/dev/md/vol"}],
+        [{"name": "migrationHandler", "value": "PROVISIONER"}],
+        [{"name": "destinationBackendId", "value": "none"}],
+        [],
+    ],
+)
+def test_tags_that_the_agent_reports_are_shown_but_decide_nothing(
+    api: Api, agent: ReleasedClient, tags: list[dict[str, str]]
+) -> None:
+    """In a pool of two racks, the new replica must go into the rack of the outgoing one. The agent
+    still sees and ends its task.
+    """
+    for number, node in enumerate(api.get("/backends").body):
+        rack = {"rack": f"r{number % 2}"}
+        assert api.put(f"/backends/{node['persistentID']}", rack).status == "Success"
+    uuid, outgoing, task = begun(api)
+    agent.done("PUT", "tasks", said(task, state="RUNNING", taskConfiguration=tags))
+    [shown] = agent.get(f"tasks?hostId={HOST}")
+    assert shown["taskConfiguration"] == tags
+    assert shown["waitsFor"] == "the host"
+    agent.done("POST", f"replica/{uuid}", ANYWHERE)
+    agent.done("PATCH", f"replica/{uuid}/{outgoing}")
+    agent.done("DELETE", f"replica/{uuid}/{outgoing}")
+    agent.done("PUT", "tasks", said(task, state="FINISHED", taskConfiguration=tags))
+    [ended] = agent.get(f"tasks?hostId={HOST}")
+    assert ended["state"] == "FINISHED"
+    assert outgoing not in places(api, uuid)

@@ -328,6 +328,23 @@ def test_nodes_show_nothing_of_the_pool_to_a_tenant(api: Api, theirs: dict[str, 
         assert shown["portals"]
 
 
+def test_a_dry_run_tells_a_tenant_why_a_node_is_refused_but_no_numbers_of_the_node(
+    api: Api, theirs: dict[str, str]
+) -> None:
+    wanted = {"alias": "x", "capacity": 100_000}
+    answers = {
+        caller: caller.post("/t1/volumes?dryRun=true", wanted).body["refused"]
+        for caller in (api, api.as_role("STORAGE", tenant="t1"))
+    }
+    whole, shown = answers.values()
+    assert len(shown) == 4
+    required = "100000 GiB are required"
+    assert {(row["filter"], row["reason"]) for row in shown} == {("space", required)}
+    for row, of_tenant in zip(whole, shown, strict=True):
+        assert row["backend"] == of_tenant["backend"]
+        assert row["reason"].endswith(f" are free, {required}")
+
+
 def test_a_shared_host_shows_nothing_of_another_tenants_volume(
     api: Api, theirs: dict[str, str]
 ) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from provisioner.common.paths import first_segments
+from tasks.models import TaskType
+from tasks.services import task_create
 from tests.api.tenants_steps import BUDGET
 from tests.api.volume_steps import created
 from tests.conftest import Api
@@ -100,6 +102,27 @@ def test_deleting_a_tenant_requires_that_it_has_no_volumes(api: Api, pool: Pool)
     assert api.delete("/tenants/t1").status == "TenantNotFound"
     default = api.delete("/tenants/0")
     assert (default.http, default.status) == (400, "InvalidInput")
+
+
+def test_a_later_tenant_of_the_same_id_sees_nothing_of_the_former_one(api: Api, pool: Pool) -> None:
+    pool(1)
+    api.post("/tenants", BUDGET | {"tenantId": "t1"})
+    uuid = created(api, "secret", "/t1/volumes")
+    task = task_create(type=TaskType.REPLICA_SYNC, volume_id=uuid, tenant_id="t1", stoppable=True)
+    assert api.put("/tasks", {"taskId": task.pk, "hostId": "", "state": "ABORTED"}).status == (
+        "Success"
+    )
+    assert api.delete(f"/volumes/{uuid}").status == "Success"
+    bound = api.as_role("MONITOR", tenant="t1")
+    assert bound.get("/events", about=uuid).body
+    assert bound.get("/tasks").body
+    assert api.delete("/tenants/t1").status == "Success"
+    assert api.post("/tenants", BUDGET | {"tenantId": "t1"}).status == "Success"
+    assert [event["kind"] for event in bound.get("/events").body] == ["TenantCreated"]
+    assert bound.get("/tasks").body == []
+    kinds = [event["kind"] for event in api.get("/events", about="tenant:t1").body]
+    assert {"VolumeCreated", "VolumeDeleted", "TenantDeleted"} <= {*kinds}
+    assert [row["taskId"] for row in api.get("/tasks").body] == [task.pk]
 
 
 def test_a_bound_caller_sees_its_own_tenant_only(api: Api, pool: Pool) -> None:

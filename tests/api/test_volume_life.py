@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
+from inventory.models import Backend
 from inventory.nodes.engines.simulated import SimulatedFleet
 from tests.api.volume_steps import GIB, created, probe_host, published, volume
 from tests.conftest import Api
 from volumes.audit import audit
+from volumes.models import Replica
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
@@ -24,6 +26,21 @@ def test_an_expansion_enlarges_all_replicas_and_their_limits(
         [spec] = node.volumes().values()
         assert (spec.capacity, spec.qos.max_iops) == (25 * GIB, 75)
     assert audit() == []
+
+
+def test_an_expansion_reserves_more_performance_until_the_volume_is_deleted(
+    api: Api, pool: Pool
+) -> None:
+    pool(2)
+    rates = {"numReplicas": 2, "desiredIOPSPerGB": 3, "desiredBWPerGB": 4}
+    uuid = created(api, "v", storageClass=rates)
+    assert api.patch(f"/volumes/{uuid}", {"newCapacity": 25}).status == "Success"
+    reserved = Backend.objects.values_list("used_iops", "used_bw")
+    assert list(Replica.objects.values_list("desired_iops", "desired_bw")) == [(75, 100)] * 2
+    assert list(reserved.all()) == [(75, 100)] * 2
+    assert audit() == []
+    assert api.delete(f"/volumes/{uuid}").status == "Success"
+    assert list(reserved.all()) == [(0, 0)] * 2
 
 
 def test_an_impossible_expansion_is_refused_and_changes_nothing(api: Api, pool: Pool) -> None:

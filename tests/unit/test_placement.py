@@ -84,8 +84,8 @@ WHY = {
     "block size": "no SSD of the node can hold volumes with blocks of 4096 bytes",
     "space": "9 GiB are free, 10 GiB are required",
     "shareSSDBetweenVolumes": "each SSD with room has a volume of the storage class",
-    "desired IOPS": "1 IOPS are unreserved, 2 are requested",
-    "desired bandwidth": "1 B/s are unreserved, 2 are requested",
+    "desired IOPS": "1 IOPS are unreserved, 2 IOPS are requested",
+    "desired bandwidth": "1 B/s are unreserved, 2 B/s are requested",
 }
 
 TEXTS = {
@@ -118,9 +118,22 @@ def test_each_filter_refuses_by_name_and_counts_the_nodes(name: str) -> None:
     candidate, request = REFUSALS[name]
     outcome = plan(request, [candidate])
     assert outcome.refused["n"].filter == name
-    assert outcome.refused["n"].why == WHY[name]
+    assert outcome.refused["n"].text == WHY[name]
     assert outcome.chosen == ()
     assert outcome.explain() == f"0 of 1 replicas can be placed on 1 node: {TEXTS[name]}"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("space", "10 GiB are required"),
+        ("desired IOPS", "2 IOPS are requested"),
+        ("desired bandwidth", "2 B/s are requested"),
+    ],
+)
+def test_a_refusal_can_be_explained_without_numbers_of_the_node(name: str, why: str) -> None:
+    candidate, request = REFUSALS[name]
+    assert plan(request, [candidate]).refused["n"].why == why
 
 
 def test_a_filter_that_a_request_does_not_ask_for_refuses_no_node() -> None:
@@ -152,7 +165,7 @@ def test_a_refusal_names_what_was_wanted_and_counts_nodes() -> None:
         "1 node unavailable; 2 nodes that already have a replica"
     )
     assert plan(a_request(), nodes[:1]).explain() == "1 of 1 replicas can be placed on 1 node"
-    assert "None" not in nowhere.explain() + "".join(why for _, why in nowhere.refused.values())
+    assert "None" not in nowhere.explain() + "".join(r.text for r in nowhere.refused.values())
 
 
 def test_a_refusal_for_space_names_the_needed_space() -> None:

@@ -34,9 +34,14 @@ class NodeAdmin(BackendAdmin):
             ("Health", self.health(node)),
             ("Why", self.health_reason(node)),
             ("Place", self.place(node)),
-            ("Capacity used", self.capacity_used(node)),
         ]
-        return shown if tenant_id else [*shown, ("Effects of a stop", _if_it_stops(node))]
+        if tenant_id:
+            return shown
+        return [
+            *shown,
+            ("Capacity used", self.capacity_used(node)),
+            ("Effects of a stop", _if_it_stops(node)),
+        ]
 
     def tables(self, node: Backend, tenant_id: str | None) -> list[Table]:
         every = list_url(Replica, backend__persistent_id__exact=node.pk)

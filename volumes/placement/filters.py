@@ -12,21 +12,29 @@ GIB = 2**30
 
 
 class Filter(NamedTuple):
-    """A condition for nodes. ``passes`` checks it, and ``why`` describes a refusal. If the request
-    does not ask for it (``asks``), every node passes.
+    """A condition for nodes. ``passes`` checks it, and ``why`` describes a refusal, without numbers
+    of the node, which ``measured`` describes. If the request does not ask for it (``asks``), every
+    node passes.
     """
 
     name: str
     passes: Callable[[Candidate, PlacementRequest], bool]
     why: Callable[[Candidate, PlacementRequest], str]
     asks: Callable[[PlacementRequest], object] = lambda request: True
+    measured: Callable[[Candidate, PlacementRequest], str] = lambda node, request: ""
 
 
 class Refusal(NamedTuple):
-    """The filter that excluded a node, and the reason."""
+    """The filter that excluded a node, and the reason. ``measured``: what the node has instead."""
 
     filter: str
     why: str
+    measured: str = ""
+
+    @property
+    def text(self) -> str:
+        """The whole reason, for callers that see the numbers of nodes."""
+        return f"{self.measured}, {self.why}" if self.measured else self.why
 
 
 def _layout(
@@ -147,7 +155,8 @@ FILTERS: tuple[Filter, ...] = (
     Filter(
         "space",
         lambda n, r: _layout(r, _of_block_size(n, r)) is not None,
-        lambda n, r: f"{size(_free(n, r))} are free, {size(r.claimed_bytes)} are required{_on(r)}",
+        lambda n, r: f"{size(r.claimed_bytes)} are required{_on(r)}",
+        measured=lambda n, r: f"{size(_free(n, r))} are free",
     ),
     Filter(
         "shareSSDBetweenVolumes",
@@ -158,14 +167,14 @@ FILTERS: tuple[Filter, ...] = (
     Filter(
         "desired IOPS",
         lambda n, r: n.total_iops - n.used_iops >= r.desired_iops,
-        lambda n, r: (
-            f"{n.total_iops - n.used_iops} IOPS are unreserved, {r.desired_iops} are requested"
-        ),
+        lambda n, r: f"{r.desired_iops} IOPS are requested",
+        measured=lambda n, r: f"{n.total_iops - n.used_iops} IOPS are unreserved",
     ),
     Filter(
         "desired bandwidth",
         lambda n, r: n.total_bw - n.used_bw >= r.desired_bw,
-        lambda n, r: f"{n.total_bw - n.used_bw} B/s are unreserved, {r.desired_bw} are requested",
+        lambda n, r: f"{r.desired_bw} B/s are requested",
+        measured=lambda n, r: f"{n.total_bw - n.used_bw} B/s are unreserved",
     ),
 )
 
@@ -186,5 +195,5 @@ def refusal(
     """
     for one in filters:
         if not one.passes(node, request):
-            return Refusal(one.name, one.why(node, request))
+            return Refusal(one.name, one.why(node, request), one.measured(node, request))
     return None

@@ -5,9 +5,11 @@ import uuid
 from django.db import IntegrityError, transaction
 
 from events.kinds import Kind
+from events.models import Event
 from events.recording import record
 from inventory.models import Backend
 from provisioner.common.results import InvalidInput, ProvisionerError, ResultCode
+from tasks.models import ENDED, Task
 from volumes.models import DEFAULT_TENANT, Tenant
 from volumes.services.errors import TenantNotFound
 from volumes.sizing import GIB
@@ -100,7 +102,8 @@ def require_same_tenant(in_path: str, in_body: str) -> None:
 
 
 def tenant_delete(*, tenant_id: str) -> None:
-    """Delete a tenant that has no volumes.
+    """Delete a tenant that has no volumes. After that, only callers without a tenant see its events
+    and ended tasks.
 
     :raises InvalidInput: it is the default tenant.
     :raises TenantNotFound: there is no such tenant.
@@ -115,6 +118,11 @@ def tenant_delete(*, tenant_id: str) -> None:
             deleted, _ = Tenant.objects.filter(pk=tenant_id).delete()
             if deleted:
                 record(Kind.TENANT_DELETED, tenant=tenant_id)
+                # a later tenant may get the same id, and must not see them
+                Event.objects.filter(tenant_id=tenant_id).update(tenant_id="")
+                Task.objects.filter(tenant_id=tenant_id, state__in=sorted(ENDED)).update(
+                    tenant_id=""
+                )
     except IntegrityError as error:
         raise TenantHasVolumes(
             f"tenant {tenant_id!r} still has volumes: delete them first"

@@ -65,9 +65,12 @@ class RemovableHostViewSet(HostViewSet):
     }
 
     def present(self, hosts: Iterable[Host]) -> Items:
-        rows = list(hosts)
-        given = used_namespace_ids(host.pk for host in rows)
-        return [host_json(h, given.get(h.pk, set()) | set(h.used_namespace_ids)) for h in rows]
+        rows, tenant = list(hosts), self.caller.tenant_id
+        used = used_namespace_ids((host.pk for host in rows), tenant)
+        for host in rows:
+            if tenant in {None, host.tenant_id}:  # otherwise, they may be of other tenants' volumes
+                used.setdefault(host.pk, set()).update(host.used_namespace_ids)
+        return [host_json(host, used.get(host.pk, ())) for host in rows]
 
     def destroy(self, request: Request, host_id: str) -> Response:
         host_remove(host_id=host_id)
@@ -80,8 +83,10 @@ class VolumesHostProbeViewSet(HostProbeViewSet):
     def create(self, request: Request) -> Response:
         fields = parse_body(HostProbeInput, request)
         self.own_host(fields["uuid"])
-        report = HostReport(**fields, tenant_id=self.caller.tenant_id)
-        host_report(report, is_its_own=self.caller.host_id is not None)
+        caller = self.caller
+        is_its_own = caller.host_id is not None
+        report = HostReport(**fields, tenant_id=caller.tenant_id, is_its_own=is_its_own)
+        host_report(report)
         if not report.by_driver and report.tenant_id is None:
             repeated.probes.admit(report)
             self.cache_answer_while(partial(repeated.probes.repeat, report))

@@ -155,9 +155,11 @@ def volume_extended_json(
     return data
 
 
-def plan_json(plan: Plan) -> dict[str, Any]:
+def plan_json(plan: Plan, *, is_tenants: bool) -> dict[str, Any]:
     """Return the nodes that a create would choose, and why not the others. An extension of the
     reference.
+
+    ``is_tenants``: the caller is bound to a tenant, and sees no numbers of nodes.
     """
     return {
         "chosen": [
@@ -175,7 +177,11 @@ def plan_json(plan: Plan) -> dict[str, Any]:
             for r in plan.chosen
         ],
         "refused": [
-            {"backend": {"persistentID": node}, "filter": refusal.filter, "reason": refusal.why}
+            {
+                "backend": {"persistentID": node},
+                "filter": refusal.filter,
+                "reason": refusal.why if is_tenants else refusal.text,
+            }
             for node, refusal in sorted(plan.refused.items())
         ],
         "explanation": plan.explain(),

@@ -115,7 +115,8 @@ class VolumesViewSet(TenantViewSet):
         tenant_id = self.tenant_for_create(fields.pop("tenant_id", None))
         wanted = volume_request(fields)
         if parse_query(DryRunInput, request)["dryRun"]:
-            return success(**plan_json(volume_dry_run(tenant_id=tenant_id, request=wanted)))
+            plan = volume_dry_run(tenant_id=tenant_id, request=wanted)
+            return success(**plan_json(plan, is_tenants=self.caller.tenant_id is not None))
         volume = volume_create(
             tenant_id=tenant_id, request=wanted, idempotency_digest=self.idempotency_digest(wanted)
         )

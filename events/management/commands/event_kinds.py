@@ -22,7 +22,8 @@ provisionerctl events --follow
 Callers with the role ADMIN or MONITOR may use `GET /events`. A caller that is bound to a tenant
 sees only the events of its tenant: about its volumes, snapshots, replicas, publications, tasks,
 hosts and budget. It does not see the details `placement`, `refused` and `nodes`, because they
-describe the nodes of the pool. All other events concern the pool. The roles STORAGE, HOST and NODE
+describe the nodes of the pool. All other events concern the pool, and so do the events of a tenant
+that was deleted. The roles STORAGE, HOST and NODE
 cannot read events, because events name objects that those roles may not see.
 
 ## Fields

@@ -2,8 +2,6 @@
 to its target.
 """
 
-from typing import NamedTuple
-
 from django.db import transaction
 from django.db.models import Q
 
@@ -15,7 +13,7 @@ from inventory.services.hosts import (
     NqnTaken,
     host_add,
     host_probe,
-    require_host_of_tenant,
+    require_reportable,
 )
 from provisioner.common.compiled import Compiled, text
 from volumes.models import Export, Publication, Volume, target_nqn
@@ -27,7 +25,7 @@ HAS_NQN = Compiled(
 )
 
 
-def host_report(report: HostReport, *, is_its_own: bool = False) -> None:
+def host_report(report: HostReport) -> None:
     """Record a probe of a host, even if the host has another NQN than before.
 
     It extends :func:`~inventory.services.hosts.host_probe`. When the NQN changes, the exports of
@@ -38,46 +36,26 @@ def host_report(report: HostReport, *, is_its_own: bool = False) -> None:
     A host takes over the NQN of another host that is Unavailable and has no publication. That other
     host is deleted.
 
-    ``is_its_own``: the caller may act for this host only.
-
     :raises HostOfOtherTenant: the host belongs to another tenant than the caller.
     :raises NqnTaken: another host has the NQN, or targets of another host may still admit it.
     """
-    caller = Caller(report.tenant_id, is_its_own)
-    while not _has_nqn(report.uuid, report.nqn, caller):
-        if _claim(report, caller):
+    while not _has_nqn(report):
+        if _claim(report):
             break
     host_probe(report)
 
 
-class Caller(NamedTuple):
-    """The caller that reports a host."""
-
-    tenant_id: str | None
-    is_its_own: bool
-
-    def require(self, host: Host, nqn: str) -> None:
-        """Check that the caller may report this host with this NQN.
-
-        :raises HostOfOtherTenant: the caller may not report it.
-        """
-        if self.tenant_id is not None:
-            require_host_of_tenant(
-                host, nqn=nqn, tenant_id=self.tenant_id, is_its_own=self.is_its_own
-            )
-
-
-def _has_nqn(uuid: str, nqn: str, caller: Caller) -> bool:
+def _has_nqn(report: HostReport) -> bool:
     """Whether the host already has the NQN."""
-    if caller.tenant_id is None:
-        return bool(list(HAS_NQN.rows(host=uuid, nqn=nqn)))
-    host = Host.objects.filter(pk=uuid, nqn=nqn).first()
+    if report.tenant_id is None:
+        return bool(list(HAS_NQN.rows(host=report.uuid, nqn=report.nqn)))
+    host = Host.objects.filter(pk=report.uuid, nqn=report.nqn).first()
     if host is not None:
-        caller.require(host, nqn)
+        require_reportable(host, report)
     return host is not None
 
 
-def _claim(report: HostReport, caller: Caller) -> bool:
+def _claim(report: HostReport) -> bool:
     """Assign the NQN to the host. An unknown host is created if the NQN is free.
 
     Returns False if a volume was published to the host meanwhile, or another process created the
@@ -94,10 +72,10 @@ def _claim(report: HostReport, caller: Caller) -> bool:
             return False
         known = hosts.pop(uuid, None)
         if known is not None:
-            caller.require(known, nqn)
+            require_reportable(known, report)
         for other in hosts.values():
-            _take_over(other, uuid, caller)
-        _require_not_admitted_elsewhere(uuid, nqn, caller)
+            _take_over(other, report)
+        _require_not_admitted_elsewhere(uuid, nqn, report.tenant_id)
         if known is not None:
             Host.objects.filter(pk=uuid).update(nqn=nqn)
             record(
@@ -107,19 +85,20 @@ def _claim(report: HostReport, caller: Caller) -> bool:
             return True
         if not host_add(report):
             return False
-        tenant = caller.tenant_id or ""
+        tenant = report.tenant_id or ""
         record(Kind.HOST_ADDED, tenant=tenant, host=uuid, name=report.name, nqn=nqn)
         return True
 
 
-def _take_over(other: Host, uuid: str, caller: Caller) -> None:
+def _take_over(other: Host, report: HostReport) -> None:
     """Delete the other host, so that its NQN is free.
 
     :raises NqnTaken: the other host is Available, has volumes, or is another tenant's.
     """
-    if caller.tenant_id is not None and other.tenant_id not in {"", caller.tenant_id}:
+    uuid, tenant_id = report.uuid, report.tenant_id
+    if tenant_id is not None and other.tenant_id not in {"", tenant_id}:
         raise NqnTaken(f"NQN {other.nqn!r} is in use, so host {uuid!r} cannot have it")
-    if other.is_available or caller.tenant_id not in {None, other.tenant_id}:
+    if other.is_available or tenant_id not in {None, other.tenant_id}:
         raise NqnTaken.by(other, host_id=uuid)
     rows = Publication.objects.filter(host=other).order_by("volume__uuid")
     if volumes := list(rows.values_list("volume__uuid", flat=True)):
@@ -139,7 +118,7 @@ def _take_over(other: Host, uuid: str, caller: Caller) -> None:
     )
 
 
-def _require_not_admitted_elsewhere(uuid: str, nqn: str, caller: Caller) -> None:
+def _require_not_admitted_elsewhere(uuid: str, nqn: str, tenant_id: str | None) -> None:
     """Check that no node may still admit the NQN to the target of another host.
 
     :raises NqnTaken: a node may still admit it.
@@ -150,7 +129,7 @@ def _require_not_admitted_elsewhere(uuid: str, nqn: str, caller: Caller) -> None
     found = exports.order_by("replica__volume__uuid").values_list(
         "replica__volume__uuid", "replica__backend"
     )
-    if found and caller.tenant_id is not None:  # they may be another tenant's
+    if found and tenant_id is not None:  # they may be another tenant's
         raise NqnTaken(
             f"NQN {nqn!r} was another host's, and nodes may still admit it to that host's volumes. "
             f"Host {uuid!r} gets the NQN with its next probe after they have confirmed that they "

@@ -37,7 +37,7 @@ def check_space(
         if more > space.free or (more > 0 and not after.is_enough):
             raise NodeRefused(
                 RefusalCode.NO_SPACE,
-                f"SSD {piece.ssd_id} has {space.free} bytes free, not {more}",
+                f"SSD {piece.ssd_id} has less than {more} bytes free",
             )
         _refuse_full_pool(piece.ssd_id, stores.pool(mapped, store))
 

@@ -323,7 +323,7 @@ class SimulatedEngine:
             free = self._free(ssds[ssd_id])
             if size > free:
                 raise NodeRefused(
-                    RefusalCode.NO_SPACE, f"SSD {ssd_id} has {free} bytes free, not {size}"
+                    RefusalCode.NO_SPACE, f"SSD {ssd_id} has less than {size} bytes free"
                 )
 
 

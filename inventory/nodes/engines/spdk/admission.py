@@ -40,7 +40,7 @@ def _short(stores: Stores, name: str, pieces: Iterable[Piece], had: dict[str, in
         free = stores.space(piece.ssd_id).free
         after = stores.space(piece.ssd_id, promised=(name, piece.allocated))
         if more > free or (more > 0 and not after.is_enough):
-            return f"SSD {piece.ssd_id} has {free} bytes free, not {more}"
+            return f"SSD {piece.ssd_id} has less than {more} bytes free"
     return ""
 
 
