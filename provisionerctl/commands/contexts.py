@@ -76,8 +76,6 @@ def set_(session: Session, name: str, password_stdin: bool, token_stdin: bool) -
 
     With --user, the password is asked for on a terminal. The first context becomes the current one.
     """
-    if not name:
-        raise Failure("A context needs a name.", Exit.USAGE)
     if password_stdin and token_stdin:
         raise Failure("Only one of --password-stdin and --token-stdin is possible.", Exit.USAGE)
     given: dict[str, Any] = {k: v for k, v in asdict(session.given).items() if v}
