@@ -3,7 +3,7 @@
 import datetime as dt
 import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -243,23 +243,23 @@ def test_an_answer_without_chunks_states_its_length(
 
 
 def test_a_caller_writes_one_list_at_a_time(
-    short: None, caller: Client, api: Api, monkeypatch: pytest.MonkeyPatch
+    short: None,
+    caller: Client,
+    api: Api,
+    make_user: Callable[..., dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(concurrency, "LIST_SECONDS", 0.05)
     copies(FEW)
-    answer = caller.get("/volumes")
-    assert answer.streaming
     headers = {"Authorization": api.authorization}
-    second = send(api.url, "GET", "/volumes", headers=headers)
-    refused(second, 429, "TooManyRequests")
-    assert send(api.url, "GET", "/volumes?limit=3", headers=headers).http == 200
-    other = api.as_role("MONITOR")
-    assert (
-        len(send(other.url, "GET", "/volumes", headers={"Authorization": other.authorization}).body)
-        > FEW
-    )
-    b"".join(answer)
-    answer.close()
+    other = make_user("other", "right password", "MONITOR")
+    with closing(caller.get("/volumes")) as answer:
+        assert answer.streaming
+        second = send(api.url, "GET", "/volumes", headers=headers)
+        refused(second, 429, "TooManyRequests")
+        assert send(api.url, "GET", "/volumes?limit=3", headers=headers).http == 200
+        assert len(send(api.url, "GET", "/volumes", headers=other).body) > FEW
+        b"".join(answer)
     assert send(api.url, "GET", "/volumes", headers=headers).http == 200
 
 
