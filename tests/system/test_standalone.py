@@ -64,10 +64,10 @@ def test_children_end_with_their_supervisor_and_a_second_one_is_refused(data: Pa
     system = Standalone(data, port)
     system.wait_for("The system is running.")
     second = Standalone(data, port)
-    assert second.process.wait(30) == 1
+    assert second.process.wait(90) == 1
     assert second.output == (f"provisioner: {data} is in use by process {system.process.pid}.\n")
     elsewhere = Standalone(data.with_name("other"), port)
-    assert elsewhere.process.wait(30) == 1
+    assert elsewhere.process.wait(90) == 1
     assert elsewhere.output.splitlines()[-1] == (
         f"provisioner: port {port} of 127.0.0.1 cannot be used (Address already in use): "
         "choose another with API_PORT; the 4 nodes use the next ports."
@@ -83,7 +83,7 @@ def test_children_end_with_their_supervisor_and_a_second_one_is_refused(data: Pa
 def test_a_failed_step_ends_the_scenario_with_a_sentence_that_names_it(data: Path) -> None:
     other_ca = Authority.of(data.with_name("other-ca")).path
     system = Standalone(data, free_ports(), "--scenario", "--exit", NODE_CA=str(other_ca))
-    assert system.process.wait(60) == 1
+    assert system.process.wait(120) == 1
     assert '"status": "NotAvailable"' in system.output
     assert system.output.splitlines()[-1] == (
         "provisioner: step 1. Four storage nodes join the pool: two racks, two zones: "
