@@ -184,7 +184,7 @@ class VolumeContract:
         node = client.read_node()
         much = (node.ssds[1].free // 4096 + 1) * 4096
         spec = volume(piece(ssds[0]), piece(ssds[1], much))
-        values = (ssds[1], str(node.ssds[1].free), str(much))
+        values = (ssds[1], str(much))
         refused(RefusalCode.NO_SPACE, lambda: client.ensure_volume(uuid, spec), *values)
         assert client.read_node().ssds == node.ssds
         assert client.read_volume(uuid) is None

@@ -34,8 +34,9 @@ def test_a_thick_volume_is_refused_space_that_thin_ones_outgrew(run: Run) -> Non
                 host.write(1, at, OLD)
         after = (await machine.facts()).ssds[0]
         assert (after.outgrown, after.free) == (99 * CLUSTER, before.free - 99 * CLUSTER)
-        much = volume(piece("s", after.free + CLUSTER))
-        await refused(RefusalCode.NO_SPACE, agent.volumes.ensure("v", much), str(after.free))
+        much = after.free + CLUSTER
+        create = agent.volumes.ensure("v", volume(piece("s", much)))
+        await refused(RefusalCode.NO_SPACE, create, str(much))
         await agent.volumes.ensure("v", volume(piece("s", after.free)))
         assert (await machine.facts()).ssds[0].free == 0
 
