@@ -91,7 +91,7 @@ def hosts(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
 
 def hosts_rhythm(system: System, meter: Meter, sizes: Sizes, results: Results) -> None:
     """Measure hosts at the rhythm of the real agent, in a pool with 100,000 volumes."""
-    data.hosts(system, 10 * max(sizes.rhythms).hosts)
+    data.hosts(system, max(sizes.rhythms).hosts)
     data.nodes(system)
     data.volumes(system, sizes.many_volumes)
     for found in rhythms(system, meter, sizes.rhythms):

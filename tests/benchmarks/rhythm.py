@@ -55,7 +55,7 @@ class Rhythm(NamedTuple):
 
 
 def rhythms(system: System, meter: Meter, wanted: tuple[Wanted, ...]) -> Iterator[Rhythm]:
-    """Measure each of these. The pool must have ten times as many hosts."""
+    """Measure each of these. The pool must have as many hosts."""
     tokens = {name: system.token_of(f"rhythm-{name}", "ADMIN") for name in ("polls", *OTHERS)}
     seconds = meter.seconds / 2 * SECONDS
     for hosts, slower in wanted:
