@@ -27,6 +27,7 @@ from django.db.models.functions import Coalesce
 from inventory.health import NodeHealth, node_health
 from inventory.models import Backend
 from provisioner.common import clock
+from provisioner.common.database import release_connection
 from provisioner.common.models import LifeState
 from provisioner.common.tenancy import of_tenant
 from tasks.selectors import volumes_progress
@@ -196,6 +197,8 @@ class PoolCountsCache:
         found = self._found
         if found is not None and self._is_fresh():
             return found
+        if found is None:
+            release_connection()  # the thread that reads needs one
         if not self._reading.acquire(blocking=found is None):
             return cast("PoolCounts", found)
         try:

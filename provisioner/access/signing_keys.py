@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 
 from provisioner.access.http_fetch import FetchFailed, fetch_json
+from provisioner.common.database import release_connection
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +125,7 @@ class JwkSet:
         found = self._named(kid) if self._age() < USABLE_SECONDS else []
         if found and self._age() < FRESH_SECONDS:
             return found
+        release_connection()
         # do not wait for another thread that reads the keys if it may be in vain
         if self._lock.acquire(blocking=not found and not self._failure):
             try:

@@ -11,7 +11,6 @@ Django writes the SQL, so a change of a model needs no change here.
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
-from functools import cached_property
 from operator import attrgetter, methodcaller
 from typing import Any
 
@@ -29,6 +28,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Cast
 from django.db.models.sql import UpdateQuery
+from django.utils.functional import cached_property
 
 ALL, NUMBER = methodcaller("fetchall"), attrgetter("rowcount")
 

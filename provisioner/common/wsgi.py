@@ -1,12 +1,12 @@
 """Repairs requests that Django cannot handle, before Django gets them."""
 
 from collections.abc import Callable, Iterable
-from functools import cached_property
 from io import BytesIO
 from typing import IO, Any
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
+from django.utils.functional import cached_property
 from gunicorn.http.errors import ParseException
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]

@@ -94,6 +94,15 @@ class TestRequests:
         assert (answer := server.raw(sent.replace(right, wrong))).startswith(b"HTTP/1.1 400 ")
         assert set(json.loads(answer.partition(b"\r\n\r\n")[2])) == {"status", "description"}
 
+    def test_a_chunked_body_that_arrives_slowly_delays_no_other(self, server, admin_header):
+        sent = chunked(b"{}", authorization=admin_header["Authorization"])
+        with server.connect() as slow:
+            slow.sendall(sent[:-5])
+            time.sleep(0.5)  # a thread reads it, and waits for the end
+            assert server.raw(sent).startswith(b"HTTP/1.1 200 ")
+            slow.sendall(sent[-5:])  # in time
+            assert slow.recv(100).startswith(b"HTTP/1.1 200 ")
+
     @pytest.mark.parametrize("body", UNFINISHED)
     def test_the_body_of_an_unknown_caller_is_not_awaited(self, server, strict_server, body):
         for asked, certificate, http in ((server, True, b"401"), (strict_server, False, b"403")):

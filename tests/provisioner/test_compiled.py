@@ -1,10 +1,13 @@
 """Compiled statements have the same results as Django's own."""
 
 import datetime as dt
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection
-from django.db.models import BigIntegerField, Count, F, Sum
+from django.db.models import BigIntegerField, Count, F, QuerySet, Sum
 from django.db.models.functions import Cast
 from django.test.utils import CaptureQueriesContext
 
@@ -151,3 +154,26 @@ def test_a_time_is_an_argument() -> None:
     host().save(force_insert=True)
     assert list(later.rows(at=at)) == [("h1",)]
     assert list(later.rows(at=at + dt.timedelta(minutes=1))) == []
+
+
+def test_a_statement_that_is_compiled_delays_no_other() -> None:
+    """A thread that compiles may wait for a connection, which the threads hold that execute."""
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def build() -> QuerySet[Any, Any]:
+        begun.set()
+        assert goes_on.wait(30)
+        return Host.objects.values_list("pk")
+
+    def first_use() -> list[Any]:
+        try:
+            return list(Compiled(build).rows())
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as other:
+        slow = other.submit(first_use)
+        assert begun.wait(30)
+        assert list(Compiled(lambda: Host.objects.values_list("name")).rows()) == []
+        goes_on.set()
+        assert slow.result(30) == []

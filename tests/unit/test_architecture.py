@@ -135,6 +135,16 @@ def test_no_code_can_miss_that_it_was_cancelled() -> None:
     assert not [path for path in files if "asyncio.wait_for(" in path.read_text()]
 
 
+def test_no_property_is_computed_under_a_lock() -> None:
+    """In Python 3.11, ``functools.cached_property`` has one lock for all objects of a class: use
+    ``django.utils.functional.cached_property``. Threads that held all database connections waited
+    for one that needed a connection to compute the value.
+    """
+    files = [path for name in PACKAGES[:-1] for path in (ROOT / name).rglob("*.py")]
+    pattern = re.compile(r"from functools import .*cached_property|functools\.cached_property")
+    assert not [path for path in files if pattern.search(path.read_text())]
+
+
 def test_a_module_in_no_contract_is_refused(tree: Path) -> None:
     path = tree / "volumes" / "somewhere.py"
     path.touch()
