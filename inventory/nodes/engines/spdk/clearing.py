@@ -5,7 +5,7 @@ import logging
 from collections.abc import Set
 
 from inventory.nodes.engines.spdk.names import UNCLEARED
-from inventory.nodes.engines.spdk.rpc import RpcLost, RpcRefused
+from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcLost, RpcRefused
 from inventory.nodes.engines.spdk.snapshot_tree import Parts
 from inventory.nodes.engines.spdk.spdk_state import Lvstore
 from inventory.nodes.errors import NodeRefused
@@ -76,12 +76,12 @@ class Clearing:
         """Whether nothing is left to do on the SSD."""
         try:
             await self._clear(ssd_id)
-            refused = await self._snapshot_tree.sweep(ssd_id)
+            left = await self._snapshot_tree.sweep(ssd_id)
             await self._note_cleared(ssd_id)
-        except (RpcRefused, RpcLost, NodeRefused) as error:
+        except (RpcRefused, RpcLost, NotAsAsked, NodeRefused) as error:
             log.error("SSD %s: %s", ssd_id, error)
             return False
-        return not refused
+        return not left
 
     async def _note_cleared(self, ssd_id: str) -> None:
         """Record that all deletions before now are done, if all clusters without an lvol are free,

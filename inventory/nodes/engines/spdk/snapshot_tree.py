@@ -88,16 +88,17 @@ class SnapshotTree:
 
     async def sweep(self, ssd_id: str) -> set[str]:
         """Remove shared snapshots that have at most one lvol above them. Returns the names of those
-        that SPDK does not delete.
+        that are left: SPDK does not delete them, or another task is still trying.
         """
         refused: set[str] = set()
         while True:
             async with self._deciding:
                 lvstore = self._stores.find(await self._spdk_state.current(), ssd_id)
-                going = self._idle(lvstore) - refused if lvstore else set()
+                unused = self._unused(lvstore) if lvstore else set()
+                going = unused - refused - self._going
                 self._going |= going
             if lvstore is None or not going:
-                return refused
+                return unused
             try:
                 refused |= await self._remove(lvstore, going)
             finally:
@@ -126,7 +127,7 @@ class SnapshotTree:
             return None
         return below if not lvol.owned_clusters and below.size == lvol.size else None
 
-    def _idle(self, lvstore: Lvstore) -> set[str]:
+    def _unused(self, lvstore: Lvstore) -> set[str]:
         return {
             lvol.name
             for lvol in self._spdk_state.lvols.get(lvstore.uuid, {}).values()
@@ -134,7 +135,6 @@ class SnapshotTree:
             and self._engine_state.is_shared(lvstore.uuid, lvol.name)
             and self._spdk_state.count_above(lvstore, lvol.name) <= 1
             and not self._kept[lvol.name]
-            and lvol.name not in self._going
         }
 
 
