@@ -107,14 +107,6 @@ def turn_bounds() -> Bounds:
     return Bounds(threads, of_one, TURN_SECONDS)
 
 
-def turn_watch(caller: Caller) -> Callable[[], bool]:
-    """Return a function that tells whether a request of this caller would get a place and a turn
-    without waiting.
-    """
-    key, places, turns = caller.lane_key, place_bounds(), turn_bounds()
-    return lambda: _places.is_free(key, places) and _turns.is_free(key, turns)
-
-
 def others_work(*, mine: int = 0) -> bool:
     """Whether requests other than long lists have a turn now. ``mine``: the number of turns of the
     caller, which are not counted.
