@@ -9,7 +9,7 @@ import time
 import uuid as uuids
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
@@ -155,17 +155,31 @@ def test_haproxy_closes_an_idle_connection_after_keep_alive(stack: Stack, token:
 def test_haproxy_keeps_connections_for_polls_only(stack: Stack, token: str) -> None:
     client = Client(stack, token)
 
-    def connections(*calls: tuple[str, str, object]) -> set[str]:
-        """The connections to the APIs after these calls."""
-        for call in calls:
-            client.call(*call)
-        return {each for url in stack.api_urls for each in _connections(urlsplit(url).port or 0)}
+    def kept(*calls: tuple[str, str, object]) -> set[str]:
+        return _kept(stack, lambda: [client.call(*call) for call in calls])
 
-    eventually(lambda: not connections(), seconds=60, what=connections)  # those of earlier tests
-    read = "GET", "/volumes", None
-    eventually(lambda: not connections(read) & connections(read), seconds=5, what="one is kept")
-    polls = ("GET", "/tasks?hostId=host", None), ("POST", "/host_probe", probe("host"))
-    assert connections(*polls) & connections(*polls)
+    _no_connections(stack)
+    eventually(lambda: not kept(("GET", "/volumes", None)), seconds=5, what="one is kept")
+    assert kept(("GET", "/tasks?hostId=host", None), ("POST", "/host_probe", probe("host")))
+
+
+def test_haproxy_keeps_them_for_as_many_clients_as_it_accepts(stack: Stack, token: str) -> None:
+    """By default, HAProxy closes them if a quarter of its files are open, and clients may have
+    half.
+    """
+    url = stack.balancer(OPEN_FILES="400")
+    place = ("127.0.0.1", urlsplit(url).port or 0)
+    headers = {"Authorization": f"Bearer {token}"}
+    with ExitStack() as clients, stack.pool() as http:
+
+        def poll() -> None:
+            assert http.request("GET", f"{url}/tasks?hostId=x", headers=headers).status == 200
+
+        poll()
+        for _ in range(180):
+            clients.enter_context(socket.create_connection(place, timeout=30))
+        _no_connections(stack)
+        assert _kept(stack, poll)
 
 
 def test_haproxy_does_not_log_polls_that_succeed(stack: Stack, token: str) -> None:
@@ -183,6 +197,24 @@ def test_haproxy_does_not_log_polls_that_succeed(stack: Stack, token: str) -> No
     [line] = lines("/tasks?hostId=logged")
     assert " polls/api-" in line
     assert " 401 " in line
+
+
+def _no_connections(stack: Stack) -> None:
+    """Wait until those of earlier tests are closed."""
+    eventually(lambda: not _of_apis(stack), seconds=60, what=lambda: _of_apis(stack))
+
+
+def _kept(stack: Stack, call: Callable[[], object]) -> set[str]:
+    """The connections to the APIs that two calls use."""
+    found = []
+    for _ in range(2):
+        call()
+        found.append(_of_apis(stack))
+    return found[0] & found[1]
+
+
+def _of_apis(stack: Stack) -> set[str]:
+    return {each for url in stack.api_urls for each in _connections(urlsplit(url).port or 0)}
 
 
 def _connections(port: int) -> Iterator[str]:
