@@ -8,6 +8,10 @@ call reads them.
 
 import json
 import time
+from contextlib import suppress
+from typing import Any
+
+import psycopg
 
 from tests.benchmarks.system import System
 
@@ -108,9 +112,17 @@ def clear(system: System) -> None:
     with system.connect() as database:
         for (uuid,) in database.execute(made, [FIRST]).fetchall():
             system.call("POST", "/unpublish", {"volId": uuid})
-        database.execute("TRUNCATE volumes_volume CASCADE")
+        _truncate(database)
         database.execute("UPDATE inventory_ssd SET used_bytes = 0")
         database.execute("UPDATE volumes_tenant SET used_bytes = 0")
+
+
+def _truncate(database: psycopg.Connection[Any]) -> None:
+    """Delete all volumes, also if a process reads the same tables in another order meanwhile."""
+    while True:
+        with suppress(psycopg.errors.DeadlockDetected):
+            database.execute("TRUNCATE volumes_volume CASCADE")
+            return
 
 
 def _settle(system: System) -> None:

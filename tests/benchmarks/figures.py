@@ -25,7 +25,8 @@ class Sizes:
     recordings: int = 10
     rounds: int = 2
     scrapes: int = 5
-    rhythms: tuple[Wanted, ...] = (Wanted(1_000), Wanted(2_000), Wanted(10_000, slower=10))
+    # some systems allow 20,000 open files at most
+    rhythms: tuple[Wanted, ...] = (Wanted(1_000), Wanted(2_000), Wanted(9_900, slower=10))
     rebuild_volumes: int = 1_000
     scale_hosts: int = 10_000
     scale_volumes: int = 1_000_000

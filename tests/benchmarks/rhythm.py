@@ -5,6 +5,7 @@ A slower rhythm shows what the number of hosts needs, such as connections and me
 that is too small for their calls.
 """
 
+import resource
 import subprocess
 import time
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ CONNECTIONS = 12
 """Of each kind of the other calls, which has a caller of its own. The API limits the calls in
 progress of one caller.
 """
+MORE_CONNECTIONS = 100
+"""That HAProxy has besides those for polls, at most."""
 COUNTED = ("API", "HAProxy of API", "PostgreSQL")
 LOAD = "the load"
 
@@ -55,10 +58,17 @@ class Rhythm(NamedTuple):
 
 
 def rhythms(system: System, meter: Meter, wanted: tuple[Wanted, ...]) -> Iterator[Rhythm]:
-    """Measure each of these. The pool must have as many hosts."""
+    """Measure each of these. The pool must have as many hosts.
+
+    :raises AssertionError: HAProxy may not open as many connections on this machine. Others would
+        wait, and the latencies would have no meaning.
+    """
     tokens = {name: system.token_of(f"rhythm-{name}", "ADMIN") for name in ("polls", *OTHERS)}
     seconds = meter.seconds / 2 * SECONDS
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     for hosts, slower in wanted:
+        needed = 2 * (hosts + MORE_CONNECTIONS)
+        assert needed <= most_files, f"{hosts} hosts need {needed} open files, not {most_files}"
         others = {
             name: meter.load(
                 *call,
