@@ -12,10 +12,10 @@ from rest_framework.request import Request
 from provisioner.access.authorization_server import authorization_server_current
 from provisioner.access.local_users import user_verify
 from provisioner.access.login_attempts import REFUSED, TooManyLogins
-from provisioner.access.oidc_tokens import oidc_caller
+from provisioner.access.oidc_tokens import oidc_caller, oidc_watch
 from provisioner.access.principals import Caller
 from provisioner.access.signing_keys import KeysUnreadable
-from provisioner.access.tokens import TokenRefused, token_verify
+from provisioner.access.tokens import TokenRefused, token_verify, token_watch
 from provisioner.common import logs
 
 CHALLENGE = 'Basic realm="provisioner", charset="UTF-8"'
@@ -110,6 +110,14 @@ class BearerAuthentication(_HeaderAuthentication):
             raise AuthenticationFailed(str(error)) from error
         except KeysUnreadable as error:
             raise CannotVerify(str(error)) from error
+
+
+def bearer_watch(token: str) -> Callable[[], bool]:
+    """Return a function that tells whether a token that was verified is still known to be valid.
+    The function reads nothing, and returns False if what this process has read is too old.
+    """
+    server = authorization_server_current()
+    return oidc_watch(token, server) if server else token_watch(token)
 
 
 def admission_watch(request: Request) -> Callable[[], bool]:

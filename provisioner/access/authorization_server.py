@@ -12,8 +12,9 @@ from django.db import transaction
 from events.kinds import Kind
 from events.recording import record
 from provisioner.access import secrets
+from provisioner.access.jwk_set import keys_new, keys_shared
 from provisioner.access.models import AuthorizationServer
-from provisioner.access.signing_keys import Keys, KeysUnreadable, keys_new, keys_shared
+from provisioner.access.signing_keys import Keys, KeysUnreadable
 from provisioner.common import clock
 
 log = logging.getLogger(__name__)
@@ -111,16 +112,14 @@ def authorization_server_refresh() -> None:
             _cached = now, server
 
 
-def is_known_absent() -> bool:
-    """Whether this process read, at most CACHE_SECONDS ago, that there is no server."""
-    read_at, server = _cached
-    return server is None and time.monotonic() - read_at < CACHE_SECONDS
+def is_known_current(server: OidcServer | None) -> bool:
+    """Whether this process read at most CACHE_SECONDS ago that this, or none, is the server."""
+    read_at, found = _cached
+    return found == server and time.monotonic() - read_at < CACHE_SECONDS
 
 
 def authorization_server_clear_cache() -> None:
-    """Clear the cache of this process. Other processes read the server again within
-    CACHE_SECONDS.
-    """
+    """Clear the cache of this process. That of others ends within CACHE_SECONDS."""
     global _cached  # noqa: PLW0603
     _cached = float("-inf"), None
     keys_shared.cache_clear()

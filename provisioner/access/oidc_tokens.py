@@ -1,14 +1,16 @@
 """Verifies tokens of the authorization server and reads their claims."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jwt
 from pydantic import BaseModel, ValidationError
 
-from provisioner.access.authorization_server import OidcServer
+from provisioner.access.authorization_server import OidcServer, is_known_current
 from provisioner.access.principals import Caller, Role, WrongBinding
-from provisioner.access.signing_keys import Keys
+from provisioner.access.signing_keys import Keys, KeysUnreadable, SigningKey
 from provisioner.access.tokens import TokenRefused
+from provisioner.common import clock
 
 LEEWAY_SECONDS = 5
 """Allowed difference between the clocks of the authorization server and of this machine."""
@@ -105,7 +107,8 @@ def oidc_verify(token: str, server: OidcServer, keys: Keys, *, audience: str = "
     :raises KeysUnreadable: there are no keys.
     """
     try:
-        return OidcClaims.model_validate(_decode(token, server, keys, audience))
+        claims, _ = _decode(token, server, keys, audience)
+        return OidcClaims.model_validate(claims)
     except jwt.ExpiredSignatureError as error:
         raise TokenRefused("the token has expired") from error
     except jwt.ImmatureSignatureError as error:
@@ -118,12 +121,33 @@ def oidc_verify(token: str, server: OidcServer, keys: Keys, *, audience: str = "
         raise TokenRefused("the token is not valid for this API") from error
 
 
-def _decode(token: str, server: OidcServer, keys: Keys, audience: str) -> dict[str, Any]:
+def oidc_watch(token: str, server: OidcServer) -> Callable[[], bool]:
+    """As :func:`~provisioner.access.tokens.token_watch`, for a token of the server."""
+    try:
+        claims, key = _decode(token, server, server.keys(), server.audience)
+    except (KeysUnreadable, jwt.InvalidTokenError, ArithmeticError, ValueError):
+        return lambda: False
+    expires_at = float(claims["exp"])
+
+    def is_valid() -> bool:
+        return (
+            expires_at > clock.epoch_seconds()
+            and is_known_current(server)
+            and server.keys().trusts(key)
+        )
+
+    return is_valid
+
+
+def _decode(
+    token: str, server: OidcServer, keys: Keys, audience: str
+) -> tuple[dict[str, Any], SigningKey]:
+    """The claims of the token, and the key that signed it."""
     kid = jwt.get_unverified_header(token).get("kid")
     refusal: jwt.InvalidTokenError = jwt.InvalidSignatureError()
     for candidate in keys.candidates(kid):
         try:
-            return jwt.decode(
+            claims = jwt.decode(
                 token,
                 candidate.key,
                 algorithms=list(candidate.algorithms),
@@ -132,6 +156,7 @@ def _decode(token: str, server: OidcServer, keys: Keys, audience: str) -> dict[s
                 leeway=LEEWAY_SECONDS,
                 options={"require": ["exp"], "verify_aud": bool(audience), "verify_iat": False},
             )
+            return claims, candidate
         except (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError) as error:
             refusal = error
     raise refusal

@@ -16,7 +16,7 @@ import jwt
 from django.conf import settings
 from pydantic import BaseModel, ValidationError
 
-from provisioner.access.authorization_server import is_known_absent
+from provisioner.access.authorization_server import is_known_current
 from provisioner.access.principals import Caller, Role, WrongBinding, bindings_check_empty
 from provisioner.access.revocation import is_known_good, why_revoked
 from provisioner.common import clock
@@ -140,7 +140,7 @@ def token_watch(token: str) -> Callable[[], bool]:
     def is_valid() -> bool:
         return (
             found.expires_at > clock.epoch_seconds()
-            and is_known_absent()
+            and is_known_current(None)
             and is_known_good(found.token_id, found.user)
         )
 

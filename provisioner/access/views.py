@@ -19,11 +19,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from provisioner.access.authentication import BearerAuthentication, credentials_of
-from provisioner.access.authorization_server import is_known_absent
+from provisioner.access.authentication import (
+    BearerAuthentication,
+    admission_watch,
+    bearer_watch,
+    credentials_of,
+)
 from provisioner.access.concurrency import RequestTurn, others_work
 from provisioner.access.principals import Caller
-from provisioner.access.tokens import token_watch
 from provisioner.common.api import sendable
 from provisioner.common.database import is_conflict
 from provisioner.common.endpoint_spec import Operation
@@ -142,18 +145,18 @@ class ApiViewSet(ViewSet):
     def cache_answer_while(self, is_valid: Callable[[], bool]) -> None:
         """Allow this process to repeat the present answer to identical requests while
         ``is_valid()`` holds (:mod:`provisioner.common.known_answers`). ``is_valid`` must not wait
-        for anything. It is asked last: before, the local token of the caller must still be valid.
-        Answers to callers with other credentials are not cached, because these are verified for
-        each request.
+        for anything. It is asked last: before, the token of the caller must still be valid. Answers
+        to users with a password are not cached.
 
         Such an answer needs no turn. If it did, polls of a caller without a free turn would need
         ten times the CPU, in the moment when the process has too much work already.
         """
         scheme, token = credentials_of(self.request)
-        if scheme != BearerAuthentication.scheme or not is_known_absent():
+        if scheme != BearerAuthentication.scheme:
             return
-        is_admitted = token_watch(token)
-        cache_answer_while(lambda: is_admitted() and is_valid())
+        is_admitted = bearer_watch(token)
+        if admission_watch(self.request)():  # the authorization server may have changed
+            cache_answer_while(lambda: is_admitted() and is_valid())
 
     def idempotency_digest(self, content: object) -> str:
         """Return a digest that retries of a request share, and no other request has. It covers the

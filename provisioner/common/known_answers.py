@@ -25,8 +25,8 @@ GIVEN = Counter(
     "provisioner_known_answers",
     "Polls of hosts without tasks, and repeated probes, that were answered from memory.",
 )
-MAX_ANSWERS = 32_768
-"""The number of requests that a process remembers. If there are more, the cache is cleared."""
+MAX_ANSWERS = 24_576
+"""If a process remembers this many requests, it forgets the older ones that no caller repeats."""
 END = b"\r\n\r\n"
 IDEMPOTENCY_KEY = re.compile(rb"\r\nidempotency-key: [0-9a-fA-F-]{36}(?=\r\n)")
 """The load balancer adds this key to each request. No view that declares an answer needs it."""
@@ -63,13 +63,17 @@ class KnownAnswers:
 
     def __init__(self) -> None:
         self._known: dict[bytes, _Known] = {}
+        self._former: dict[bytes, _Known] = {}
         self._parts: dict[tuple[bytes, bytes, bytes], tuple[bytes, bytes, bytes]] = {}
 
     def find(self, address: str, request: bytes) -> bytes | None:
         """Return the complete answer to a request of these bytes. None: the application must
         answer.
         """
-        known = self._known.get(_digest(address, request))
+        digest = _digest(address, request)
+        known = self._known.get(digest)
+        if known is None and (known := self._former.pop(digest, None)):
+            self._keep(digest, known)
         if known is None or not known.is_valid():
             return None
         GIVEN.inc()
@@ -96,12 +100,18 @@ class KnownAnswers:
         before, between, request_id, after = found.groups()
         if request_id in request:
             return
-        if len(self._known) >= MAX_ANSWERS:
-            self._known.clear()
-            self._parts.clear()
         parts = (before, between, after)  # one copy for all hosts
         known = _Known(is_valid, self._parts.setdefault(parts, parts))
-        self._known[_digest(address, request)] = known
+        self._keep(_digest(address, request), known)
+
+    def _keep(self, digest: bytes, known: _Known) -> None:
+        """Keep the answer. If there are too many, only those stay that are found again before there
+        are as many new ones.
+        """
+        if len(self._known) >= MAX_ANSWERS:
+            self._former, self._known = self._known, {}
+            self._parts = {}
+        self._known[digest] = known
 
 
 @lru_cache(maxsize=1)

@@ -55,7 +55,7 @@ def openid(api, token_server):
 
 @pytest.fixture
 def quick_refetch(monkeypatch):
-    monkeypatch.setattr("provisioner.access.signing_keys.REFETCH_SECONDS", 0.3)
+    monkeypatch.setattr("provisioner.access.jwk_set.REFETCH_SECONDS", 0.3)
 
 
 class TestRealServer:
@@ -259,10 +259,10 @@ class TestKeySet:
     ):
         assert get(openid.token()).http == 200
         openid.broken["/jwks"] = Reply(500)
-        monkeypatch.setattr("provisioner.access.signing_keys.FRESH_SECONDS", 0)
+        monkeypatch.setattr("provisioner.access.jwk_set.FRESH_SECONDS", 0)
         time.sleep(0.3)
         assert get(openid.token()).http == 200
-        monkeypatch.setattr("provisioner.access.signing_keys.USABLE_SECONDS", 0)
+        monkeypatch.setattr("provisioner.access.jwk_set.USABLE_SECONDS", 0)
         description = refused(get(openid.token()), 503, "ServiceUnavailable")
         assert f"{openid.url}/jwks: it answered with HTTP status 500" in description
 
