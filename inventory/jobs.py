@@ -18,8 +18,10 @@ def poll_late_backends() -> None:
     """Read late nodes (:mod:`inventory.reconcilers`), and record which nodes and hosts became
     Unavailable or Available.
     """
-    reconcilers.poll_late_backends()
-    availability_record()
+    try:
+        reconcilers.poll_late_backends()
+    finally:
+        availability_record()
 
 
 @shared_task

@@ -5,7 +5,7 @@ import logging
 from functools import partial
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import F, Q
 
 from inventory.models import LATE_FACTOR, Backend
@@ -64,7 +64,12 @@ def poll_late_backends() -> None:
             call_failure_record(persistent_id, outcome)
             continue
         node, has_settings = outcome
-        reading_store(persistent_id=persistent_id, node=node, read_at=read_at)
+        try:
+            reading_store(persistent_id=persistent_id, node=node, read_at=read_at)
+        except DatabaseError:
+            # the rows of this node are locked, or it reports what cannot be stored
+            log.exception("the state of a node cannot be stored", extra={"backend": persistent_id})
+            continue
         if has_settings:
             expires_at = renewals[persistent_id][1]
             Backend.objects.filter(pk=persistent_id).update(token_expires_at=expires_at)

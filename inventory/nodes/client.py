@@ -49,6 +49,9 @@ BYTES_OF_NODE = 2**20
 LISTS = frozenset({"/v1/volumes", "/v1/snapshots", "/v1/targets", "/v1/node/strays"})
 LARGE = frozenset({"/v1/node", "/v1/node/syslogs", "/v1/targets/{nqn}"})
 
+NUL = rb"\u0000"
+"""In JSON. PostgreSQL stores no text that contains it."""
+
 T = TypeVar("T")
 W = TypeVar("W", bound=BaseModel)
 Answer = tuple[int, bytes]
@@ -260,6 +263,8 @@ def _most_bytes(template: str) -> int:
 
 def _read(kind: type[W], answer: Answer) -> W:
     _expect(answer, HTTPStatus.OK)
+    if NUL in answer[1]:
+        raise NodeUnreachable(f"unreadable {kind.__name__}: a text contains the character NUL")
     try:
         return kind.model_validate_json(answer[1])
     except ValidationError as error:

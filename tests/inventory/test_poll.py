@@ -4,9 +4,12 @@ import datetime as dt
 import time
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 from prometheus_client import REGISTRY
 
+from events.models import Event
+from inventory import reconcilers
 from inventory.jobs import poll_late_backends
 from inventory.models import Backend, BackendAddress, Portal, Ssd
 from inventory.nodes.wire import Portal as NodePortal
@@ -40,6 +43,32 @@ def test_an_unavailable_node_that_answers_the_poll_becomes_available(api, pool):
     assert Backend.objects.get().available_until == Backend.objects.get().refreshed_at + (
         SILENCE_ALLOWED
     )
+
+
+def test_availability_is_recorded_although_no_node_can_be_polled(pool, monkeypatch):
+    def failing():
+        raise OperationalError("no locks")
+
+    pool(1)
+    monkeypatch.setattr(reconcilers, "poll_late_backends", failing)
+    silent_for(200)
+    with pytest.raises(OperationalError):
+        poll()
+    assert Event.objects.filter(kind="BackendUnavailable").exists()
+
+
+def test_a_node_whose_state_cannot_be_stored_delays_no_other(pool, monkeypatch):
+    first, *others = pool(3)
+    store = reconcilers.reading_store
+
+    def failing(*, persistent_id, node, read_at):
+        if persistent_id == first:
+            raise OperationalError("its rows are locked")
+        store(persistent_id=persistent_id, node=node, read_at=read_at)
+
+    monkeypatch.setattr(reconcilers, "reading_store", failing)
+    silent_for(200)
+    assert poll() == set(others)
 
 
 @pytest.mark.parametrize("fault", ["down", "refuse", "fail", "lose"])

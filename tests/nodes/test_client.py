@@ -342,6 +342,19 @@ def test_an_answer_above_the_limit_is_not_read_further(
     assert sent[0] < most + 32 * 2**20
 
 
+def test_an_answer_with_a_text_that_cannot_be_stored_is_invalid(
+    node: SimulatedNode, server_pair: KeyPair, transport: NodeTransport, client: NodeClient
+) -> None:
+    """PostgreSQL stores no NUL."""
+    named = client.read_node().model_copy(update={"name": "a\0b"})
+    body = named.model_dump_json(by_alias=True).encode()
+    answer = HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+    with talking(server_pair, answering(answer)) as port:
+        other = NodeClient(transport, ["127.0.0.1"], port)
+        with pytest.raises(NodeUnreachable, match=r"unreadable Node: .* NUL"):
+            other.read_node()
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -6,6 +6,7 @@ import pytest
 
 from inventory.models import Recovery
 from inventory.nodes.engines.simulated import SimulatedFleet
+from inventory.nodes.wire import RefusalCode
 from tests.api.snapshot_steps import snapped
 from tests.api.volume_steps import created, probe_host, published
 from tests.conftest import Api
@@ -18,8 +19,10 @@ from tests.volumes.reconcilers.node_check_steps import (
     noted,
     stray_volume,
 )
+from tests.waiting import eventually
 from volumes.audit import audit
 from volumes.models import Export, Orphan, Publication, Replica, Volume
+from volumes.reconcilers.node_check import orphan_removal
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -47,6 +50,25 @@ def test_an_orphan_with_the_uuid_of_a_volume_or_a_snapshot_stays(
     check()
     assert noted() == set()
     assert audit() == []
+
+
+def test_orphans_that_a_node_refuses_to_remove_do_not_keep_the_others(
+    pool: Pool, fleet: SimulatedFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [node] = pool(1)
+    monkeypatch.setattr(orphan_removal, "REMOVE_AT_MOST", 1)
+    for uuid in ("0", "1", "2"):
+        stray_volume(node, uuid)
+    check()
+    grow_old()
+    refused = {"method": "DELETE", "path": "/v1/volumes/0", "times": 0}
+    fleet.nodes[0].faults.refuse(RefusalCode.IN_USE, **refused)
+
+    def only_one_is_left() -> bool:
+        check()
+        return set(fleet.nodes[0].volumes()) == {"0"}
+
+    eventually(only_one_is_left, seconds=60, what=fleet.nodes[0].volumes)
 
 
 def test_an_export_newer_than_a_restored_database_is_removed_if_its_volume_is_known(

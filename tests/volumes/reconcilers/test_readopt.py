@@ -21,6 +21,8 @@ from tests.volumes.reconcilers.node_check_steps import (
 from tests.volumes.reconcilers.readopt_steps import remove
 from volumes.audit import audit
 from volumes.models import Export, Orphan, Replica, Snapshot, Volume
+from volumes.reconcilers.node_check import readopt
+from volumes.services.publication.namespace_ids import TargetFull
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -132,6 +134,32 @@ def test_a_replica_whose_space_is_taken_is_not_readopted(
     assert noted() == set()
     Ssd.objects.update(used_bytes=0)
     check()
+    assert audit() == []
+
+
+def test_a_replica_whose_target_is_full_does_not_stop_the_check(
+    api: Api, pool: Pool, fleet: SimulatedFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = pool(2)
+    full, other = created(api, "full", storageClass=TWO), created(api, "other", storageClass=TWO)
+    published(api, full, probe_host(api))
+    remove(api, nodes[0])
+    pool_again(api, fleet)
+
+    def is_full(row: Volume) -> None:
+        if row.uuid == full:
+            raise TargetFull("1024 namespaces")
+
+    monkeypatch.setattr(readopt, "record_desired_exports_for_all_hosts", is_full)
+    check()
+    without = Replica.objects.filter(backend=None)
+    assert [replica.volume.uuid for replica in without] == [full]
+    assert Replica.objects.filter(volume__uuid=other, backend=nodes[0]).exists()
+    assert Backend.objects.get(pk=nodes[0]).checked_at, "all steps were done"
+    monkeypatch.undo()
+    check()
+    assert not without.all().exists()
+    collect_overdue()
     assert audit() == []
 
 

@@ -27,7 +27,8 @@ def orphans_remove(backend: Backend) -> None:
     """Remove orphans from the node that are older than ``orphan_grace_hours`` and not kept.
 
     An orphan is removed only if no row has its uuid, whatever the state and node of that row. Up to
-    REMOVE_AT_MOST orphans of each kind are removed. The node removes only the generation of the
+    REMOVE_AT_MOST orphans of each kind are removed, in random order, so that those which the node
+    refuses do not keep others from being tried. The node removes only the generation of the
     orphan, so a later object of the same uuid stays.
 
     :raises WritesBarred: writes were barred meanwhile.
@@ -36,7 +37,7 @@ def orphans_remove(backend: Backend) -> None:
     old = Orphan.objects.filter(backend=backend, kept=False, first_seen_at__lte=clock.now() - grace)
     node, until = node_client(backend), call_deadline()
     for kind in (OrphanKind.NAMESPACE, OrphanKind.SNAPSHOT, OrphanKind.VOLUME):
-        removable = _without_row(kind, old.filter(kind=kind))
+        removable = _without_row(kind, old.filter(kind=kind).order_by("?"))
         orphans = {orphan.pk: orphan for orphan in removable[:REMOVE_AT_MOST]}
         calls = {pk: orphan_removal(node, o, seconds_left(until)) for pk, o in orphans.items()}
         if calls:

@@ -1,7 +1,9 @@
 """Keep the owner records on nodes up to date."""
 
 import logging
+import random
 from collections.abc import Mapping
+from typing import TypeVar
 
 from inventory.models import Backend
 from inventory.nodes.wire import Owner
@@ -22,11 +24,12 @@ from volumes.services.ownership import is_newer_than_row, replica_owner
 log = logging.getLogger(__name__)
 
 WRITE_AT_MOST = 100
+T = TypeVar("T")
 
 
 def owners_mark(backend: Backend, contents: NodeContents) -> None:
     """Write the owner records that are missing or differ from the rows, up to WRITE_AT_MOST of each
-    kind.
+    kind, in random order: the node may refuse some.
 
     Objects of older versions have no owner record. A record differs, for example, if its replica
     became complete since. If a record says that a replica became incomplete after the state in its
@@ -67,7 +70,7 @@ def _replicas(backend: Backend, contents: NodeContents) -> list[Replica]:
         for replica in replicas_with_nodes(rows).select_related("volume", "backend")
         if (replica.uuid, replica.pk) in there and _differs(replica, there)
     ]
-    return found[:WRITE_AT_MOST]
+    return _some(found)
 
 
 def _differs(replica: Replica, there: Mapping[tuple[str, int], Owner | None]) -> bool:
@@ -83,9 +86,15 @@ def _differs(replica: Replica, there: Mapping[tuple[str, int], Owner | None]) ->
 def _snapshots(backend: Backend, contents: NodeContents) -> list[Snapshot]:
     there = {(s.uuid, s.generation): s for s in contents.snapshots}
     rows = Snapshot.objects.filter(replica__backend=backend, state=LifeState.READY)
-    return [
-        snapshot
-        for snapshot in snapshots_with_nodes(rows)
-        if (found := there.get((snapshot.uuid, snapshot.pk)))
-        and found.owner != snapshot_spec(snapshot).owner
-    ][:WRITE_AT_MOST]
+    return _some(
+        [
+            snapshot
+            for snapshot in snapshots_with_nodes(rows)
+            if (found := there.get((snapshot.uuid, snapshot.pk)))
+            and found.owner != snapshot_spec(snapshot).owner
+        ]
+    )
+
+
+def _some(found: list[T]) -> list[T]:
+    return random.sample(found, min(len(found), WRITE_AT_MOST))

@@ -14,18 +14,17 @@ from provisioner.common import clock
 from provisioner.common.models import LifeState
 from provisioner.common.writes import require_writes_now
 from volumes.models import (
-    NamespaceId,
-    Publication,
     Replica,
     ReplicaState,
     Snapshot,
     SubVolume,
     Volume,
-    target_nqn,
 )
+from volumes.reconcilers.node_check.exports import former_exports
 from volumes.services.claims import ClaimLost, Claims, claims_take
 from volumes.services.node.contents import NodeContents
 from volumes.services.publication.exports import record_desired_exports_for_all_hosts
+from volumes.services.publication.namespace_ids import TargetFull
 from volumes.services.replica.state import replica_record
 from volumes.sizing import GIB
 
@@ -34,6 +33,9 @@ log = logging.getLogger(__name__)
 
 class OtherLayout(Exception):
     """The replica on the node does not match its rows, or its rows are about to change."""
+
+
+NOT_NOW = ClaimLost, IntegrityError, OtherLayout, TargetFull, NodeRefused, NodeUnreachable
 
 
 def replicas_readopt(backend: Backend, contents: NodeContents) -> None:
@@ -53,10 +55,10 @@ def replicas_readopt(backend: Backend, contents: NodeContents) -> None:
         require_writes_now()
         about = {"backend": backend.pk, "replica": replica.uuid}
         try:
-            former = _former_exports(replica, contents)
+            former = former_exports(replica, contents)
             _delete_on_node(backend, replica.uuid, former)
             _take_back(replica, backend, found, contents, withdrawn=former)
-        except (ClaimLost, IntegrityError, OtherLayout, NodeRefused, NodeUnreachable) as error:
+        except NOT_NOW as error:
             log.error("a replica cannot be readopted", extra=about | {"reason": repr(error)})
         else:
             log.warning("replica readopted", extra=about)
@@ -77,7 +79,7 @@ def _take_back(
         replica = row.select_for_update().first()
         if replica is None or volume.expanding_to_bytes is not None:
             raise OtherLayout("it is being removed, or its volume is being expanded")
-        if _former_exports(replica, contents) - withdrawn:
+        if former_exports(replica, contents) - withdrawn:
             raise OtherLayout("its volume was just unpublished")
         pieces = _expanded(found.pieces, volume.capacity_bytes, replica.claimed_bytes)
         if pieces != found.pieces:
@@ -91,20 +93,6 @@ def _take_back(
         record_desired_exports_for_all_hosts(volume)
         replica.backend = backend
         replica_record(Kind.REPLICA_READOPTED, replica)
-
-
-def _former_exports(replica: Replica, contents: NodeContents) -> set[tuple[str, int]]:
-    """Return the exports (NQN, generation) on the node that no longer match a publication."""
-    rows = Publication.objects.filter(volume=replica.volume_id).select_related("host")
-    hosts = {target_nqn(row.host_id): row.host.nqn for row in rows}
-    own = NamespaceId.objects.filter(target_nqn__in=list(hosts), replica_key=replica.pk)
-    wanted = {(nqn, nsid, hosts[nqn]) for nqn, nsid in own.values_list("target_nqn", "nsid")}
-    return {
-        (target.nqn, one.generation)
-        for target in contents.targets
-        for one in target.namespaces
-        if one.volume_uuid == replica.uuid and (target.nqn, one.nsid, target.host_nqn) not in wanted
-    }
 
 
 def _delete_on_node(backend: Backend, uuid: str, exports: set[tuple[str, int]]) -> None:
