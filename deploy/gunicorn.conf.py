@@ -37,7 +37,7 @@ bind = f"{ENVIRONMENT.api_host}:{ENVIRONMENT.api_port}"
 worker_class = "provisioner.api_process.ApiProcess"
 workers = ENVIRONMENT.api_workers
 threads = ENVIRONMENT.api_places
-worker_connections = 2000
+worker_connections = 2000 + threads  # the first 2000 may be kept for the next request
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a heartbeat in memory
 timeout = 60
 graceful_timeout = ENVIRONMENT.stop_seconds
@@ -134,7 +134,8 @@ def post_worker_init(worker: Any) -> None:
     worker.celery = EmbeddedWorker() if CELERY_BROKER_URL.startswith("memory") else None
     if not ENVIRONMENT.tls_certificate:
         reads = busy_hosts.read, authorization_server_refresh, revocations_refresh, writes_refresh
-        worker.end_following = follow(*reads, repeated.probes.store)
+        # storing may wait for locks, and must not delay the reads
+        worker.ends = follow(*reads), follow(repeated.probes.store)
 
     def stop(number: int, frame: Any) -> None:
         stop_serving()
@@ -149,8 +150,8 @@ def post_worker_init(worker: Any) -> None:
 
 
 def worker_exit(arbiter: Any, worker: Any) -> None:
-    if end_following := getattr(worker, "end_following", None):
-        end_following()
+    for end in getattr(worker, "ends", ()):
+        end()
     if embedded := getattr(worker, "celery", None):
         embedded.stop()
         embedded.join(ENVIRONMENT.stop_seconds)

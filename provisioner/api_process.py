@@ -2,6 +2,7 @@
 requests on kept ones, and passes requests to the others.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from selectors import EVENT_READ
@@ -17,6 +18,8 @@ from provisioner.common.known_answers import KnownAnswers
 LINGER_SECONDS = 1.0
 DEFER_SECONDS = 5
 LONGEST_REQUEST = 8192
+HEALTH = b"GET /healthz", b"GET /readyz"
+HEALTH_THREADS = 2
 CLOSES = b"\r\nConnection: close\r\n"
 MSG_DONTWAIT = int(_MSG_DONTWAIT)  # adding flags as an enumeration is slow
 
@@ -66,7 +69,18 @@ class ApiProcess(ThreadWorker):
         for listener in [] if self.has_tls else self.sockets:
             # accept a connection when its request has arrived; HAProxy sends it at once
             listener.setsockopt(IPPROTO_TCP, TCP_DEFER_ACCEPT, DEFER_SECONDS)
+        self.health_threads = ThreadPoolExecutor(HEALTH_THREADS, "health")
         super().init_process()
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Pass the request to a thread. Health checks have threads of their own: the process is not
+        dead, and can answer polls, while requests of others occupy all places.
+        """
+        is_health = conn.head.startswith(HEALTH)
+        answered = (self.health_threads if is_health else self.tpool).submit(self.handle, conn)
+        answered.add_done_callback(
+            lambda future: self.method_queue.defer(self.finish_request, conn, future)
+        )
 
     def accept(self, listener: Any) -> None:
         """Accept a connection. Answer its request from the cache, or pass it to a thread."""

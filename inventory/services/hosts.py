@@ -1,7 +1,6 @@
 """Probes of hosts (reference, "Host Probe")."""
 
 import datetime as dt
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -111,33 +110,6 @@ def host_probe(report: HostReport) -> None:
         if other is not None:
             raise NqnTaken.by(other, host_id=report.uuid) from error
         write(host, columns)  # another first probe of the same host created it at the same time
-
-
-def probes_store(probes: Sequence[tuple[HostReport, dt.datetime]]) -> list[HostReport]:
-    """Record probes of agents, each as of its time. Hosts that have been probed later keep what
-    they have.
-
-    Returns the reports of hosts that do not exist, or have another NQN and have not been probed
-    later. They are not recorded.
-    """
-    keys = [report.uuid for report, _ in probes]
-    others, rows = [], defaultdict(list)
-    with transaction.atomic(durable=True):
-        locked = Host.objects.select_for_update().filter(pk__in=keys).order_by("pk")
-        known = {pk: (nqn, at) for pk, nqn, at in locked.values_list("pk", "nqn", "last_probe_at")}
-        for report, at in probes:
-            nqn, last_probe_at = known.get(report.uuid, ("", at))
-            if last_probe_at > at:
-                continue
-            if nqn != report.nqn:
-                others.append(report)
-            else:
-                rows[tuple(report.columns)].append(report.row(at))
-        for columns, hosts in rows.items():
-            Host.objects.bulk_create(
-                hosts, update_conflicts=True, unique_fields=["uuid"], update_fields=columns
-            )
-    return others
 
 
 def host_add(report: HostReport) -> bool:

@@ -16,6 +16,8 @@ PAUSE_FACTOR = 9
 FRESH_SECONDS = 300.0
 USABLE_SECONDS = 3600.0
 DUE_SECONDS = 1.0
+WAIT_SECONDS = 1.0
+"""Longest wait for another thread that reads the keys for the first time."""
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +32,8 @@ class JwkSet:
 
     Reads are at least REFETCH_SECONDS apart, whatever keys tokens name. After a failure, the pause
     is at least PAUSE_FACTOR times as long as the failed read took: 45 s if the server hangs. Until
-    a read succeeds, only the thread that reads waits, so a server that hangs holds one thread for a
-    tenth of the time.
+    a read succeeds, other threads wait for the first one for WAIT_SECONDS at most, and for later
+    ones not at all. So a server that hangs holds one thread for a tenth of the time.
     """
 
     def __init__(self, url: str, ca: str = "") -> None:
@@ -48,14 +50,16 @@ class JwkSet:
             return found
         release_connection()
         # do not wait for another thread that reads the keys if it may be in vain
-        if self._lock.acquire(blocking=not found and not self._failure):
+        must_wait = not found and not self._failure
+        if self._lock.acquire(timeout=WAIT_SECONDS if must_wait else 0):
             try:
                 if not self._named(kid) or self._age() >= FRESH_SECONDS:
                     self._refetch()
             finally:
                 self._lock.release()
         if not self._keys or self._age() >= USABLE_SECONDS:
-            raise KeysUnreadable(f"no keys can be read from {self._url}: {self._failure}")
+            reason = self._failure or "another call is reading them"
+            raise KeysUnreadable(f"no keys can be read from {self._url}: {reason}")
         return self._named(kid)
 
     def trusts(self, key: SigningKey) -> bool:

@@ -1,5 +1,5 @@
 """Keeps data of this process fresh, so that no request has to read it. Otherwise all requests that
-arrive while it is too old would read it at once, each second or two. The same thread stores what
+arrive while it is too old would read it at once, each second or two. Another thread stores what
 requests left in memory.
 """
 

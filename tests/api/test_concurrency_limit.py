@@ -2,12 +2,16 @@
 
 import datetime as dt
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from contextvars import copy_context
+from pathlib import Path
 
+import psycopg
 import pytest
+from django.db import connection
 from pytest_django.fixtures import Settings
 from pytest_django.live_server_helper import LiveServer
 from rest_framework.test import APIRequestFactory
@@ -20,6 +24,9 @@ from provisioner.common.lanes import Bounds
 from tasks import busy_hosts
 from tasks.views import TaskViewSet
 from tests.api.faulty_urls import HeldViewSet
+from tests.api.poller_steps import PLAIN, Poller
+from tests.api.poller_steps import token as poller_token
+from tests.api.server_steps import Server
 from tests.api.wire import refused, send
 from tests.conftest import Answer, Api
 
@@ -155,6 +162,30 @@ def test_by_default_three_quarters_of_the_threads_are_one_callers(settings: Sett
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 def test_health_checks_need_no_turn(busy: Api, path: str) -> None:
     assert get(busy, path).http == 200
+
+
+def test_health_checks_need_no_place(tmp_path: Path, base_rows: None) -> None:
+    """A process with too many requests is neither dead nor away."""
+    server = Server(tmp_path, **PLAIN, API_THREADS="1")
+    poller = Poller(server)
+    settings = connection.get_connection_params()
+    wanted = {n: settings[n] for n in ("host", "port", "user", "dbname") if settings.get(n)}
+    try:
+        with psycopg.connect(**wanted) as session, ExitStack() as opened:
+            session.execute("LOCK TABLE inventory_host")
+            for tenant in ({}, {"tenant_id": "t1"}):
+                request = poller.request("/hosts", f"Bearer {poller_token(Role.ADMIN, **tenant)}")
+                for _ in range(3):
+                    opened.enter_context(server.connected()).sendall(request)
+            time.sleep(1)  # they occupy all four places
+            for path in (b"/healthz", b"/readyz"):
+                answer = server.plain(
+                    b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % path, seconds=3
+                )
+                assert answer.startswith(b"HTTP/1.1 200 "), answer
+    finally:
+        poller.close()
+        server.stop()
 
 
 def test_a_turn_ends_with_its_answer(

@@ -198,6 +198,28 @@ def test_no_probe_is_answered_from_memory_while_probes_cannot_be_stored(
     known(poller, credentials)
 
 
+def test_a_host_whose_row_is_locked_delays_no_other(poller: Poller, credentials: str) -> None:
+    other = {"hostId": "other", "hostNqn": OTHER_NQN}
+    known(poller, credentials)
+    known(poller, credentials, **other)
+    before = last_probe_at()
+    with other_session() as session:
+        session.execute("SELECT 1 FROM inventory_host WHERE uuid = %s FOR UPDATE", [HOST])
+        known(poller, credentials)
+        Host.objects.filter(pk="other").update(name="before")
+        polls = [poller.send("/tasks?hostId=idle", credentials)]
+        until = time.monotonic() + 2 * STALE_SECONDS
+        while time.monotonic() < until:
+            polls.append(poller.send("/tasks?hostId=idle", credentials))
+            time.sleep(0.1)
+        assert not any(poller.is_logged(poll) for poll in polls[-5:])
+        known(poller, credentials, **other)
+        stored = Host.objects.filter(pk="other", name=PROBE["name"])
+        eventually(stored.exists, seconds=5, what="the other host waits")
+        assert last_probe_at() == before
+    eventually(lambda: last_probe_at() > before, seconds=5, what="it was not stored later")
+
+
 @pytest.mark.parametrize(
     ("roles", "bindings", "more", "fields"),
     [

@@ -15,7 +15,8 @@ from events.models import Event
 from inventory.jobs import poll_late_backends
 from inventory.models import Backend, BackendAddress, ClientType, Host, License, Portal, Ssd
 from inventory.services import licenses
-from inventory.services.hosts import HostReport, NqnTaken, probes_store
+from inventory.services.host_probes import probes_store
+from inventory.services.hosts import HostReport, NqnTaken
 from inventory.services.licenses import InstallationActive, NoBackendLicensed
 from inventory.services.node.checks import BackendKnown, HostHasBackend
 from inventory.services.node.probe import ProbeReport, backend_probe
@@ -79,8 +80,8 @@ def test_a_probe_that_is_stored_late_does_not_undo_a_newer_one():
     late = HostReport(
         uuid="h", name="h", nqn=NQN + "h", client_type=ClientType.AGENT, version="1", duration=30
     )
-    assert probes_store([(late, clock.now() - dt.timedelta(seconds=1))]) == []
-    assert probes_store([(late, clock.now())]) == [late]
+    assert probes_store([(late, clock.now() - dt.timedelta(seconds=1))]) == ([], [])
+    assert probes_store([(late, clock.now())]) == ([late], [])
     assert Host.objects.get().nqn == NQN + "newer"
 
 

@@ -102,3 +102,15 @@ def test_old_keys_are_trusted_as_long_as_they_are_used(
     assert [keys.trusts(first) for _ in range(3)] == [False, True, True]
     monkeypatch.setattr(keys, "_read_at", keys._read_at - jwk_set.USABLE_SECONDS)
     assert not keys.trusts(first)
+
+
+def test_callers_wait_only_a_moment_for_the_first_read(
+    keys: JwkSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jwk_set, "WAIT_SECONDS", 0.1)
+    with ThreadPoolExecutor(1) as executor:
+        with keys._lock:
+            waiting = executor.submit(keys.candidates, "k1")
+            error = waiting.exception(30)
+    assert isinstance(error, KeysUnreadable)
+    assert str(error).endswith(": another call is reading them")

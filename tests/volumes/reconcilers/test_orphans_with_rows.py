@@ -61,8 +61,8 @@ def test_orphans_that_a_node_refuses_to_remove_do_not_keep_the_others(
         stray_volume(node, uuid)
     check()
     grow_old()
-    refused = {"method": "DELETE", "path": "/v1/volumes/0", "times": 0}
-    fleet.nodes[0].faults.refuse(RefusalCode.IN_USE, **refused)
+    faults = fleet.nodes[0].faults
+    faults.refuse(RefusalCode.IN_USE, method="DELETE", path="/v1/volumes/0", times=0)
 
     def only_one_is_left() -> bool:
         check()

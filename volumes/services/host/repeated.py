@@ -6,14 +6,14 @@ most (:mod:`provisioner.common.following`). If the process is killed before that
 lost. This delays nothing: a host is Unavailable only after three intervals without a probe.
 """
 
-import datetime as dt
 import logging
 import threading
 import time
 from contextvars import copy_context
 
 from events.models import Event
-from inventory.services.hosts import HostReport, probes_store
+from inventory.services.host_probes import Probe, probes_store
+from inventory.services.hosts import HostReport
 from provisioner.common import clock, logs
 from provisioner.common.results import ProvisionerError
 from provisioner.common.writes import writes_known_allowed
@@ -31,7 +31,7 @@ class RepeatedProbes:
     def __init__(self) -> None:
         self._lock = threading.Lock()  # held for moments only
         self._admitted: dict[str, HostReport] = {}
-        self._waiting: dict[str, tuple[HostReport, dt.datetime]] = {}
+        self._waiting: dict[str, Probe] = {}
         self._stored_at = float("-inf")
 
     def admit(self, report: HostReport) -> None:
@@ -55,17 +55,23 @@ class RepeatedProbes:
         return True
 
     def store(self) -> None:
-        """Store the probes that wait. If a host was deleted or has another NQN, its probe is
-        handled completely now, and the next one, too, so the host gets an error if there is one.
+        """Store the probes that wait. If the row of a host is locked, its probe waits on. If a host
+        was deleted or has another NQN, its probe is handled completely now. In both cases, the next
+        probe of the host is handled completely, so the host gets an error if there is one.
 
         :raises django.db.Error: they cannot be stored, and are lost.
         """
         began_at = time.monotonic()
         with self._lock:
             waiting, self._waiting = self._waiting, {}
-        for report in probes_store(list(waiting.values())) if waiting else []:
-            with self._lock:
+        others, late = probes_store(list(waiting.values())) if waiting else ([], [])
+        with self._lock:
+            for report, at in late:
+                self._waiting.setdefault(report.uuid, (report, at))
                 self._admitted.pop(report.uuid, None)
+            for report in others:
+                self._admitted.pop(report.uuid, None)
+        for report in others:
             copy_context().run(_handle, report)
         self._stored_at = began_at
 
