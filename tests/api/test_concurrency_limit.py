@@ -173,8 +173,9 @@ def test_health_checks_need_no_place(tmp_path: Path, base_rows: None) -> None:
     try:
         with psycopg.connect(**wanted) as session, ExitStack() as opened:
             session.execute("LOCK TABLE inventory_host")
-            for tenant in ({}, {"tenant_id": "t1"}):
-                request = poller.request("/hosts", f"Bearer {poller_token(Role.ADMIN, **tenant)}")
+            for tenant_id in (None, "t1"):
+                given = poller_token(Role.ADMIN, tenant_id=tenant_id)
+                request = poller.request("/hosts", f"Bearer {given}")
                 for _ in range(3):
                     opened.enter_context(server.connected()).sendall(request)
             time.sleep(1)  # they occupy all four places

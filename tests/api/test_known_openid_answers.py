@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ def test_a_poll_is_answered_from_memory_until_its_token_or_the_server_changes(
     short = openid.token(exp=int(time.time()) + LIFETIME_SECONDS)
     lasting = openid.token()
     for token in (short, lasting):
-        assert poller.known(lambda given=token: poll(given)).endswith(b"\r\n\r\n[]")
+        assert poller.known(partial(poll, token)).endswith(b"\r\n\r\n[]")
     refused = openid.token(resource_access={"prov-resource": {"roles": ["NODE"]}})
     for _ in range(TRIES):
         assert poll(refused).startswith(b"HTTP/1.1 403 ")

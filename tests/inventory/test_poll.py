@@ -15,6 +15,7 @@ from inventory.models import Backend, BackendAddress, Portal, Ssd
 from inventory.nodes.wire import Portal as NodePortal
 from inventory.nodes.wire import RefusalCode
 from inventory.services.node.settings import node_settings
+from inventory.services.node.state import reading_store
 from inventory.services.pool.identity import pool_identity
 from tests.inventory.poll_steps import SILENCE_ALLOWED, poll, silent_for
 
@@ -59,12 +60,11 @@ def test_availability_is_recorded_although_no_node_can_be_polled(pool, monkeypat
 
 def test_a_node_whose_state_cannot_be_stored_delays_no_other(pool, monkeypatch):
     first, *others = pool(3)
-    store = reconcilers.reading_store
 
     def failing(*, persistent_id, node, read_at):
         if persistent_id == first:
             raise OperationalError("its rows are locked")
-        store(persistent_id=persistent_id, node=node, read_at=read_at)
+        reading_store(persistent_id=persistent_id, node=node, read_at=read_at)
 
     monkeypatch.setattr(reconcilers, "reading_store", failing)
     silent_for(200)

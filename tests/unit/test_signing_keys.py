@@ -108,9 +108,8 @@ def test_callers_wait_only_a_moment_for_the_first_read(
     keys: JwkSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jwk_set, "WAIT_SECONDS", 0.1)
-    with ThreadPoolExecutor(1) as executor:
-        with keys._lock:
-            waiting = executor.submit(keys.candidates, "k1")
-            error = waiting.exception(30)
+    with ThreadPoolExecutor(1) as executor, keys._lock:
+        waiting = executor.submit(keys.candidates, "k1")
+        error = waiting.exception(30)
     assert isinstance(error, KeysUnreadable)
     assert str(error).endswith(": another call is reading them")
