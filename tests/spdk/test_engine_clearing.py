@@ -8,6 +8,7 @@ from contextlib import suppress
 import pytest
 
 from inventory.nodes.drift import DriftKind
+from inventory.nodes.engines.spdk import clearing
 from inventory.nodes.engines.spdk.rpc import RpcLost, RpcRefused
 from inventory.nodes.engines.spdk.volumes import Volumes
 from inventory.nodes.wire import ProvisioningType, SourceKind
@@ -245,6 +246,31 @@ def test_a_piece_that_was_never_made_leaves_nothing_to_clear(
         lvstore = machine.engine._spdk_state.lvstores["ssd-s"]
         assert machine.engine._engine_state.clearing(lvstore.uuid) == set()
         assert machine.engine._engine_state.volumes == {}
+
+    run(steps)
+
+
+def test_the_end_of_a_deletion_is_noted_when_hosts_write_less(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While they write, the engine cannot see that all clusters are free."""
+    monkeypatch.setattr(clearing, "RETRY_SECONDS", 0.01)
+
+    async def steps(machine: Machine) -> None:
+        await machine.boot()
+        lvstore = machine.engine._spdk_state.lvstores["ssd-s"].uuid
+        machine.engine._engine_state.begin_clearing(lvstore, "v-gone")
+        real, seen = clearing.Clearing._all_free, [True, False]
+
+        def all_free(one: clearing.Clearing, ssd_id: str) -> bool:
+            return seen.pop(0) if seen else real(one, ssd_id)
+
+        monkeypatch.setattr(clearing.Clearing, "_all_free", all_free)
+        await machine.boot()
+        async with asyncio.timeout(30):
+            while machine.engine._engine_state.clearing(lvstore):
+                await asyncio.sleep(0.01)
+        assert not seen
 
     run(steps)
 
