@@ -200,9 +200,10 @@ def test_a_failed_creation_is_not_forgotten_while_spdk_hides_a_piece(
         assert "clone" in machine.engine._engine_state.volumes
         refusals.clear()
         busy(target, "v-clone")
-        with pytest.raises(RpcRefused, match="busy"):
-            await agent.volumes.ensure("clone", clone)
-        assert "clone" in machine.engine._engine_state.volumes
+        for _ in range(2):
+            with pytest.raises(RpcRefused, match="busy"):
+                await agent.volumes.ensure("clone", clone)
+            assert "clone" in machine.engine._engine_state.volumes
         target.restart()
         await machine.start()
         assert await agent.volumes.ensure("clone", clone) is True
