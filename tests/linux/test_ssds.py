@@ -44,6 +44,7 @@ def test_a_drive_that_holds_something_is_taken_only_on_request(tmp_path: Path, f
         await machine.boot()
         assert machine.usable == ["s"]
         assert (drive.group, drive.signatures, drive.has_data) == before
+        assert machine.engine._stores.retries.seconds is None, "another attempt is useless"
         machine.format("t")
         await machine.boot()
         assert machine.usable == ["s", "t"]

@@ -1,4 +1,6 @@
-"""Long deletions: SPDK forgets an lvol, clears its clusters, and then frees them."""
+"""Deletions: SPDK forgets an lvol, clears its clusters, and then frees them. An lvol that it cannot
+delete is hidden.
+"""
 
 import asyncio
 from contextlib import suppress
@@ -6,13 +8,18 @@ from contextlib import suppress
 import pytest
 
 from inventory.nodes.drift import DriftKind
-from inventory.nodes.engines.spdk.rpc import RpcLost
-from inventory.nodes.wire import ProvisioningType
-from tests.nodes.specs import TARGET, namespace, piece, volume
+from inventory.nodes.engines.spdk import clearing
+from inventory.nodes.engines.spdk.rpc import RpcLost, RpcRefused
+from inventory.nodes.engines.spdk.volumes import Volumes
+from inventory.nodes.wire import ProvisioningType, SourceKind
+from tests.nodes.specs import TARGET, derived, namespace, piece, snapshot, volume
 from tests.spdk.clearing_steps import BLOCK, CLUSTER, FOR_EVER, SIZE, endless_removal, fill, removal
 from tests.spdk.machine import Died, Disk, Machine, Run
 from tests.spdk.rpc import Refused
 from tests.spdk.running import RunningTarget
+from tests.spdk.target import Target
+
+BUSY = Refused(-32603, "Device or resource busy")
 
 
 @pytest.mark.parametrize("zeroes", [True, False])
@@ -153,3 +160,127 @@ def test_a_start_does_not_wait_for_removals(run: Run, target: RunningTarget) -> 
         assert [one.uuid for one in await machine.agent.volumes.list()] == ["kept"]
 
     run(steps)
+
+
+def test_a_removal_is_not_done_while_spdk_hides_the_volume(run: Run, target: RunningTarget) -> None:
+    """SPDK shows it again when it loads the SSD. Then the removal is finished."""
+
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        await agent.volumes.ensure("v", volume(piece("s", SIZE)))
+        busy(target, "v-v")
+        for _ in range(2):
+            with pytest.raises(RpcRefused, match="busy"):
+                await agent.volumes.remove("v", 1)
+            assert (await machine.seen())["lvols"] == [], "hidden"
+        target.restart()
+        await machine.start()
+        assert await agent.volumes.list() == ()
+        assert [(await machine.seen())["lvols"], (await agent.drift()).strays] == [[], ()]
+
+    run(steps)
+
+
+def test_a_failed_creation_is_not_forgotten_while_spdk_hides_a_piece(
+    run: Run, target: RunningTarget
+) -> None:
+    """Else its space would be given to others, and its data would stay."""
+
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        await agent.volumes.ensure("v", volume(piece("s", SIZE)))
+        base = snapshot(piece("s", SIZE), volume_uuid="v", volume_generation=1)
+        await agent.snapshots.ensure("taken", base)
+        refusals = target.target.server.refusals
+        refusals["bdev_lvol_set_parent"] = Refused(-32602, "Invalid argument")
+        refusals["bdev_lvol_delete"] = BUSY
+        clone = derived(piece("s", SIZE), kind=SourceKind.CLONE_OF_SNAPSHOT, of="taken")
+        with pytest.raises(RpcRefused):
+            await agent.volumes.ensure("clone", clone)
+        assert "clone" in machine.engine._engine_state.volumes
+        refusals.clear()
+        busy(target, "v-clone")
+        for _ in range(2):
+            with pytest.raises(RpcRefused, match="busy"):
+                await agent.volumes.ensure("clone", clone)
+            assert "clone" in machine.engine._engine_state.volumes
+        target.restart()
+        await machine.start()
+        assert await agent.volumes.ensure("clone", clone) is True
+
+    run(steps)
+
+
+def test_a_removal_is_not_done_if_the_ssd_goes_meanwhile(
+    run: Run, target: RunningTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        await agent.volumes.ensure("v", volume(piece("t", SIZE)))
+        real = Volumes._refuse_exported
+
+        async def pulled(volumes: Volumes, uuid: str) -> None:
+            await asyncio.to_thread(machine.pull, "t")
+            await real(volumes, uuid)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Volumes, "_refuse_exported", pulled)
+            with pytest.raises(RpcRefused):
+                await agent.volumes.remove("v", 1)
+        machine.plug("t")
+        await machine.start()
+        assert await agent.volumes.list() == ()
+        assert [(await machine.seen())["lvols"], (await agent.drift()).strays] == [[], ()]
+
+    run(steps)
+
+
+def test_a_piece_that_was_never_made_leaves_nothing_to_clear(
+    run: Run, target: RunningTarget
+) -> None:
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        refusals = target.target.server.refusals
+        refusals["bdev_lvol_create"] = Refused(-32603, "Internal error")
+        with pytest.raises(RpcRefused):
+            await agent.volumes.ensure("v", volume(piece("s", SIZE)))
+        lvstore = machine.engine._spdk_state.lvstores["ssd-s"]
+        assert machine.engine._engine_state.clearing(lvstore.uuid) == set()
+        assert machine.engine._engine_state.volumes == {}
+
+    run(steps)
+
+
+def test_the_end_of_a_deletion_is_noted_when_hosts_write_less(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While they write, the engine cannot see that all clusters are free."""
+    monkeypatch.setattr(clearing, "RETRY_SECONDS", 0.01)
+
+    async def steps(machine: Machine) -> None:
+        await machine.boot()
+        lvstore = machine.engine._spdk_state.lvstores["ssd-s"].uuid
+        machine.engine._engine_state.begin_clearing(lvstore, "v-gone")
+        real, seen = clearing.Clearing._all_free, [True, False]
+
+        def all_free(one: clearing.Clearing, ssd_id: str) -> bool:
+            return seen.pop(0) if seen else real(one, ssd_id)
+
+        monkeypatch.setattr(clearing.Clearing, "_all_free", all_free)
+        await machine.boot()
+        async with asyncio.timeout(30):
+            while machine.engine._engine_state.clearing(lvstore):
+                await asyncio.sleep(0.01)
+        assert not seen
+
+    run(steps)
+
+
+def busy(target: RunningTarget, name: str) -> None:
+    """SPDK cannot delete the lvol, and hides it when it is told to."""
+
+    def change(fake: Target) -> None:
+        for _, store in fake.lvstores.open.values():
+            store.busy |= {blob.uuid for blob in store.blobs.values() if blob.name == name}
+
+    target.run(change)

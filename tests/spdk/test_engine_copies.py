@@ -4,14 +4,16 @@ import asyncio
 
 import pytest
 
-from inventory.nodes.engines.spdk import connections, copies, transfer
+from inventory.nodes.engines.retries import Retries
+from inventory.nodes.engines.spdk import clearing, connections, copies, transfer
 from inventory.nodes.engines.spdk.kept_state import KeptState
 from inventory.nodes.engines.spdk.names import copy_name
 from inventory.nodes.engines.spdk.rpc import NotAsAsked
 from inventory.nodes.wire import RefusalCode, SyncState
 from tests.nodes.specs import MIB, NODE_HOST, TARGET, namespace, piece, snapshot, sync, volume
 from tests.spdk.client import Client
-from tests.spdk.machine import Disk, Machine, Run, refused
+from tests.spdk.machine import WATCH, Disk, Machine, Run, refused
+from tests.spdk.rpc import Refused
 from tests.spdk.running import RunningTarget
 
 SIZE = 64 * MIB
@@ -244,5 +246,51 @@ def test_a_chain_with_a_hidden_layer_is_refused(run: Run, target: RunningTarget)
         with pytest.raises(NotAsAsked, match="not visible in SPDK"):
             spdk_state.chain(spdk_state.lvstores["ssd-s"], "v-v")
         assert spdk_state.unseen(spdk_state.lvstores["ssd-s"]) == CLUSTERS
+
+    run(steps)
+
+
+def test_an_ssd_that_failed_is_not_tried_again_while_a_copy_runs(
+    run: Run, slow: RunningTarget
+) -> None:
+    """The next attempt would stop the copy."""
+
+    async def steps(machine: Machine) -> None:
+        await machine.boot()
+        await begun(machine)
+        machine.engine._stores.retries = Retries(0.0, 0.0)
+        machine.engine._stores.retries.fail("t")
+        watching = asyncio.create_task(machine.engine.lost())
+        await asyncio.sleep(10 * WATCH)
+        assert not watching.done()
+        slow.hold(None)
+        async with asyncio.timeout(30):
+            await watching
+        assert (await machine.agent.syncs.read("v")).state is SyncState.DONE
+
+    run(steps)
+
+
+def test_a_snapshot_of_a_copy_that_spdk_refused_to_delete_is_deleted_later(
+    run: Run, target: RunningTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clearing, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(clearing, "MAX_RETRY_SECONDS", 0.01)
+
+    async def steps(machine: Machine) -> None:
+        await machine.boot()
+        target.hold(1)
+        await begun(machine)
+        refusals = target.target.server.refusals
+        refusals["bdev_lvol_delete"] = Refused(-32603, "Cannot allocate memory")
+        target.hold(None)
+        while (await machine.agent.syncs.read("v")).state is SyncState.RUNNING:
+            await asyncio.sleep(0.001)
+        await machine.engine.settle()
+        assert len(await names(machine)) == 3
+        refusals.clear()
+        async with asyncio.timeout(30):
+            while await names(machine) != {"v-v", "v-w"}:
+                await asyncio.sleep(0.01)
 
     run(steps)

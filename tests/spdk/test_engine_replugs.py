@@ -2,6 +2,7 @@
 may hold data of deleted volumes, which no volume ever shows.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -180,6 +181,37 @@ def test_an_ssd_removed_during_a_first_write_is_cleared_when_it_returns(
                 host.write(1, 0, b"more" * 1024)
         await returns(machine)
         await check_no_old_data(machine, kept=True)
+
+    run(steps)
+
+
+@pytest.mark.parametrize("is_pulled", [True, False])
+def test_an_ssd_that_changes_during_a_start_is_noticed(
+    run: Run, monkeypatch: pytest.MonkeyPatch, *, is_pulled: bool
+) -> None:
+    """Volumes on an SSD that was removed are not taken for lost."""
+
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        spec = volume(piece("t", SIZE))
+        await agent.volumes.ensure("v", spec)
+        if not is_pulled:
+            machine.pull("t")
+        real = Zeroing.take
+
+        async def take(zeroing: Zeroing) -> None:
+            await real(zeroing)
+            await asyncio.to_thread(machine.pull if is_pulled else machine.plug, "t")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Zeroing, "take", take)
+            await machine.launch()
+        agent = machine.agent
+        await refused(RefusalCode.UNAVAILABLE, agent.volumes.ensure("v", spec), "missing")
+        async with asyncio.timeout(30):
+            await machine.engine.lost()
+        await machine.start()
+        assert machine.engine.absent_ssds == (frozenset("t") if is_pulled else frozenset())
 
     run(steps)
 

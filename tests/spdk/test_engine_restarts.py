@@ -1,12 +1,14 @@
-"""What a start of the SPDK engine cannot restore or clear is tried again later."""
+"""What SPDK refuses, at a start of the engine or later, is tried again."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from inventory.nodes.engines.spdk import clearing
+from inventory.nodes.engines.spdk import clearing, lvstores
+from inventory.nodes.engines.spdk.rpc import RpcLost
 from inventory.nodes.wire import Qos, SourceKind
-from tests.nodes.specs import MIB, TARGET, derived, namespace, piece, volume
+from tests.nodes.specs import MIB, TARGET, derived, namespace, piece, snapshot, volume
 from tests.spdk.machine import Died, Machine, Run
 from tests.spdk.rpc import Refused
 from tests.spdk.running import RunningTarget
@@ -68,13 +70,129 @@ def test_space_that_a_start_could_not_clear_is_cleared_later(
         names = [name for _, name, *_ in (await machine.seen())["lvols"]]
         assert "shared" in names
         assert any(name.startswith("z-") for name in names) is is_spdk_dead
-        left = await asyncio.gather(*(machine.engine._snapshot_tree.sweep("s") for _ in range(2)))
+        tree = machine.engine._snapshot_tree
+        left = await asyncio.gather(*(tree.remove_unused("s") for _ in range(2)))
         assert all(left), "each task knows what another one tries in vain"
         refusals.clear()
+        assert await machine.agent.repair() is True, "the volume is removed"
         async with asyncio.timeout(30):
             while len((await machine.seen())["lvols"]) > 1:
                 await asyncio.sleep(0.01)
         [ssd] = [one for one in (await machine.facts()).ssds if one.ssd_id == "s"]
         assert ssd.free == ssd.capacity - SIZE
+
+    run(steps)
+
+
+@pytest.mark.parametrize("method", ["bdev_aio_create", "bdev_lvol_create"])
+def test_an_ssd_that_failed_once_is_tried_again(
+    run: Run, target: RunningTarget, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.setattr(lvstores, "RETRY_SECONDS", 0.01)
+
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        await agent.volumes.ensure("v", volume(piece("s", SIZE)))
+        clone = derived(piece("s", SIZE), kind=SourceKind.CLONE_OF_VOLUME, of="v")
+        await agent.volumes.ensure("clone", clone)
+        await agent.targets.ensure(TARGET, "v", namespace(1))
+        before = await machine.seen()
+        target.restart()
+        refusals = target.target.server.refusals
+        refusals[method] = Refused(-32603, "Cannot allocate memory")
+        for _ in range(2):
+            await agent.start()
+            assert "s" in machine.engine.absent_ssds
+            async with asyncio.timeout(30):
+                await machine.engine.lost()
+        refusals.clear()
+        await machine.start()
+        assert machine.engine.absent_ssds == frozenset()
+        assert machine.engine._stores.retries.seconds is None
+        assert await machine.seen() == before
+
+    run(steps)
+
+
+def test_an_unused_snapshot_that_spdk_refused_to_delete_is_deleted_later(
+    run: Run, target: RunningTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clearing, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(clearing, "MAX_RETRY_SECONDS", 0.01)
+
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        await agent.volumes.ensure("v", volume(piece("s", SIZE)))
+        taken = snapshot(piece("s", SIZE), volume_uuid="v", volume_generation=1)
+        await agent.snapshots.ensure("taken", taken)
+        refusals = target.target.server.refusals
+        refusals["bdev_lvol_delete"] = Refused(-32603, "Cannot allocate memory")
+        await agent.snapshots.remove("taken", 1)
+        assert len((await machine.seen())["lvols"]) == 2
+        refusals.clear()
+        async with asyncio.timeout(30):
+            while len((await machine.seen())["lvols"]) > 1:
+                await asyncio.sleep(0.01)
+
+    run(steps)
+
+
+def test_a_snapshot_is_deleted_after_its_removal_was_cut_off(
+    run: Run, target: RunningTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SPDK did not answer. The removal is on record, so a repeated one finds nothing to do."""
+    monkeypatch.setattr(clearing, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(clearing, "MAX_RETRY_SECONDS", 0.01)
+
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        await agent.volumes.ensure("v", volume(piece("s", SIZE)))
+        taken = snapshot(piece("s", SIZE), volume_uuid="v", volume_generation=1)
+        await agent.snapshots.ensure("taken", taken)
+        real, lost = machine.rpc.call, list[str]()
+
+        async def call(method: str, /, **params: Any) -> Any:
+            if method == "bdev_lvol_delete" and not lost:
+                lost.append(method)
+                raise RpcLost(method, "no answer")
+            return await real(method, **params)
+
+        monkeypatch.setattr(machine.rpc, "call", call)
+        with pytest.raises(RpcLost):
+            await agent.snapshots.remove("taken", 1)
+        await agent.snapshots.remove("taken", 1)
+        async with asyncio.timeout(30):
+            while len((await machine.seen())["lvols"]) > 1:
+                await asyncio.sleep(0.01)
+
+    run(steps)
+
+
+def test_a_hidden_snapshot_is_deleted_as_soon_as_spdk_can(
+    run: Run, target: RunningTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if the lvol was read meanwhile, which shows that it has no bdev."""
+    monkeypatch.setattr(clearing, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(clearing, "MAX_RETRY_SECONDS", 0.01)
+
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        await agent.volumes.ensure("v", volume(piece("s", SIZE)))
+        taken = snapshot(piece("s", SIZE), volume_uuid="v", volume_generation=1)
+        await agent.snapshots.ensure("taken", taken)
+        [store] = [one for _, one in target.target.lvstores.open.values() if one.name == "ssd-s"]
+        hidden = {blob.uuid for blob in store.blobs.values() if blob.is_snapshot}
+        store.busy |= hidden
+        await agent.snapshots.remove("taken", 1)
+        lvstore = machine.engine._spdk_state.lvstores["ssd-s"]
+        for name in machine.engine._engine_state.shared:
+            await machine.engine._spdk_state.look(lvstore, name[1])
+        await machine.engine.settle()
+        assert len(store.blobs) == 2
+        store.busy -= hidden
+        async with asyncio.timeout(30):
+            while len(store.blobs) > 1:
+                await asyncio.sleep(0.01)
+        assert machine.engine._engine_state.shared == set()
 
     run(steps)

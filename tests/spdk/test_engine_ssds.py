@@ -49,6 +49,7 @@ def test_a_drive_that_holds_data_is_formatted_only_on_request(
         agent = await machine.boot()
         assert ids((await machine.facts()).ssds) == ["t"]
         assert "is not empty" in caplog.text
+        assert machine.engine._stores.retries.seconds is None, "another attempt is useless"
         spec = volume(piece("s", SIZE))
         await refused(RefusalCode.UNAVAILABLE, agent.volumes.ensure("v", spec), "SSD s")
         first, second = machine.ssds

@@ -63,6 +63,10 @@ class Copies:
         self._fronts = fronts
         self._copies: dict[str, Copy] = {}
 
+    @property
+    def are_running(self) -> bool:
+        return any(copy.state is SyncState.RUNNING for copy in self._copies.values())
+
     async def clear(self) -> None:
         """Stop and forget all copies. Disconnect the connections that an earlier process left."""
         tasks = [copy.task for copy in self._copies.values() if copy.task]

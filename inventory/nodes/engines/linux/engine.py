@@ -48,7 +48,7 @@ class LinuxEngine:
         self._config = config
         self._watch_seconds = watch_seconds
         self._version = ""
-        self._devices: tuple[tuple[str, bool, bool, bool], ...] = ()
+        self._devices: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
         self._engine_state = EngineState(config.state_folder / STATE_FILE)
         self._stores = Stores(kernel, config, self._engine_state)
         self._fronts = Fronts(self._stores, self._engine_state)
@@ -77,13 +77,15 @@ class LinuxEngine:
         await guard_volumes(self._kernel)
         await self._copies.clear()
         await self._fronts.drop(self._stores.absent)
+        present = await self._stores.present()
         await self._stores.open()
         await self._fronts.restore()
-        self._devices = await self._stores.devices()
+        self._devices = present, self._stores.opened
 
     async def lost(self) -> None:
-        """Returns when ``start`` is due: SSDs were removed or added, failed, or may work again, or
-        a front could not be resumed.
+        """Returns when ``start`` is due: SSDs were removed or added, failed, or should be tried
+        again, or a front could not be resumed. An SSD is not tried again while copies run, because
+        ``start`` stops them.
 
         A difference must be seen LOOKS times in a row. LVM and udev replace devices and links for a
         moment, for example when the first volume of a pool is created.
@@ -186,8 +188,10 @@ class LinuxEngine:
 
     async def _has_changed(self) -> bool:
         try:
-            has_changed = await self._stores.devices() != self._devices
-            return has_changed or not self._fronts.are_resumed
+            if (await self._stores.present(), await self._stores.working()) != self._devices:
+                return True
+            is_retried = self._stores.retries.is_due and not self._copies.are_running
+            return is_retried or not self._fronts.are_resumed
         except (CommandFailed, Stuck, OSError) as error:
             log.error("the devices cannot be checked: %s", error)
             return False

@@ -26,6 +26,10 @@ class NotUsable(Exception):
     """The SSD cannot be used. The text gives the reason."""
 
 
+class NotReady(NotUsable):
+    """The SSD cannot be used now. Another attempt may succeed."""
+
+
 @dataclass(frozen=True)
 class Store:
     """An SSD that is in use. Sizes are in bytes."""
@@ -60,7 +64,8 @@ class Opening:
         """Activate the volume group on the SSD. On a new SSD, create a thin pool. ``known``: the
         UUID of the volume group that the node created on it before.
 
-        :raises NotUsable, CommandFailed, OSError: it cannot be used.
+        :raises NotUsable: it is missing, or must not be overwritten.
+        :raises NotReady, CommandFailed, OSError: it cannot be used now.
         :raises Stuck: it hangs.
         """
         if not await self._kernel.exists(ssd.device):
@@ -76,7 +81,7 @@ class Opening:
         store = Store(ssd, group.name, group.uuid, group.extent_size, chunk_size, int(output))
         pool = (await self._mapper.read()).pools.get(group.name, FAILED)
         if pool.has_failed:
-            raise NotUsable(f"the thin pool of {group.name} has failed")
+            raise NotReady(f"the thin pool of {group.name} has failed")
         if not pool.is_writable:
             log.error("SSD %s: its thin pool cannot be written: %s", ssd.id, pool)
         return store
@@ -85,7 +90,7 @@ class Opening:
         """Remove the devices over the former drive. For the kernel, a drive that was pulled and
         inserted again is another drive.
 
-        :raises NotUsable: they are in use.
+        :raises NotReady: they are in use.
         """
         number = await self._command("stat", "--dereference", "--format=%Hr:%Lr", ssd.device)
         group = vg_name(ssd.id)
@@ -95,7 +100,7 @@ class Opening:
         try:
             await self._mapper.remove_group(group)
         except CommandFailed as error:
-            raise NotUsable(f"it is back, but {error}: restart the server") from error
+            raise NotReady(f"it is back, but {error}: restart the server") from error
 
     async def _open_pool(self, ssd: SsdConfig, group: VolumeGroup, known: str | None) -> int:
         """Create the pool if it is missing, and activate the volume group. Returns the chunk
@@ -119,10 +124,11 @@ class Opening:
         """Check that the SSD may be used.
 
         :raises NotUsable: the SSD must not be overwritten.
+        :raises NotReady: its volume group cannot be read, or is gone.
         """
         if known:
             there = group.uuid if group else "none"
-            raise NotUsable(
+            raise (NotUsable if group else NotReady)(
                 f"it has the volume group {there}, not {known}, which the node created on it"
             )
         if ssd.format:
@@ -135,7 +141,9 @@ class Opening:
             raise NotUsable(f"it contains {', '.join(sorted(found))}")
         head = await self._kernel.run("cmp", "--bytes", str(HEAD_BYTES), ssd.device, "/dev/zero")
         if head.code:
-            raise NotUsable(f"its first {HEAD_BYTES} bytes are not empty: {head.err.strip()}")
+            raise (NotUsable if head.code == 1 else NotReady)(
+                f"its first {HEAD_BYTES} bytes are not empty: {head.err.strip()}"
+            )
 
     async def _make_group(self, ssd: SsdConfig, old: VolumeGroup | None) -> VolumeGroup | None:
         log.warning("SSD %s: creating a volume group on %s", ssd.id, ssd.device)

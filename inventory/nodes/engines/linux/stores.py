@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Iterable
 
 from inventory.nodes.engines.linux.config import LinuxConfig, SsdConfig
@@ -12,21 +11,25 @@ from inventory.nodes.engines.linux.lvm import Lvm
 from inventory.nodes.engines.linux.mapped import FAILED, Mapped, Pool
 from inventory.nodes.engines.linux.mapper import Mapper
 from inventory.nodes.engines.linux.names import vg_name, volume_name
-from inventory.nodes.engines.linux.opening import NotUsable, Opening, Store
+from inventory.nodes.engines.linux.opening import NotReady, NotUsable, Opening, Store
 from inventory.nodes.engines.linux.reservations import Use, count_space
+from inventory.nodes.engines.retries import Retries
 from inventory.nodes.engines.space import Space
 from inventory.nodes.engines.ssd_locks import SsdLocks
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.wire import Piece, RefusalCode, Ssd
 
 RETRY_SECONDS = 60.0
+MAX_RETRY_SECONDS = 1800.0
+"""The pause before an SSD that failed is tried again doubles up to this."""
 
 log = logging.getLogger(__name__)
 
 
 class Stores:
-    """The SSDs of the node. A device that is missing, hangs, or has foreign content counts as
-    absent: this is logged, and the device is not changed.
+    """The SSDs of the node. A device that is missing, fails, hangs, or has foreign content counts
+    as absent: this is logged, and the device is not changed. ``retries`` says when a device that
+    failed or hung is tried again.
     """
 
     def __init__(self, kernel: Kernel, config: LinuxConfig, engine_state: EngineState) -> None:
@@ -39,34 +42,33 @@ class Stores:
         self._opening = Opening(kernel, self.lvm, self.mapper)
         self.locks = SsdLocks()
         self._stores: dict[str, Store] = {}
-        self._retry_at: dict[str, float] = {}
+        self._hanging: set[str] = set()
+        self.retries = Retries(RETRY_SECONDS, MAX_RETRY_SECONDS)
         self.absent: frozenset[str] = frozenset()
 
     async def open(self) -> None:
         """Find all SSDs, activate what is on them, and create pools on new ones."""
+        self.retries.begin(self.absent | self._hanging)
         self._stores.clear()
-        self._retry_at.clear()
+        self._hanging.clear()
         await self.mapper.resume_all([vg_name(ssd_id) for ssd_id in self._ssds])
         await asyncio.gather(*map(self._open, self._ssds.values()))
         self.absent = frozenset(self._ssds.keys() - self._stores.keys())
 
-    async def devices(self) -> tuple[tuple[str, bool, bool, bool], ...]:
-        """Return for each SSD whether its device exists, whether its pool works, and whether it
-        hung and should be tried again.
-        """
+    async def present(self) -> frozenset[str]:
+        """The SSDs whose device exists now."""
+        ssds = self._ssds.values()
+        return frozenset({ssd.id for ssd in ssds if await self._kernel.exists(ssd.device)})
+
+    async def working(self) -> frozenset[str]:
+        """The SSDs whose pool works now."""
         mapped = await self.mapper.read()
-        now = time.monotonic()
-        return tuple(
-            [
-                (
-                    ssd.id,
-                    await self._kernel.exists(ssd.device),
-                    self._works(mapped, ssd.id),
-                    self._retry_at.get(ssd.id, now + 1) <= now,
-                )
-                for ssd in self._ssds.values()
-            ]
-        )
+        return frozenset(ssd_id for ssd_id in self._ssds if self._works(mapped, ssd_id))
+
+    @property
+    def opened(self) -> frozenset[str]:
+        """The SSDs that became usable at the last ``open``, and have not hung since."""
+        return frozenset(self._stores.keys() - self._hanging)
 
     def find(self, ssd_id: str) -> Store | None:
         """Return the store of the SSD. None: the SSD is absent, or does not belong to this node."""
@@ -150,6 +152,8 @@ class Stores:
             store = await self._opening.open(ssd, known)
         except (NotUsable, CommandFailed, OSError) as error:
             log.error("SSD %s cannot be used: %s", ssd.id, error)
+            if not isinstance(error, NotUsable) or isinstance(error, NotReady):
+                self.retries.fail(ssd.id)
         except Stuck as error:
             log.error("SSD %s hangs: %s", ssd.id, error)
             self._hangs(ssd.id)
@@ -170,10 +174,11 @@ class Stores:
 
     def hangs(self, ssd_id: str) -> bool:
         """Whether a command for the SSD did not end."""
-        return ssd_id in self._retry_at
+        return ssd_id in self._hanging
 
     def _hangs(self, ssd_id: str) -> None:
-        self._retry_at[ssd_id] = time.monotonic() + RETRY_SECONDS
+        self._hanging.add(ssd_id)
+        self.retries.fail(ssd_id)
 
     def _works(self, mapped: Mapped, ssd_id: str) -> bool:
         store = self._stores.get(ssd_id)

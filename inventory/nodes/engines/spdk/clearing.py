@@ -1,9 +1,13 @@
-"""Clears the space that :class:`Zeroing` has filled, in the background."""
+"""Finishes what could not be done at once: clears the space that :class:`Zeroing` has filled, and
+deletes unused snapshots.
+"""
 
 import asyncio
 import logging
 from collections.abc import Set
+from contextlib import suppress
 
+from inventory.nodes.engines.retries import Retries
 from inventory.nodes.engines.spdk.names import UNCLEARED
 from inventory.nodes.engines.spdk.rpc import NotAsAsked, RpcLost, RpcRefused
 from inventory.nodes.engines.spdk.snapshot_tree import Parts
@@ -18,7 +22,9 @@ log = logging.getLogger(__name__)
 
 
 class Clearing:
-    """Clears free clusters that may hold old data, and removes unused shared snapshots."""
+    """Clears free clusters that may hold old data, and removes unused shared snapshots. A task does
+    this for all SSDs at a start, and later for each SSD where something was left.
+    """
 
     def __init__(self, parts: Parts) -> None:
         self._spdk_state = parts.spdk_state
@@ -26,12 +32,16 @@ class Clearing:
         self._engine_state = parts.engine_state
         self._lvols = parts.lvols
         self._snapshot_tree = parts.snapshot_tree
+        self._snapshot_tree.on_left = self._try_later
+        self._retries = Retries(RETRY_SECONDS, MAX_RETRY_SECONDS)
         self._task: asyncio.Task[None] | None = None
-        self._tried = asyncio.Event()
+        self._is_idle = asyncio.Event()
+        self._woken = asyncio.Event()
 
     async def begin(self) -> None:
         """Clear one part of each SSD, so that thin volumes can be written. Then clear the rest, and
-        remove unused shared snapshots, in the background. What fails is tried again.
+        remove unused shared snapshots, in the background. What fails is tried again. So is what is
+        left later.
         """
         ssds = list(self._stores.open_ones(await self._spdk_state.current()))
         for ssd_id in ssds:
@@ -39,7 +49,8 @@ class Clearing:
                 await self._clear(ssd_id, at_most=1)
             except (RpcRefused, NodeRefused) as error:
                 log.error("SSD %s: %s", ssd_id, error)
-        self._tried = asyncio.Event()
+        self._retries.begin()
+        self._is_idle = asyncio.Event()
         self._task = asyncio.create_task(self._run(ssds), name="clearing")
 
     def cancel(self) -> None:
@@ -54,52 +65,70 @@ class Clearing:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def settle(self) -> None:
-        """Wait until the background work of ``begin`` is done, or has failed once and will be tried
-        again.
+        """Wait until the background work of ``begin`` and all due attempts are done, or have failed
+        and will be tried again.
         """
         if self._task is None:
             return
-        tried = asyncio.create_task(self._tried.wait())
-        await asyncio.wait({self._task, tried}, return_when=asyncio.FIRST_COMPLETED)
-        tried.cancel()
+        idle = asyncio.create_task(self._is_idle.wait())
+        await asyncio.wait({self._task, idle}, return_when=asyncio.FIRST_COMPLETED)
+        idle.cancel()
         if self._task.done():
             await self._task
 
+    def _try_later(self, ssd_id: str) -> None:
+        self._retries.fail(ssd_id)
+        self._woken.set()
+
     async def _run(self, ssds: list[str]) -> None:
-        pause = RETRY_SECONDS
-        while ssds := [ssd_id for ssd_id in ssds if not await self._finish(ssd_id)]:
-            self._tried.set()
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, MAX_RETRY_SECONDS)
+        while True:
+            for ssd_id in ssds:
+                if await self._finish(ssd_id):
+                    self._retries.succeed(ssd_id)
+                else:
+                    self._retries.fail(ssd_id)
+            self._is_idle.set()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._retries.seconds):
+                    await self._woken.wait()
+            self._woken.clear()
+            ssds = self._retries.take()
+            if ssds:
+                self._is_idle.clear()
 
     async def _finish(self, ssd_id: str) -> bool:
         """Whether nothing is left to do on the SSD."""
         try:
             await self._clear(ssd_id)
-            left = await self._snapshot_tree.sweep(ssd_id)
-            await self._note_cleared(ssd_id)
+            left = await self._snapshot_tree.remove_unused(ssd_id)
+            is_cleared = await self._note_cleared(ssd_id)
         except (RpcRefused, RpcLost, NotAsAsked, NodeRefused) as error:
             log.error("SSD %s: %s", ssd_id, error)
             return False
-        return not left
+        except Exception:
+            log.exception("SSD %s: the space could not be cleared", ssd_id)
+            return False
+        return is_cleared and not left
 
-    async def _note_cleared(self, ssd_id: str) -> None:
+    async def _note_cleared(self, ssd_id: str) -> bool:
         """Record that all deletions before now are done, if all clusters without an lvol are free,
         and SPDK has not loaded the lvstore again since :class:`Zeroing` took its free space.
+        Returns whether nothing is left to record. Hosts that write at this moment prevent that.
         """
         lvstore = self._stores.get(await self._spdk_state.current(), ssd_id)
         names = self._engine_state.clearing(lvstore.uuid) - self._lvols_of(lvstore)
         if not names:
-            return
+            return True
         await self._stores.count([ssd_id])
         were_free = self._all_free(ssd_id)
         await self._stores.look([ssd_id])  # hosts may have written, or discarded, between the reads
         if not were_free or not self._all_free(ssd_id):
-            return
+            return False
         if await self._stores.marks.missing([lvstore]):
-            return
+            return False
         for name in names - self._lvols_of(lvstore):
             self._engine_state.end_clearing(lvstore.uuid, name)
+        return True
 
     def _all_free(self, ssd_id: str) -> bool:
         return self._spdk_state.unseen(self._stores.get(self._spdk_state, ssd_id)) <= 0

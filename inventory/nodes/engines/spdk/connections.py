@@ -146,8 +146,7 @@ class Connections:
                 await asyncio.sleep(self._poll)
             # SPDK may release the snapshots a little later
             await asyncio.sleep(SETTLE_POLLS * self._poll)
-        for ssd_id in sorted(connection.ssd_ids):
-            await self._snapshot_tree.sweep(ssd_id)
+        await asyncio.gather(*map(self._snapshot_tree.sweep, sorted(connection.ssd_ids)))
 
     async def _is_gone(self, name: str) -> bool:
         """Try to detach, and check the list of controllers, because the answer of a detach proves

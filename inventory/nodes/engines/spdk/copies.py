@@ -54,6 +54,10 @@ class Copies:
         self._connections = connections
         self._copies: dict[str, Copy] = {}
 
+    @property
+    def are_running(self) -> bool:
+        return any(copy.state is SyncState.RUNNING for copy in self._copies.values())
+
     async def clear(self) -> None:
         """Forget all copies. ``Connections.adopt`` finds what SPDK still has."""
         tasks = [copy.task for copy in self._copies.values() if copy.task]

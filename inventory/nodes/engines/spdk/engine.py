@@ -102,6 +102,7 @@ class SpdkEngine:
         await self._rpc.ready()
         await self._rpc.demand(NEEDED)
         self._version = (await self._rpc.call("spdk_get_version"))["version"]
+        present = await self._stores.present()
         await self._stores.open()
         if await self._targets.is_open():
             await self._zeroing.refuse_unmapped()
@@ -109,11 +110,12 @@ class SpdkEngine:
         await self._targets.open()
         await self._connections.adopt()
         await self._clearing.begin()
-        self._devices = await self._stores.devices()
+        self._devices = present, self._stores.opened
 
     async def lost(self) -> None:
         """Return when ``start`` is due: the SPDK target has ended, or SSDs were removed, added or
-        replugged.
+        replugged, or an SSD that failed should be tried again. This waits until no copy runs,
+        because ``start`` stops copies.
         """
         while True:
             try:
@@ -158,7 +160,10 @@ class SpdkEngine:
         else:
             spdk_state = await self._spdk_state.current()
             await look_held(self._stores, spdk_state, self._engine_state, only)
-        return find_held(self._stores, spdk_state, self._engine_state, only)
+        held = find_held(self._stores, spdk_state, self._engine_state, only)
+        if only is not None and held != only:
+            await spdk_state.read_stores()  # so that ``absent_ssds`` is up to date
+        return held
 
     async def create_volume(self, uuid: str, spec: VolumeSpec) -> None:
         await self._volumes.create(uuid, spec)
@@ -225,7 +230,8 @@ class SpdkEngine:
         with suppress(RpcLost, RpcRefused):
             if self._spdk_state.is_old:
                 await self._spdk_state.read_all()
-            if await self._stores.devices() != self._devices:
+            if (await self._stores.present(), await self._stores.usable()) != self._devices:
                 return True
-            return bool(await self._stores.reloaded())
+            is_retried = self._stores.retries.is_due and not self._copies.are_running
+            return is_retried or bool(await self._stores.reloaded())
         return self._rpc.is_lost

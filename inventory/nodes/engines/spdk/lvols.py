@@ -97,6 +97,7 @@ class Lvols:
         SPDK forgets an lvol before it clears its clusters. If the end of that is not seen, the
         clusters may hold old data, and the engine state records this (see :class:`Zeroing`).
         """
+        was_begun = name in self._engine_state.clearing(lvstore.uuid)
         self._engine_state.begin_clearing(lvstore.uuid, name)
         try:
             with self._spdk_state.changing():
@@ -108,6 +109,8 @@ class Lvols:
         except RpcRefused as error:
             if error.code != NO_SUCH_DEVICE or await self._is_there(lvstore, name):
                 raise
+            if not was_begun:
+                self._engine_state.end_clearing(lvstore.uuid, name)
 
     async def _is_there(self, lvstore: Lvstore, name: str) -> bool:
         """Whether SPDK has the lvol, even without a bdev."""

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Set
 from pathlib import Path
 
 from inventory.nodes.bounded import gather_bounded
+from inventory.nodes.engines.retries import Retries
 from inventory.nodes.engines.space import Space
 from inventory.nodes.engines.spdk.config import SpdkConfig, SsdConfig
 from inventory.nodes.engines.spdk.engine_state import EngineState
@@ -20,13 +21,17 @@ from inventory.nodes.wire import RefusalCode, Ssd
 
 CLEARING_SECONDS = 24 * 3600.0
 HEAD_BYTES = 2**20
+RETRY_SECONDS = 10.0
+MAX_RETRY_SECONDS = 1800.0
+"""The pause before an SSD that failed is tried again doubles up to this."""
 
 log = logging.getLogger(__name__)
 
 
 class Stores:
     """The SSDs of the node, each with one lvstore. An SSD that is missing or has foreign content
-    counts as absent: this is logged, and the SSD is not changed.
+    counts as absent: this is logged, and the SSD is not changed. So does an SSD that failed, and
+    ``retries`` says when it is tried again.
 
     All free clusters always read as zeros, so a new volume never shows old data. So an lvstore is
     created over zeros, and deleted lvols leave zeros. If a host discards blocks, SPDK only unmaps
@@ -48,32 +53,51 @@ class Stores:
         self._ledgers: dict[str, Ledger] = {}
         self.locks = SsdLocks()
         self.marks = LoadMarks(rpc)
-        self.absent: frozenset[str] = frozenset()
+        self.retries = Retries(RETRY_SECONDS, MAX_RETRY_SECONDS)
+        self._excluded: frozenset[str] = frozenset()
 
     async def open(self) -> None:
         """Find all SSDs, and create lvstores on new ones."""
         await gather_bounded(self._make_bdev, self._ssds.values())
         await self._rpc.call("bdev_wait_for_examine", timeout=CLEARING_SECONDS)
-        self.absent = frozenset()
+        self.retries.begin(self._excluded)
+        self._excluded = frozenset()
         for ssd in self._ssds.values():
-            if reason := await self._open(ssd):
-                self.exclude(ssd.id, reason)
+            await self._open(ssd)
 
-    def exclude(self, ssd_id: str, reason: str) -> None:
-        """Make the SSD absent until the next ``open``."""
+    def exclude(self, ssd_id: str, reason: str, *, is_final: bool = False) -> None:
+        """Make the SSD absent until the next ``open``. ``is_final``: another attempt is useless
+        until something else changes.
+        """
         log.error("SSD %s cannot be used: %s", ssd_id, reason)
         self._bdevs.pop(ssd_id, None)
-        self.absent |= {ssd_id}
+        self._excluded |= {ssd_id}
+        if not is_final:
+            self.retries.fail(ssd_id)
 
-    async def devices(self) -> tuple[frozenset[str], frozenset[str]]:
-        """The SSDs that are present now, and those that are usable."""
-        spdk_state = await self._spdk_state.read_stores()
-        there = set()
-        for ssd in self._ssds.values():
-            is_there = ssd.file.exists() if ssd.file else await self._bdev_name(ssd) is not None
-            there |= {ssd.id} if is_there else set()
-        usable = {ssd.id for ssd in self._ssds.values() if self.find(spdk_state, ssd.id)}
-        return frozenset(there), frozenset(usable)
+    async def present(self) -> frozenset[str]:
+        """The SSDs whose file or bdev exists now."""
+        return frozenset(
+            {
+                ssd.id
+                for ssd in self._ssds.values()
+                if (ssd.file.exists() if ssd.file else await self._bdev_name(ssd))
+            }
+        )
+
+    async def usable(self) -> frozenset[str]:
+        """The SSDs that are usable now."""
+        return frozenset(self.open_ones(await self._spdk_state.read_stores()))
+
+    @property
+    def opened(self) -> frozenset[str]:
+        """The SSDs that became usable at the last ``open``, and were not excluded since."""
+        return frozenset(self._ssds.keys() - self._excluded)
+
+    @property
+    def absent(self) -> frozenset[str]:
+        """The SSDs that were not usable when the lvstores were last read."""
+        return frozenset(self._ssds.keys() - self.open_ones(self._spdk_state).keys())
 
     def find(self, spdk_state: SpdkState, ssd_id: str) -> Lvstore | None:
         """Return the lvstore of the SSD. None: the SSD is absent, or does not belong to this
@@ -216,24 +240,25 @@ class Stores:
         found = await read_bdev(self._rpc, ssd.bdev or ssd_name(ssd.id))
         return found.name if found else None
 
-    async def _open(self, ssd: SsdConfig) -> str:
-        """Take the SSD into use. Returns the reason why it cannot be used. Empty: it can be
-        used.
-        """
+    async def _open(self, ssd: SsdConfig) -> None:
+        """Take the SSD into use, or exclude it."""
         self._bdevs.pop(ssd.id, None)
         name = await self._bdev_name(ssd)
         if name is None:
-            return "there is no such bdev"
+            is_missing = ssd.file is None or not ssd.file.exists()
+            self.exclude(ssd.id, "there is no such bdev", is_final=is_missing)
+            return
         self._bdevs[ssd.id] = name
         lvstore = await self._examined(name)
         known = self._engine_state.stores.get(ssd.id)
         is_ours = not known and not ssd.format and lvstore and lvstore.name == ssd_name(ssd.id)
         if lvstore and (lvstore.uuid == known or is_ours):
             self._engine_state.put_store(ssd.id, lvstore.uuid)
-            return ""
-        if reason := self._keeps_from_making(ssd, lvstore):
-            return reason
-        return await self._make(ssd, name, lvstore)
+        elif reason := self._keeps_from_making(ssd, lvstore):
+            # SPDK shows no lvstore, too, if it could not read the SSD
+            self.exclude(ssd.id, reason, is_final=not known or lvstore is not None)
+        elif reason := await self._make(ssd, name, lvstore):
+            self.exclude(ssd.id, reason)
 
     async def _examined(self, name: str) -> Lvstore | None:
         """Return the lvstore on a bdev. The bdev is examined first if SPDK does not do this by
@@ -262,6 +287,7 @@ class Stores:
         return f"{ssd.file} is not empty" if _head(ssd.file).strip(b"\0") else ""
 
     async def _make(self, ssd: SsdConfig, bdev: str, old: Lvstore | None) -> str:
+        """Create an lvstore. Returns the reason if this failed."""
         log.warning("SSD %s: creating an lvstore on bdev %s", ssd.id, bdev)
         self._spdk_state.invalidate()
         try:

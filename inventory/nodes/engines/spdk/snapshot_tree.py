@@ -8,7 +8,7 @@ remaining one. So a clone never prevents the removal of its source, and no data 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 class SnapshotTree:
     """Keeps snapshots that are in use, and removes unused ones. Only one task at a time decides
     which snapshots are unused, but no task waits while clusters are cleared.
+
+    ``on_left`` is called with the id of an SSD where ``sweep`` left something.
     """
 
     def __init__(
@@ -38,6 +40,8 @@ class SnapshotTree:
         self._deciding = asyncio.Lock()
         self._kept: Counter[str] = Counter()
         self._going: set[str] = set()
+        self._refused: set[tuple[str, str]] = set()
+        self.on_left: Callable[[str], None] = lambda ssd_id: None
 
     @asynccontextmanager
     async def frozen(self, lvstore: Lvstore, name: str) -> AsyncIterator[Lvol]:
@@ -85,8 +89,18 @@ class SnapshotTree:
         """Forget everything, because the SPDK process may be another one."""
         self._kept.clear()
         self._going.clear()
+        self._refused.clear()
 
-    async def sweep(self, ssd_id: str) -> set[str]:
+    async def sweep(self, ssd_id: str) -> None:
+        """Remove unused snapshots. What is left, or may be, is tried again in the background."""
+        is_clean = False
+        try:
+            is_clean = not await self.remove_unused(ssd_id)
+        finally:
+            if not is_clean:
+                self.on_left(ssd_id)
+
+    async def remove_unused(self, ssd_id: str) -> set[str]:
         """Remove shared snapshots that have at most one lvol above them. Returns the names of those
         that are left: SPDK does not delete them, or another task is still trying.
         """
@@ -113,8 +127,10 @@ class SnapshotTree:
                 await self._lvols.delete(lvstore, name)
             except RpcRefused as error:
                 refused.add(name)
+                self._refused.add((lvstore.uuid, name))
                 log.warning("snapshot %s of %s was not deleted: %s", name, lvstore.name, error)
             else:
+                self._refused.discard((lvstore.uuid, name))
                 self._engine_state.drop_shared(lvstore.uuid, name)
         return refused
 
@@ -128,9 +144,14 @@ class SnapshotTree:
         return below if not lvol.owned_clusters and below.size == lvol.size else None
 
     def _unused(self, lvstore: Lvstore) -> set[str]:
-        return {
+        """The unused snapshots. One that SPDK did not delete may be hidden, so it is not found
+        among the lvols, and nothing can use it.
+        """
+        lvols = self._spdk_state.lvols.get(lvstore.uuid, {})
+        hidden = {name for uuid, name in self._refused if uuid == lvstore.uuid} - lvols.keys()
+        return hidden | {
             lvol.name
-            for lvol in self._spdk_state.lvols.get(lvstore.uuid, {}).values()
+            for lvol in lvols.values()
             if lvol.is_snapshot
             and self._engine_state.is_shared(lvstore.uuid, lvol.name)
             and self._spdk_state.count_above(lvstore, lvol.name) <= 1

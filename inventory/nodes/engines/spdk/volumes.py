@@ -1,6 +1,6 @@
 """Volumes: creates, expands and removes their pieces."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -60,13 +60,12 @@ class Volumes:
         :raises NodeRefused: UNAVAILABLE: a piece is on a missing SSD; IN_USE: a target exports it.
         """
         spdk_state = await self._spdk_state.current()
-        entry = self._engine_state.volumes.get(uuid)
-        ssds = {piece.ssd_id for piece in entry.spec.pieces} if entry else set()
-        await self._stores.look(ssds)
-        self._stores.refuse_missing(spdk_state, ssds)
+        ssds = self._recorded(uuid)
+        await self._refuse_missing(spdk_state, ssds)
         await self._refuse_exported(uuid)
-        for ssd_id in sorted(ssds | await self._clear(spdk_state, uuid)):
+        for ssd_id in sorted(await self._clear(spdk_state, uuid, ssds)):
             await self._snapshot_tree.sweep(ssd_id)
+        await self._refuse_missing(spdk_state, ssds)
         self._engine_state.drop_volume(uuid)
 
     async def _make(self, uuid: str, spec: VolumeSpec) -> None:
@@ -76,8 +75,9 @@ class Volumes:
             await self._check_source(spdk_state, spec)
             await check_space(self._stores, spdk_state, volume_name(uuid), spec.pieces)
             check_sizes(self._stores, spdk_state, spec.pieces, spec.block_size)
+            former = self._recorded(uuid)
             self._engine_state.put_volume(VolumeEntry(uuid, spec))
-        await self._clear(spdk_state, uuid)
+        await self._clear(spdk_state, uuid, former)
         try:
             for place in range(len(spec.pieces)):
                 await self._make_piece(spdk_state, uuid, spec, place, spec.source)
@@ -88,12 +88,14 @@ class Volumes:
         self._engine_state.finish_volume(uuid)
 
     async def _give_up(self, uuid: str, spec: VolumeSpec) -> None:
-        """Delete all parts of a volume whose creation failed.
+        """Delete all parts of a volume whose creation failed. What cannot be deleted stays on
+        record.
 
-        :raises NodeRefused: NO_SPACE: this was the reason of the failure.
+        :raises NodeRefused: NO_SPACE: this was the reason of the failure; UNAVAILABLE: an SSD is
+            missing.
         """
         spdk_state = await self._spdk_state.current()
-        await self._clear(spdk_state, uuid)
+        await self._clear(spdk_state, uuid, self._recorded(uuid))
         for piece in spec.pieces:
             await self._snapshot_tree.sweep(piece.ssd_id)
         self._engine_state.drop_volume(uuid)
@@ -195,7 +197,7 @@ class Volumes:
             if place < entry.made:
                 await self._lvols.grow(lvstore, name, piece.capacity)
                 continue
-            if await spdk_state.look(lvstore, name):
+            if place < len(entry.spec.pieces) or await spdk_state.look(lvstore, name):
                 await self._lvols.delete(lvstore, name)
             await self._make_piece(spdk_state, entry.uuid, spec, place, None)
 
@@ -226,14 +228,27 @@ class Volumes:
         if nqn := await find_exporter(self._rpc, await self._concat_volumes.look(uuid)):
             raise NodeRefused(RefusalCode.IN_USE, f"volume {uuid} is exported by {nqn}")
 
-    async def _clear(self, spdk_state: KeptState, uuid: str) -> set[str]:
+    async def _refuse_missing(self, spdk_state: KeptState, ssds: Collection[str]) -> None:
+        await self._stores.look(ssds)
+        self._stores.refuse_missing(spdk_state, ssds)
+
+    def _recorded(self, uuid: str) -> set[str]:
+        """The SSDs where the volume has or may have pieces."""
+        entry = self._engine_state.volumes.get(uuid)
+        return {piece.ssd_id for piece in entry.spec.pieces} if entry else set()
+
+    async def _clear(self, spdk_state: KeptState, uuid: str, ssds: Collection[str]) -> set[str]:
         """Delete all parts of the volume on the usable SSDs. Returns the SSDs where something was
-        deleted.
+        deleted. On ``ssds``, SPDK is told to delete it in any case: it hides an lvol that it could
+        not delete.
+
+        :raises NodeRefused: UNAVAILABLE: one of ``ssds`` is missing.
         """
         await self._concat_volumes.disassemble(uuid)
+        self._stores.refuse_missing(spdk_state, ssds)
         cleared = set()
         for ssd_id, lvstore in self._stores.open_ones(spdk_state).items():
-            if spdk_state.find(lvstore, volume_name(uuid)):
+            if ssd_id in ssds or spdk_state.find(lvstore, volume_name(uuid)):
                 await self._lvols.delete(lvstore, volume_name(uuid))
                 cleared.add(ssd_id)
         return cleared
