@@ -26,8 +26,8 @@ def check() -> None:
     """Check the settings of the API, a worker or beat. This takes one attempt to connect to the
     database, and the time to load Django.
 
-    :raises CannotStart: PUBLIC_URL, the credentials for nodes, the database or its migrations are
-        not usable.
+    :raises CannotStart: PUBLIC_URL, the credentials for nodes, the database, its encoding or its
+        migrations are not usable.
     """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "provisioner.settings")
     if not apps.ready:
@@ -41,7 +41,7 @@ def check() -> None:
 def check_database() -> None:
     """Check that a command can use the database.
 
-    :raises CannotStart: the database cannot be reached.
+    :raises CannotStart: the database cannot be reached, or has another encoding than UTF8.
     """
     with _own_connection():
         pass
@@ -76,6 +76,8 @@ def _own_connection() -> Iterator[None]:
     connections["default"] = own
     try:
         own.ensure_connection()
+        if own.vendor == "postgresql":
+            _check_encoding()
         yield
     except DatabaseError as error:
         reason = str(error).strip().partition("\n")[0].rstrip(".")
@@ -83,6 +85,19 @@ def _own_connection() -> Iterator[None]:
     finally:
         own.close()
         del connections["default"]
+
+
+def _check_encoding() -> None:
+    """With another encoding, PostgreSQL refuses to store some names, or compares them as bytes."""
+    with connections["default"].cursor() as cursor:
+        cursor.execute("SHOW server_encoding")
+        [encoding] = cursor.fetchone()
+    if encoding != "UTF8":
+        raise CannotStart(
+            f"the database of DATABASE_URL has server_encoding {encoding}, but must have UTF8: "
+            "create it with --encoding=UTF8, as in docs/how-to/install.md; move the data of an old "
+            "one as in docs/how-to/back-up-and-restore.md"
+        )
 
 
 def _check_migrations() -> None:

@@ -21,7 +21,8 @@ class Backend(models.Model):
 
     ``used_iops``, ``used_bw``: IOPS and bandwidth that its replicas claim. A node is Available
     until ``available_until``, so it becomes Unavailable without a job. While ``unanswered_since``
-    is set, the node does not answer calls, and probes do not extend ``available_until``.
+    is set, the node does not answer calls, and probes do not extend ``available_until``. As for
+    hosts, a probe changes no column with an index.
 
     ``refresh_wanted_at``: when the node last reported a change or restart. If it is later than
     ``refreshed_at``, the node must be read. ``syslogs_wanted_at``: set if the syslog settings of
@@ -51,7 +52,7 @@ class Backend(models.Model):
     used_bw = models.BigIntegerField(default=0)
     probe_interval = models.PositiveIntegerField(help_text="seconds")
     last_probe_at = models.DateTimeField(null=True, blank=True)
-    available_until = models.DateTimeField(db_index=True)
+    available_until = models.DateTimeField()
     unanswered_since = models.DateTimeField(
         null=True, blank=True, help_text="time since which the node has answered no calls"
     )

@@ -34,6 +34,9 @@ class Host(models.Model):
     ``available_until``: three probe intervals after its last probe. ``agent_until``: the same after
     the last probe of an agent on the host. ``probed_by_driver``: the last probe came from a driver
     on another machine.
+
+    A probe changes no column with an index, so that PostgreSQL writes only the row: see migration
+    0023.
     """
 
     uuid = models.CharField(primary_key=True, max_length=64)
@@ -45,8 +48,8 @@ class Host(models.Model):
     multipath = models.BooleanField(default=False)
     used_namespace_ids = models.JSONField(default=list, blank=True)
     last_probe_at = models.DateTimeField()
-    available_until = models.DateTimeField(db_index=True)
-    agent_until = models.DateTimeField(null=True, blank=True, db_index=True)
+    available_until = models.DateTimeField()
+    agent_until = models.DateTimeField(null=True, blank=True)
     probed_by_driver = models.BooleanField(default=False)
     tenant_id = models.CharField(max_length=64, blank=True, default="")
     recorded_available = models.BooleanField(

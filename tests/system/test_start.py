@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from django.db import connection
@@ -44,13 +45,26 @@ def settings_that_work(authority: Authority) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def empty_database() -> Iterator[str]:
+@contextmanager
+def database(options: str = "") -> Iterator[str]:
     name = f"test_{database_name()}"
     with connection.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name}")
+        cursor.execute(f"CREATE DATABASE {name} {options}")
         yield url(name)
         cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def empty_database() -> Iterator[str]:
+    with database() as made:
+        yield made
+
+
+@pytest.fixture
+def ascii_database() -> Iterator[str]:
+    """As Debian's packages create it if the system has no locale."""
+    with database("TEMPLATE template0 ENCODING SQL_ASCII LOCALE 'C'") as made:
+        yield made
 
 
 @pytest.fixture
@@ -115,6 +129,14 @@ def test_a_database_without_migrations_is_refused(
 ) -> None:
     wrong = settings_that_work | {"DATABASE_URL": empty_database}
     refuses(role, wrong, "the database lacks ")
+
+
+@pytest.mark.parametrize("role", COMMANDS)
+def test_a_database_with_another_encoding_than_utf8_is_refused(
+    role: str, settings_that_work: dict[str, str], ascii_database: str
+) -> None:
+    wrong = settings_that_work | {"DATABASE_URL": ascii_database}
+    refuses(role, wrong, "the database of DATABASE_URL has server_encoding SQL_ASCII, but must ")
 
 
 def test_a_start_without_public_url_is_refused(settings_that_work: dict[str, str]) -> None:
