@@ -121,7 +121,7 @@ class Targets:
     async def revalidate(self, uuid: str) -> None:
         """Make hosts notice the present size of the volume."""
         mark = namespace_uuid(uuid)
-        for nqn, namespaces in self._devices.items():
+        for nqn, namespaces in [*self._devices.items()]:  # they change meanwhile
             for nsid, one in namespaces.items():
                 if one.uuid == mark:
                     await self._nvmet.revalidate(nqn, nsid)
