@@ -84,6 +84,7 @@ class Machine:
         self.agent = Agent(Identity("n", "n", (), 1), self.engine, self.database)
         await self.agent.start()
         await self.agent.repair()
+        await self.agent.finish_removals()
         return self.agent
 
     async def reboot(self) -> Agent:

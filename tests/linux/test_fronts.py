@@ -1,4 +1,4 @@
-"""A front that a snapshot suspends is resumed, whatever happens meanwhile."""
+"""A front that cannot be created or resumed is tried again, and nothing else depends on it."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from inventory.nodes.engines.base import VolumesLeftOut
 from inventory.nodes.engines.linux.kernel import CommandFailed, Stuck
 from tests.linux.machine import Machine, on_machine, two
-from tests.nodes.specs import snapshot, volume
+from tests.nodes.specs import MIB, TARGET, namespace, piece, snapshot, volume
 
 TAKEN = snapshot(*two(64, 32), volume_uuid="v")
 
@@ -83,5 +84,71 @@ def test_a_front_that_cannot_be_resumed_is_resumed_by_the_next_start(tmp_path: P
             await machine.engine.lost()
         await machine.agent.start()
         assert suspended(machine) == []
+
+    on_machine(tmp_path, steps)
+
+
+async def exported(machine: Machine) -> None:
+    """Export a volume on both SSDs, and one on the SSD ``s``, in one target."""
+    await machine.agent.volumes.ensure("w", volume(*two(64, 64)))
+    await machine.agent.volumes.ensure("v", volume(piece("s", 64 * MIB)))
+    for nsid, uuid in enumerate("wv", 1):
+        await machine.agent.targets.ensure(TARGET, uuid, namespace(nsid))
+
+
+def fail_create(words: tuple[str, ...]) -> None:
+    if words[:2] == ("dmsetup", "create"):
+        raise CommandFailed(words, 1, "Device or resource busy")
+
+
+def seen(machine: Machine) -> list[int]:
+    """The namespaces that hosts see."""
+    return sorted(machine.kernel.nvmet.subsystems[TARGET].namespaces)
+
+
+def test_a_front_that_a_start_could_not_create_is_tried_again(tmp_path: Path) -> None:
+    async def steps(machine: Machine) -> None:
+        await exported(machine)
+        machine.kernel.reboot()
+        machine.kernel.on_call = fail_create
+        agent = machine.agent
+        await agent.start()
+        assert await agent.repair() is False
+        assert seen(machine) == [2]
+        with pytest.raises(VolumesLeftOut, match="without w"):
+            await agent.targets.ensure(TARGET, "w", namespace(1))
+        assert await agent.targets.ensure(TARGET, "v", namespace(2)) is False
+        await agent.volumes.ensure("x", volume(piece("s", 64 * MIB)))
+        assert await agent.targets.ensure(TARGET, "x", namespace(3)) is True
+        await agent.targets.remove(TARGET, "x", 1)
+        assert await agent.repair() is False
+        machine.kernel.on_call = lambda words: None
+        assert await agent.repair() is True
+        assert seen(machine) == [1, 2]
+
+    on_machine(tmp_path, steps)
+
+
+def test_a_repeated_export_creates_a_front_that_is_missing(tmp_path: Path) -> None:
+    async def steps(machine: Machine) -> None:
+        await exported(machine)
+        machine.kernel.reboot()
+        machine.kernel.on_call = fail_create
+        await machine.agent.start()
+        machine.kernel.on_call = lambda words: None
+        assert await machine.agent.targets.ensure(TARGET, "w", namespace(1)) is False
+        assert seen(machine) == [1, 2]
+
+    on_machine(tmp_path, steps)
+
+
+def test_a_volume_on_an_absent_ssd_is_left_out_of_its_target(tmp_path: Path) -> None:
+    async def steps(machine: Machine) -> None:
+        await exported(machine)
+        machine.drives[1].is_there = False
+        agent = await machine.reboot()
+        assert await agent.repair() is True
+        assert seen(machine) == [2]
+        assert await agent.targets.ensure(TARGET, "v", namespace(2)) is False
 
     on_machine(tmp_path, steps)

@@ -1,5 +1,6 @@
 """What an agent could not restore when it started is tried again until it succeeds."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,10 @@ import pytest
 
 from inventory.nodes.agent import service
 from inventory.nodes.client import NodeTransport
+from inventory.nodes.engines.linux.engine import LinuxEngine
 from inventory.nodes.engines.linux.kernel import Stuck
+from inventory.nodes.errors import NodeUnreachable
+from inventory.nodes.wire import Portal
 from tests.linux.network import Network
 from tests.linux.nodes import LinuxNode
 from tests.nodes.certificates import KeyPair
@@ -48,16 +52,49 @@ def test_a_failed_repair_is_tried_again(node: LinuxNode, caplog: pytest.LogCaptu
             seen.append(words)
             raise Stuck("dmsetup status did not end within 60 s")
 
-    def is_connected() -> bool:
-        try:
-            address = ("tcp", portal.ip, portal.port)
-            node.kernel.network.connect(address, TARGET, HOST).device(1)
-        except OSError:
-            return False
-        return True
-
     node.kernel.on_call = on_call
     eventually(lambda: len(seen) == FAILURES, seconds=30, what="the failures")
-    assert not is_connected()
+    assert not is_connected(node, portal)
     node.kernel.addresses |= addresses
-    eventually(is_connected, seconds=10, what=lambda: caplog.text)
+    eventually(lambda: is_connected(node, portal), seconds=10, what=lambda: caplog.text)
+
+
+def test_targets_are_repaired_while_a_removal_takes_hours(
+    node: LinuxNode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for uuid in ("v", "large"):
+        node.client.ensure_volume(uuid, volume(piece("ssd-1-1", 64 * MIB)))
+    node.client.ensure_namespace(TARGET, "v", namespace())
+    [portal] = node.client.read_node().portals
+    removing: list[str] = []
+
+    async def fail(engine: LinuxEngine, uuid: str) -> None:
+        raise Stuck("lvremove did not end within 60 s")
+
+    async def take_hours(engine: LinuxEngine, uuid: str) -> None:
+        removing.append(uuid)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(LinuxEngine, "remove_volume", fail)
+    with pytest.raises(NodeUnreachable):
+        node.client.remove_volume("large", 1)
+    monkeypatch.setattr(LinuxEngine, "remove_volume", take_hours)
+    node.kill()
+    addresses = set(node.kernel.addresses)
+    node.kernel.addresses.clear()
+    node.kernel.reboot()
+    node.start()
+    eventually(lambda: removing == ["large"], seconds=10, what=lambda: caplog.text)
+    assert not is_connected(node, portal)
+    node.kernel.addresses |= addresses
+    eventually(lambda: is_connected(node, portal), seconds=10, what=lambda: caplog.text)
+
+
+def is_connected(node: LinuxNode, portal: Portal) -> bool:
+    """Whether the host can connect, and sees its volume."""
+    try:
+        address = ("tcp", portal.ip, portal.port)
+        node.kernel.network.connect(address, TARGET, HOST).device(1)
+    except OSError:
+        return False
+    return True

@@ -121,6 +121,26 @@ def test_a_portal_that_is_not_there_yet_is_tried_again(tmp_path: Path) -> None:
     on_machine(tmp_path, steps)
 
 
+def test_targets_may_appear_while_a_volume_is_expanded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def steps(machine: Machine) -> None:
+        await export(machine)
+        await machine.agent.volumes.ensure("other", volume(piece("t", 64 * MIB)))
+        write = machine.kernel.write
+
+        async def slow_write(path: str, text: str) -> None:
+            if path.endswith("revalidate_size"):
+                await machine.agent.targets.ensure(f"{TARGET}-2", "other", namespace())
+            await write(path, text)
+
+        monkeypatch.setattr(machine.kernel, "write", slow_write)
+        await machine.agent.volumes.change("v", volume(piece("s", 128 * MIB)))
+        assert machine.connect(TARGET).device(1).size == 128 * MIB
+
+    on_machine(tmp_path, steps)
+
+
 def test_controllers_keep_their_ids_while_a_host_is_connected(tmp_path: Path) -> None:
     async def steps(machine: Machine) -> None:
         await export(machine)

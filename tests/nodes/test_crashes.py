@@ -74,6 +74,7 @@ class Machine:
         agent = Agent(Identity("n", "n", (), 1), self.engine, self.database)
         await agent.start()
         await agent.repair()
+        await agent.finish_removals()
         return agent
 
     async def state(self) -> tuple[Any, ...]:
@@ -340,7 +341,7 @@ async def half_removed() -> None:
     with pytest.raises(NodeRefused, match="snapshot taken of generation 1 is not on this node"):
         await agent.volumes.ensure("shown", SHOWN)
     await agent.start()
-    assert await agent.repair() is True
+    assert await agent.finish_removals() is True
     assert (await agent.snapshots.list(), engine.snapshots()) == ((), {})
     engine.is_broken = True
     with pytest.raises(OSError, match="data plane"):

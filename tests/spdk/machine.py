@@ -175,6 +175,7 @@ class Machine:
 
     async def settle(self) -> None:
         await self.agent.repair()
+        await self.agent.finish_removals()
         await self.engine.settle()
 
     def kill(self) -> None:

@@ -126,7 +126,7 @@ def test_space_that_is_being_cleared_is_not_free(run: Run, target: RunningTarget
         with suppress(RpcLost):
             await removing
         await machine.launch()
-        await machine.agent.repair()
+        await machine.agent.finish_removals()
         assert await machine.agent.volumes.list() == ()
         [ssd] = (await machine.facts()).ssds
         assert (ssd.free, ssd.outgrown) == (ssd.capacity - SIZE, SIZE)

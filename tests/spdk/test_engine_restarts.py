@@ -5,15 +5,26 @@ from typing import Any
 
 import pytest
 
+from inventory.nodes.engines.base import VolumesLeftOut
 from inventory.nodes.engines.spdk import clearing, lvstores
-from inventory.nodes.engines.spdk.rpc import RpcLost
+from inventory.nodes.engines.spdk.rpc import RpcLost, RpcRefused
 from inventory.nodes.wire import Qos, SourceKind
-from tests.nodes.specs import MIB, TARGET, derived, namespace, piece, snapshot, volume
+from tests.nodes.specs import (
+    MIB,
+    OTHER_TARGET,
+    TARGET,
+    derived,
+    namespace,
+    piece,
+    snapshot,
+    volume,
+)
 from tests.spdk.machine import Died, Machine, Run
 from tests.spdk.rpc import Refused
 from tests.spdk.running import RunningTarget
 
 SIZE = 64 * MIB
+BUSY = Refused(-16, "Device or resource busy")
 
 
 def test_limits_and_raids_that_a_start_could_not_restore_are_retried(
@@ -38,6 +49,73 @@ def test_limits_and_raids_that_a_start_could_not_restore_are_retried(
         refusals.clear()
         assert await agent.repair() is True
         assert await machine.seen() == before
+
+    run(steps)
+
+
+def test_an_export_without_its_raid_fails_and_can_be_repeated(
+    run: Run, target: RunningTarget
+) -> None:
+    """An expansion that SPDK refused leaves the volume without its raid."""
+
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        await agent.volumes.ensure("w", volume(piece("s", SIZE), piece("t", SIZE)))
+        refusals = target.target.server.refusals
+        refusals["bdev_lvol_resize"] = BUSY
+        with pytest.raises(RpcRefused, match="resize"):
+            await agent.volumes.change("w", volume(piece("s", SIZE), piece("t", 2 * SIZE)))
+        refusals["bdev_raid_create"] = BUSY
+        with pytest.raises(VolumesLeftOut, match="without w"):
+            await agent.targets.ensure(TARGET, "w", namespace())
+        refusals.clear()
+        assert await agent.targets.ensure(TARGET, "w", namespace()) is True
+        assert list((await machine.seen())["subsystems"][TARGET][3]) == [1]
+
+    run(steps)
+
+
+def test_a_volume_without_its_raid_does_not_affect_others_of_its_target(
+    run: Run, target: RunningTarget
+) -> None:
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        await agent.volumes.ensure("v", volume(piece("s", SIZE)))
+        await agent.volumes.ensure("w", volume(piece("s", SIZE), piece("t", SIZE)))
+        await agent.targets.ensure(TARGET, "w", namespace(1))
+        target.restart()
+        refusals = target.target.server.refusals
+        refusals["bdev_raid_create"] = BUSY
+        await agent.start()
+        assert await agent.targets.ensure(TARGET, "v", namespace(2)) is True
+        await agent.targets.remove(TARGET, "v", 1)
+        with pytest.raises(RpcRefused, match="raid"):
+            await agent.targets.ensure(TARGET, "w", namespace(1))
+        assert await agent.repair() is False
+        refusals.clear()
+        assert await agent.targets.ensure(TARGET, "w", namespace(1)) is False
+        assert list((await machine.seen())["subsystems"][TARGET][3]) == [1]
+
+    run(steps)
+
+
+def test_a_volume_on_an_absent_ssd_is_left_out_of_its_target(
+    run: Run, target: RunningTarget
+) -> None:
+    async def steps(machine: Machine) -> None:
+        agent = await machine.boot()
+        await agent.volumes.ensure("v", volume(piece("s", SIZE)))
+        await agent.volumes.ensure("w", volume(piece("s", SIZE), piece("t", SIZE)))
+        await agent.volumes.ensure("x", volume(piece("t", SIZE)))
+        for nsid, uuid in enumerate("vw", 1):
+            await agent.targets.ensure(TARGET, uuid, namespace(nsid))
+        await agent.targets.ensure(OTHER_TARGET, "x", namespace(by_piece=True))
+        target.restart()
+        machine.pull("t")
+        await agent.start()
+        assert await agent.repair() is True
+        assert list((await machine.seen())["subsystems"][TARGET][3]) == [1]
+        assert await agent.targets.ensure(TARGET, "v", namespace(1)) is False
 
     run(steps)
 

@@ -78,23 +78,31 @@ class Agent:
 
     async def start(self) -> None:
         """Start the engine, or start again after the engine restarted. Returns when everything that
-        hosts need is restored. Call ``repair`` afterwards.
+        hosts need is restored. Call ``repair`` and ``finish_removals`` afterwards.
         """
         self.stop()
         self.boot_id = uuid.uuid4().hex
         await self.engine.start()
-        await self._targets.restore(await self._volumes.restore())
+        await self._volumes.restore()
+        await self._targets.restore()
         self._is_up = True
         log.info("node %s is up, boot %s", self.identity.persistent_id, self.boot_id)
 
     async def repair(self) -> bool:
-        """Retry what ``start`` could not restore, and finish interrupted removals, which may take a
-        long time. Returns True if nothing is left to repair.
+        """Retry what could not be restored, or what a target still lacks. This waits for no
+        removal. Returns True if nothing is left to repair.
 
-        :raises Exception: a part failed. The other parts have done their work.
+        :raises Exception: the engine cannot tell what exists.
         """
-        self._targets.retry(await self._volumes.repair_limits())
-        parts = (self._targets.repair(), self._volumes.repair(), self._snapshots.repair())
+        are_limited = await self._volumes.repair_limits()
+        return await self._targets.repair() and are_limited
+
+    async def finish_removals(self) -> bool:
+        """Finish interrupted removals, which may take hours. Returns True if none is left.
+
+        :raises Exception: a part failed. The other part has done its work.
+        """
+        parts = (self._volumes.finish_removals(), self._snapshots.finish_removals())
         done = await asyncio.gather(*parts, return_exceptions=True)
         for one in done:
             if isinstance(one, BaseException):

@@ -14,6 +14,10 @@ class Locks:
         self._locks: dict[str, asyncio.Lock] = {}
         self._users: dict[str, int] = {}
 
+    def is_held(self, name: str) -> bool:
+        """Whether a task holds the lock."""
+        return name in self._locks
+
     @asynccontextmanager
     async def hold(self, *names: str) -> AsyncIterator[None]:
         """Hold the locks of all names. They are acquired in sorted order to avoid deadlocks."""

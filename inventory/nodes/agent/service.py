@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import ssl
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -99,22 +100,28 @@ class AgentService:
 
     async def _live(self) -> None:
         """Wait until the engine must be started again. In the meantime, retry what could not be
-        restored, for example because an address did not exist yet.
+        restored, for example because an address did not exist yet, and finish removals. Neither
+        waits for the other, because a removal may take hours.
         """
-        mending = asyncio.create_task(self._repair())
+        mending = asyncio.gather(self._keep_repaired(), self._finish_removals())
         try:
             await self._engine.lost()
         finally:
             mending.cancel()
             await asyncio.gather(mending, return_exceptions=True)
 
-    async def _repair(self) -> None:
-        while not await self._is_repaired():
+    async def _keep_repaired(self) -> None:
+        while True:
+            await self._is_done(self.agent.repair)
             await asyncio.sleep(REPAIR_SECONDS)
 
-    async def _is_repaired(self) -> bool:
+    async def _finish_removals(self) -> None:
+        while not await self._is_done(self.agent.finish_removals):
+            await asyncio.sleep(REPAIR_SECONDS)
+
+    async def _is_done(self, work: Callable[[], Awaitable[bool]]) -> bool:
         try:
-            return await self.agent.repair()
+            return await work()
         except Exception:
             node = self.agent.identity.persistent_id
             log.exception("node %s could not be repaired, and tries again", node)

@@ -117,7 +117,7 @@ class Snapshots:
             async with self._locks.hold(*map(lock_of_volume, names)):
                 yield
 
-    async def repair(self) -> bool:
+    async def finish_removals(self) -> bool:
         """Finish interrupted removals, which may take a long time. Returns True if none is left."""
         snapshots = self._records.snapshots()
         removed = [one for one in snapshots if self._fences.is_removed(Name.of_snapshot(one))]

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Container, Iterable, Sequence, Set
+from collections.abc import Container, Iterable, Sequence
 
 from inventory.nodes.agent.database import Database
 from inventory.nodes.agent.fences import Fences, Name
@@ -13,7 +13,13 @@ from inventory.nodes.agent.presence import Presence
 from inventory.nodes.agent.records import NamespaceRecord, Records
 from inventory.nodes.agent.volumes import Volumes, lock_of_volume
 from inventory.nodes.bounded import gather_bounded
-from inventory.nodes.engines.base import NOTICE_SECONDS, Engine, Held, TargetState
+from inventory.nodes.engines.base import (
+    NOTICE_SECONDS,
+    Engine,
+    Held,
+    TargetState,
+    VolumesLeftOut,
+)
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.target_ids import ControllerIds
 from inventory.nodes.wire import (
@@ -63,7 +69,7 @@ class Targets:
         self._volumes = volumes
         self._notice_seconds = notice_seconds
         self._presence = Presence(engine, records, fences)
-        self._late: list[str] = []
+        self._late: set[str] = set()
         self._emptied: dict[str, asyncio.Task[None]] = {}
         self._used: tuple[str, ...] = ()
 
@@ -138,14 +144,14 @@ class Targets:
             try:
                 await self._volumes.ensure_limited(uuid, await self._presence.volume(uuid))
                 if old == spec:
-                    await self._renumber(nqn, self._records.host(nqn) or spec.host_nqn, members)
+                    host_nqn = self._records.host(nqn) or spec.host_nqn
+                    await self._complete(self._state(nqn, host_nqn, members), uuid)
                     return False
                 self._check(nqn, uuid, old, spec)
                 others = [other for other in members if other.uuid != uuid]
                 _check_members(others, spec)
-                await self._engine.apply_target(
-                    self._state(nqn, spec.host_nqn, [*others, NamespaceRecord(nqn, uuid, spec)])
-                )
+                members = [*others, NamespaceRecord(nqn, uuid, spec)]
+                await self._apply(self._state(nqn, spec.host_nqn, members), needed=uuid)
             except NodeRefused:
                 self._fences.raise_to(name, spec.generation)
                 raise
@@ -168,36 +174,31 @@ class Targets:
             self._fences.raise_to(name, generation, removed=True)
             await self._take_out(nqn, uuid)
 
-    async def restore(self, there: Set[str]) -> None:
+    async def restore(self) -> None:
         """Finish interrupted removals after a start, and give the engine the recorded targets, the
-        targets in use first. ``there``: the volumes that exist.
+        targets in use first.
         """
         for record in self._records.namespaces():
             if self._fences.is_removed(Name(record.uuid, record.nqn)):
                 self._records.drop_namespace(record.nqn, record.uuid)
         self.close()
         self._records.forget_former(until=time.time() - REUSE_SECONDS)
-        self._late = [*self._by_use({*await self._engine.target_names(), *self._records.hosts()})]
-        await self._restore_late(there)
+        self._late = {*await self._engine.target_names(), *self._records.hosts()}
+        await self._restore_late()
         # A volume that moved between targets must leave the first before it can enter the second.
-        await self._restore_late(there)
-
-    def retry(self, uuids: Iterable[str]) -> None:
-        """Restore the targets of these volumes again, because the volumes have become available."""
-        self._late += {nqn for uuid in uuids for nqn in self._records.targets_of(uuid)}
+        await self._restore_late()
 
     async def repair(self) -> bool:
-        """Retry the targets that could not be restored. Returns True if all targets are as
-        recorded.
+        """Retry the targets that could not be restored or removed. A target in use by another call
+        is left for the next time. Returns True if all targets are as recorded.
         """
-        if self._late:
-            await self._restore_late((await self._presence.volumes()).keys())
+        await self._restore_late()
         return not self._late
 
-    async def _restore_late(self, there: Set[str]) -> None:
-        late, self._late = self._late, []
-        done = await gather_bounded(lambda nqn: self._is_restored(nqn, there), late)
-        self._late += [nqn for nqn, is_so in zip(late, done, strict=True) if not is_so]
+    async def _restore_late(self) -> None:
+        free = {nqn for nqn in self._late if not self._locks.is_held(f"target {nqn}")}
+        if free:
+            await gather_bounded(self._try_restore, self._by_use(free))
 
     def _by_use(self, names: Iterable[str]) -> Sequence[str]:
         """Return the targets in the order in which they are restored. Targets that had a connected
@@ -207,21 +208,21 @@ class Targets:
         changed = self._fences.namespaces_at()
         return sorted(names, key=lambda nqn: (nqn not in self._used, -changed.get(nqn, 0.0), nqn))
 
-    async def _is_restored(self, nqn: str, there: Set[str]) -> bool:
+    async def _try_restore(self, nqn: str) -> None:
         async with self._locks.hold(f"target {nqn}"):
             try:
-                await self._restore(nqn, there)
+                await self._restore(nqn)
             except Exception:
-                log.exception("target %s could not be restored after the restart", nqn)
-                return False
-            return True
+                log.exception("target %s could not be restored, and is tried again", nqn)
+            else:
+                self._late.discard(nqn)
 
-    async def _restore(self, nqn: str, there: Set[str]) -> None:
+    async def _restore(self, nqn: str) -> None:
         host_nqn = self._records.host(nqn)
         if host_nqn is None:
             await self._empty(nqn)
         else:
-            members = [one for one in self._records.namespaces(nqn) if one.uuid in there]
+            members = self._records.namespaces(nqn)
             await self._engine.apply_target(self._state(nqn, host_nqn, members))
 
     def _number_controllers(self, wanted: ControllerIds | None) -> None:
@@ -239,14 +240,30 @@ class Targets:
             )
         self._records.put_setting(CONTROLLERS, wanted)
 
-    async def _renumber(self, nqn: str, host_nqn: str, members: Iterable[NamespaceRecord]) -> None:
-        """Give an existing target the controller ids of the node if they differ and no host is
-        connected.
+    async def _complete(self, target: TargetState, uuid: str) -> None:
+        """Give an existing target what it lacks: a volume that could not be restored, or the
+        controller ids of the node, if no host is connected.
         """
-        state = self._state(nqn, host_nqn, members)
-        found = await self._engine.controllers({nqn})
-        if state.controllers is not None and found.get(nqn) != state.controllers:
-            await self._engine.apply_target(state)
+        is_late, ids = target.nqn in self._late, target.controllers
+        if is_late or (
+            ids and ids != (await self._engine.controllers({target.nqn})).get(target.nqn)
+        ):
+            await self._apply(target, needed=uuid)
+
+    async def _apply(self, target: TargetState, *, needed: str = "") -> None:
+        """Give the engine the target. ``repair`` adds the volumes that it leaves out now.
+
+        :raises VolumesLeftOut: ``needed`` is one of them.
+        """
+        try:
+            await self._engine.apply_target(target)
+        except VolumesLeftOut as error:
+            self._late.add(target.nqn)
+            if needed in error.uuids:
+                raise
+            log.error("%s: it is tried again", error)
+        else:
+            self._late.discard(target.nqn)
 
     def _state(self, nqn: str, host_nqn: str, members: Iterable[NamespaceRecord]) -> TargetState:
         found = list(members)
@@ -276,7 +293,7 @@ class Targets:
         left = [other for other in self._records.namespaces(nqn) if other.uuid != uuid]
         host_nqn = self._records.host(nqn)
         if left and host_nqn:
-            await self._engine.apply_target(self._state(nqn, host_nqn, left))
+            await self._apply(self._state(nqn, host_nqn, left))
         else:
             await self._empty(nqn)
         with self._database.transaction():
@@ -292,7 +309,7 @@ class Targets:
         self._emptied[nqn] = asyncio.create_task(self._remove_empty(nqn), name=f"emptied {nqn}")
 
     async def _remove_empty(self, nqn: str) -> None:
-        """Remove the target. If that fails, the next start of the agent removes it."""
+        """Remove the target. If that fails, ``repair`` tries again."""
         await asyncio.sleep(self._notice_seconds)
         async with self._locks.hold(f"target {nqn}"):
             if self._emptied.get(nqn) is not asyncio.current_task():
@@ -302,8 +319,9 @@ class Targets:
                     await self._engine.remove_target(nqn)
             except Exception:
                 log.exception("target %s is empty and could not be removed", nqn)
+                self._late.add(nqn)
             finally:
-                del self._emptied[nqn]
+                self._emptied.pop(nqn, None)  # close() may have removed it
 
     async def _finish_removal(self, nqn: str, uuid: str) -> None:
         if self._fences.is_removed(Name(uuid, nqn)) and self._records.namespace(nqn, uuid):

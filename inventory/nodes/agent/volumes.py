@@ -25,8 +25,8 @@ class Volumes:
     Because of the order of writes, a repeated call reaches the wanted state after a crash at any
     point. A volume is recorded after the engine has created it. So a recorded volume that is
     missing is lost, and is never created again. A removal is recorded as begun before the engine is
-    told, and as done afterwards. An interrupted removal is finished by ``repair``, by the next
-    removal, or by the next write of a later generation.
+    told, and as done afterwards. An interrupted removal is finished by ``finish_removals``, by the
+    next removal, or by the next write of a later generation.
     """
 
     def __init__(
@@ -138,14 +138,13 @@ class Volumes:
             self._fences.raise_to(name, generation, removed=True)
             await self._take_away(uuid)
 
-    async def restore(self) -> Set[str]:
+    async def restore(self) -> None:
         """Give the engine the limits of exported volumes after a start. ``repair_limits`` sets the
-        limits of the other volumes, which no host can use. Returns the volumes that exist.
+        limits of the other volumes, which no host can use.
         """
         there = (await self._presence.volumes()).keys()
         self._late = set(self._records.volumes())
         await self._limit(self._late & self._records.exported(), there)
-        return there
 
     async def ensure_limited(self, uuid: str, spec: VolumeSpec) -> None:
         """Give the engine the limits of the volume, unless it got them since the start. The caller
@@ -155,32 +154,30 @@ class Volumes:
             await self._engine.set_qos(uuid, spec.qos)
             self._late.discard(uuid)
 
-    async def repair_limits(self) -> set[str]:
-        """Set the limits that were not set since the start. Returns the volumes whose limits were
-        set.
+    async def repair_limits(self) -> bool:
+        """Set the limits that were not set since the start. A volume that is in use by another call
+        is left for the next time. Returns True if all limits are set.
         """
-        if not self._late:
-            return set()
-        return await self._limit(self._late, (await self._presence.volumes()).keys())
+        if self._late:
+            await self._limit(self._late, (await self._presence.volumes()).keys())
+        return not self._late
 
-    async def _limit(self, late: Set[str], there: Set[str]) -> set[str]:
+    async def _limit(self, late: Set[str], there: Set[str]) -> None:
         for uuid in sorted(late - there):
             log.error("volume %s is recorded, but not in the data plane", uuid)
         here = sorted(late & there)
         done = await gather_bounded(self._is_limited, here)
         limited = {uuid for uuid, is_so in zip(here, done, strict=True) if is_so}
         self._late -= limited | (late - there)
-        return limited
 
-    async def repair(self) -> bool:
-        """Finish interrupted removals, which may take a long time. Returns True if none is left and
-        all limits are set.
-        """
+    async def finish_removals(self) -> bool:
+        """Finish interrupted removals, which may take hours. Returns True if none is left."""
         removed = [one for one in self._records.volumes() if self._fences.is_removed(Name(one))]
-        left = [uuid for uuid in removed if not await self._is_gone(uuid)]
-        return not left and not self._late
+        return not [uuid for uuid in removed if not await self._is_gone(uuid)]
 
     async def _is_limited(self, uuid: str) -> bool:
+        if self._locks.is_held(lock_of_volume(uuid)):  # it may be removed, which may take hours
+            return False
         async with self._locks.hold(lock_of_volume(uuid)):
             spec = self._records.volume(uuid)
             is_here = spec is not None and not self._fences.is_removed(Name(uuid))
@@ -274,6 +271,7 @@ class Volumes:
         await self._engine.stop_copy(uuid)
         await self._engine.remove_volume(uuid)
         self._records.drop_volume(uuid)
+        self._late.discard(uuid)
 
 
 def _check_same_volume(uuid: str, old: VolumeSpec, spec: VolumeSpec) -> None:

@@ -14,7 +14,7 @@ The agent, not the engine, checks whether a volume has snapshots, and whether a 
 snapshot volume.
 """
 
-from collections.abc import Callable, Collection, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -91,6 +91,16 @@ class Held:
 
     volumes: Set[str] = frozenset()
     snapshots: Set[str] = frozenset()
+
+
+class VolumesLeftOut(Exception):
+    """The target is as described, but without these volumes. All their pieces are present, and the
+    engine could not make them ready for hosts.
+    """
+
+    def __init__(self, nqn: str, uuids: Iterable[str]) -> None:
+        self.uuids = frozenset(uuids)
+        super().__init__(f"target {nqn} is without {', '.join(sorted(self.uuids))}")
 
 
 class Engine(Protocol):
@@ -179,6 +189,10 @@ class Engine(Protocol):
         Each namespace has the uuid of its volume. When the call returns, hosts that lost access are
         disconnected. An existing target keeps its controller ids while a host is connected.
         Otherwise it is recreated with the ids in ``target``.
+
+        Missing volumes, and those on absent SSDs, are omitted.
+
+        :raises VolumesLeftOut: volumes that are present are not in the target yet.
         """
 
     async def empty_target(self, nqn: str) -> None:

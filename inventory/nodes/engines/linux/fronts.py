@@ -107,6 +107,11 @@ class Fronts:
         name = self._name(entry)
         return f"{MAPPER}{name}" if name in mapped.fronts else None
 
+    def is_apart(self, mapped: Mapped, entry: VolumeEntry) -> bool:
+        """Whether all pieces of the volume are present, but hosts cannot use it without a front."""
+        is_there = self._stores.are_there(mapped, volume_name(entry.uuid), entry.made_pieces)
+        return entry.made > 0 and is_there and self.device(mapped, entry) is None
+
     def piece_device(self, entry: VolumeEntry, piece: Piece) -> str:
         """Return the device of one piece."""
         store = self._stores.get(piece.ssd_id)

@@ -5,16 +5,17 @@ import logging
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 
-from inventory.nodes.engines.base import TargetState
+from inventory.nodes.engines.base import TargetState, VolumesLeftOut
 from inventory.nodes.engines.linux.config import LinuxConfig
 from inventory.nodes.engines.linux.connected import established
 from inventory.nodes.engines.linux.engine_state import EngineState
 from inventory.nodes.engines.linux.fronts import Fronts
-from inventory.nodes.engines.linux.kernel import Kernel, NotAsAsked
+from inventory.nodes.engines.linux.kernel import CommandFailed, Kernel, NotAsAsked, Stuck
 from inventory.nodes.engines.linux.mapped import Mapped
 from inventory.nodes.engines.linux.nvmet import Namespace, Nvmet, Subsystem, address_of
 from inventory.nodes.engines.linux.stores import Stores
 from inventory.nodes.engines.names import MODEL, namespace_uuid, piece_uuid, serial_number
+from inventory.nodes.engines.records import VolumeEntry
 from inventory.nodes.errors import NodeRefused
 from inventory.nodes.target_ids import MAX_NAMESPACES, ControllerIds
 from inventory.nodes.wire import RefusalCode
@@ -78,15 +79,17 @@ class Targets:
 
         :raises NodeRefused: INVALID: an id or NQN is not possible; IN_USE: another program has a
             target with this NQN.
+        :raises VolumesLeftOut: see :class:`Engine`.
         """
         _check(target)
         found = await self._nvmet.read(target.nqn)
-        wanted = self._wanted(await self._stores.mapper.read(), target, found)
         if found and not self._is_mark(found.serial, target.nqn):
             raise NodeRefused(
                 RefusalCode.IN_USE,
                 f"a target {target.nqn} of another program exists on this machine",
             )
+        mapped = await self._assemble(target)
+        wanted = self._wanted(mapped, target, found)
         if found is None or found.allows_any_host:
             await self.remove(target.nqn)
             await self._nvmet.create(target.nqn, self._mark(target.nqn), MODEL)
@@ -98,6 +101,8 @@ class Targets:
         await self._set_host(found, target.host_nqn)
         await self._set_ports(target.nqn)
         await self._verify(target, wanted)
+        if left_out := self._apart(mapped, target):
+            raise VolumesLeftOut(target.nqn, [entry.uuid for entry in left_out])
 
     async def empty(self, nqn: str) -> None:
         """See :class:`Engine`."""
@@ -121,7 +126,7 @@ class Targets:
     async def revalidate(self, uuid: str) -> None:
         """Make hosts notice the present size of the volume."""
         mark = namespace_uuid(uuid)
-        for nqn, namespaces in self._devices.items():
+        for nqn, namespaces in [*self._devices.items()]:  # they change meanwhile
             for nsid, one in namespaces.items():
                 if one.uuid == mark:
                     await self._nvmet.revalidate(nqn, nsid)
@@ -140,6 +145,22 @@ class Targets:
         if found is None:
             raise NotAsAsked(f"target {nqn} was removed by another program")
         return found
+
+    async def _assemble(self, target: TargetState) -> Mapped:
+        """Create the missing fronts of the volumes, as far as possible. Returns what is there."""
+        mapped = await self._stores.mapper.read()
+        apart = self._apart(mapped, target)
+        for entry in apart:
+            try:
+                await self._fronts.assemble(entry)
+            except (NotAsAsked, CommandFailed, Stuck) as error:
+                log.error("volume %s cannot be assembled: %s", entry.uuid, error)
+        return await self._stores.mapper.read() if apart else mapped
+
+    def _apart(self, mapped: Mapped, target: TargetState) -> list[VolumeEntry]:
+        """The volumes that hosts cannot use, although all their pieces are present."""
+        found = map(self._engine_state.volumes.get, target.namespaces.values())
+        return [entry for entry in found if entry and self._fronts.is_apart(mapped, entry)]
 
     def _wanted(
         self, mapped: Mapped, target: TargetState, found: Subsystem | None

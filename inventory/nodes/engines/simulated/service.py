@@ -200,6 +200,7 @@ class NodeService:
     async def _start(self) -> None:
         await self.agent.start()
         await self.agent.repair()
+        await self.agent.finish_removals()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         faults = self._counter.striking(scope["method"], scope["path"])

@@ -149,6 +149,11 @@ class ConcatVolumes:
         lvol = self._find(self._spdk_state, entry, entry.spec.pieces[0])
         return lvol.bdev if lvol else None
 
+    def is_there(self, entry: VolumeEntry) -> bool:
+        """Whether each existing piece of the volume has its lvol, according to the last read."""
+        pieces = entry.made_pieces
+        return bool(pieces) and all(self._find(self._spdk_state, entry, one) for one in pieces)
+
     async def limit(self, entry: VolumeEntry) -> None:
         """Enforce the recorded limits, rounded up to values that SPDK supports. Single pieces are
         not limited, because no host uses them. SPDK is not called if it had these limits when the

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from inventory.nodes.bounded import gather_bounded
-from inventory.nodes.engines.base import TargetState
+from inventory.nodes.engines.base import TargetState, VolumesLeftOut
 from inventory.nodes.engines.names import MODEL, namespace_uuid, piece_uuid, serial_number
 from inventory.nodes.engines.records import VolumeEntry
 from inventory.nodes.engines.spdk.concat_volumes import ConcatVolumes
@@ -96,13 +96,14 @@ class Targets:
 
         :raises NodeRefused: IN_USE: another target has one of the volumes; INVALID: a namespace id
             is too high; UNAVAILABLE: an SSD was removed and has just returned.
+        :raises VolumesLeftOut: see :class:`Engine`.
         """
         _check_ids(target)
         spdk_state = await self._spdk_state.current()
         found = await read_subsystem(self._rpc, target.nqn)
         new = self._new(found, target)
         await gather_bounded(lambda entry: self._ready(found, target, entry), new)
-        wanted = self._wanted(spdk_state, target)
+        wanted, left_out = self._wanted(spdk_state, target)
         await self._concat_volumes.refuse_reloaded(new)
         if found and await self._must_recreate(found, target, wanted):
             await self.remove(target.nqn)
@@ -110,15 +111,10 @@ class Targets:
         if target.by_piece:
             for uuid in target.namespaces.values():
                 await self._concat_volumes.disassemble(uuid)
-        if found and self._is_as_wanted(found, target, wanted):
-            return
-        if found is None:
-            found = await self._create(target.nqn, target.controllers)
-        await self._take_out(found, target.host_nqn, wanted)
-        await self._put_in(found, target.host_nqn, wanted)
-        made = await read_subsystem(self._rpc, target.nqn)
-        if made is None or not self._is_as_wanted(made, target, wanted):
-            raise NotAsAsked(f"target {target.nqn} is {made}, not {target} with {wanted}")
+        if found is None or not self._is_as_wanted(found, target, wanted):
+            await self._change(found, target, wanted)
+        if left_out:
+            raise VolumesLeftOut(target.nqn, left_out)
 
     async def empty(self, nqn: str) -> None:
         """See :class:`Engine`. SPDK notifies hosts of each removed namespace, but not of a deleted
@@ -154,6 +150,17 @@ class Targets:
         else:
             there = [one for nqn in only if (one := await read_subsystem(self._rpc, nqn))]
         return {one.nqn: one.controllers for one in there}
+
+    async def _change(
+        self, found: Subsystem | None, target: TargetState, wanted: dict[int, tuple[str, str]]
+    ) -> None:
+        if found is None:
+            found = await self._create(target.nqn, target.controllers)
+        await self._take_out(found, target.host_nqn, wanted)
+        await self._put_in(found, target.host_nqn, wanted)
+        made = await read_subsystem(self._rpc, target.nqn)
+        if made is None or not self._is_as_wanted(made, target, wanted):
+            raise NotAsAsked(f"target {target.nqn} is {made}, not {target} with {wanted}")
 
     async def _must_recreate(
         self, found: Subsystem, target: TargetState, wanted: dict[int, tuple[str, str]]
@@ -195,26 +202,32 @@ class Targets:
                 f"target at a time, so not in {target.nqn}",
             )
         if not target.by_piece:
-            with suppress(NotAsAsked, RpcRefused):  # _wanted logs it as missing
+            try:
                 await self._concat_volumes.ready(entry)
+            except (NotAsAsked, RpcRefused) as error:
+                log.error("volume %s is not ready for %s: %s", entry.uuid, target.nqn, error)
 
-    def _wanted(self, spdk_state: KeptState, target: TargetState) -> dict[int, tuple[str, str]]:
-        """Return the bdev and uuid of each namespace id. Missing volumes are omitted, so that a
-        missing SSD does not affect the others.
+    def _wanted(
+        self, spdk_state: KeptState, target: TargetState
+    ) -> tuple[dict[int, tuple[str, str]], list[str]]:
+        """Return the bdev and uuid of each namespace id, and the volumes that are present and have
+        no bdev. Missing volumes are omitted, so that a missing SSD does not affect the others.
         """
-        wanted = {}
+        wanted, left_out = {}, []
         for nsid, uuid in target.namespaces.items():
             entry = self._engine_state.volumes.get(uuid)
-            if entry and target.by_piece:
+            is_there = entry is not None and self._concat_volumes.is_there(entry)
+            bdev = self._concat_volumes.bdev(entry) if entry else None
+            if entry and is_there and target.by_piece:
                 for place, piece in enumerate(self._concat_volumes.members(spdk_state, entry)):
                     wanted[nsid + place] = (piece.uuid, piece_uuid(uuid, place))
-                continue
-            bdev = self._concat_volumes.bdev(entry) if entry else None
-            if bdev is None:
-                log.error("target %s: volume %s is missing", target.nqn, uuid)
-            else:
+            elif bdev and not target.by_piece:
                 wanted[nsid] = (bdev.name, namespace_uuid(uuid))
-        return wanted
+            elif is_there:
+                left_out.append(uuid)
+            else:
+                log.error("target %s: volume %s is missing", target.nqn, uuid)
+        return wanted, left_out
 
     async def _create(self, nqn: str, controllers: ControllerIds | None) -> Subsystem:
         ids = controllers or ANY_CONTROLLERS
