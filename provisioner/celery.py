@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 from celery import Celery, Task, bootsteps
@@ -18,6 +19,7 @@ from kombu.transport import redis
 from prometheus_client import Counter, Histogram, start_http_server
 
 from provisioner.common import clock, logs, queue, shutdown
+from provisioner.sending import Sender
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "provisioner.settings")
 
@@ -109,22 +111,8 @@ def _application() -> Application:
 
 app = _application()
 
-UNSENT = Counter(
-    "provisioner_unsent_messages", "Job messages that the broker did not accept, by job.", ["name"]
-)
-
-
-def send(job: str, args: tuple[object, ...], delay_seconds: float = 0.0) -> None:
-    """Send a job to the broker. It runs after ``delay_seconds``. Sending takes a few seconds at
-    most.
-
-    :raises kombu.exceptions.OperationalError: the broker cannot be reached.
-    """
-    with UNSENT.labels(job).count_exceptions():
-        app.send_task(job, args=args, countdown=delay_seconds or None, retry=False)
-
-
-queue.register_sender(send)
+sender = Sender(app)
+queue.register_sender(sender.send, partial(sender.waiting, TASKS))
 
 
 def _every(seconds: int, task: str) -> dict[str, Any]:
@@ -203,6 +191,7 @@ def _show_metrics(**_: object) -> None:
 def _job_begins(task_id: str | None = None, task: Any = None, **_: object) -> None:
     logs.task_id.set(task_id or "")
     logs.job.set(task.name)
+    sender.end_rest()  # the broker has just delivered a message
     _started_at.set(time.monotonic())
 
 

@@ -199,7 +199,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, float] = (
     if CELERY_BROKER_URL.startswith("memory")
     else {
         "socket_connect_timeout": 2,
-        "socket_timeout": 10,
+        "socket_timeout": 10,  # workers wait for messages; provisioner/sending.py waits less
         # a request that sends a job to a dead broker continues after one retry; the default
         # retries for 6 s
         "max_retries": 1,

@@ -7,12 +7,16 @@ from django.db.models import QuerySet
 
 from provisioner.common import clock
 from provisioner.common.database import release_connection
+from provisioner.common.queue import messages_waiting
 from provisioner.common.results import ProvisionerError, ResultCode
 from tasks.lease import LEASE_SECONDS, WAITING, task_submit
 from tasks.models import ACTIVE, ENDED, Task, TaskState
 from tasks.saga import saga_types
 
-REQUEUE_AT_MOST = 1000
+WAITING_AT_MOST = 1000
+"""Tasks are not sent again while this many messages wait: most of them are probably for these
+tasks, so more messages would only delay new tasks.
+"""
 WAIT_STEP_SECONDS = 0.1
 
 
@@ -38,13 +42,18 @@ def tasks_wake(*, volume_id: str) -> None:
 def tasks_requeue() -> int:
     """Submit active tasks again whose lease has expired. Returns their number.
 
-    This recovers from a killed worker, a flushed broker and a lost message.
+    This recovers from a killed worker, a flushed broker and a lost message. Without workers, the
+    queue does not grow further than to WAITING_AT_MOST messages by this. Tasks that are not sent
+    again now are sent by a later run, when workers have taken messages.
+
+    :raises Exception: the broker cannot be reached.
     """
+    room = max(0, WAITING_AT_MOST - messages_waiting())
     now = clock.now()
     rows = Task.objects.filter(
         state__in=sorted(ACTIVE), lease_until__lte=now, type__in=saga_types()
     )
-    oldest = rows.order_by("lease_until").values_list("pk", flat=True)[:REQUEUE_AT_MOST]
+    oldest = rows.order_by("lease_until").values_list("pk", flat=True)[:room]
     return sum(_resubmit(rows.filter(pk=task_id), task_id) for task_id in list(oldest))
 
 

@@ -15,8 +15,8 @@ from inventory.nodes.gate import CALLS_PER_NODE, SILENT_SECONDS
 from inventory.nodes.wait_hooks import begin_wait
 
 PARALLEL_CALLS = 64
-PARALLEL_CALLS_PER_NODE = CALLS_PER_NODE // 2
-"""Half of the node's limit, so a call from another thread always finds room."""
+PARALLEL_CALLS_PER_NODE = CALLS_PER_NODE * 2 // 3
+"""Less than the node's limit, so a call from another thread finds room."""
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")

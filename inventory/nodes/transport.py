@@ -127,7 +127,7 @@ class NodeTransport:
 
         The whole call ends within ``timeout`` seconds (default and maximum CALL_SECONDS), apart
         from name lookups. This process makes at most CALLS_PER_NODE calls at once to a node; a
-        further call waits briefly.
+        further call waits while the node answers others, MOST_WAIT_SECONDS at most.
 
         :raises NodeUnreachable: no address accepted a connection, no complete answer came, or
             nothing was sent because too many calls wait for the node.

@@ -5,6 +5,7 @@ fault.
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,6 +16,7 @@ from inventory.nodes.client import NodeClient, NodeTransport, NodeUnreachable, c
 from inventory.nodes.engines.simulated import SimulatedNode
 from inventory.nodes.gate import CALLS_PER_NODE, NodeGate
 from inventory.nodes.parallel_calls import PARALLEL_CALLS, PARALLEL_CALLS_PER_NODE
+from provisioner.environment import Environment
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def left_unanswered(node_gate: NodeGate, name: str) -> None:
 def test_concurrent_calls_to_one_node_are_limited() -> None:
     node_gate = NodeGate()
     with under_way(node_gate, "a", CALLS_PER_NODE):
-        with pytest.raises(NodeUnreachable, match=r"the node is slow; calls .*: 16") as refused:
+        with pytest.raises(NodeUnreachable, match=r"the node is slow; calls .*: 12") as refused:
             node_gate._enter("a", 0)
         assert not refused.value.is_fault
         with node_gate.call("b", 10):
@@ -63,6 +65,44 @@ def test_a_further_call_waits_for_one_to_end() -> None:
             done = threads.submit(further)
             assert not entered.is_set()
         done.result(10)
+
+
+def test_calls_to_one_node_leave_turns_for_requests_that_do_not_need_it() -> None:
+    turns: int = Environment.model_fields["api_threads"].default
+    assert turns // 4 <= turns - CALLS_PER_NODE
+
+
+def test_calls_wait_while_a_busy_node_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them together take longer than a node may take to answer something."""
+    monkeypatch.setattr(gate, "CALLS_PER_NODE", 2)
+    monkeypatch.setattr(gate, "SLOW_SECONDS", 0.6)
+    node_gate = NodeGate()
+
+    def call(_: int) -> None:
+        with node_gate.call("a", 10):
+            time.sleep(0.2)
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(10) as threads:
+        list(threads.map(call, range(10)))
+    assert time.monotonic() - began > 0.9
+
+
+def test_calls_to_a_node_that_answers_nothing_are_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They wait only in the first seconds, when the node may be busy."""
+    monkeypatch.setattr(gate, "SLOW_SECONDS", 0.5)
+    node_gate = NodeGate()
+    waits = []
+    with under_way(node_gate, "a", CALLS_PER_NODE):
+        for _ in range(3):
+            began = time.monotonic()
+            with pytest.raises(NodeUnreachable, match="is slow"), node_gate.call("a", 10):
+                pass
+            waits.append(time.monotonic() - began)
+    assert 0.3 < waits[0] < 3
+    assert max(waits[1:]) < 0.3
 
 
 def test_a_silent_node_gets_one_call_at_a_time_until_it_answers(

@@ -10,6 +10,7 @@ from django.db import transaction
 
 from provisioner.celery import app
 from provisioner.common.queue import enqueue_on_commit
+from provisioner.sending import TIMEOUTS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -147,4 +148,4 @@ def test_a_request_tries_a_dead_broker_twice() -> None:
     options = app.conf.broker_transport_options
     assert (options["max_retries"], options["interval_start"]) == (1, 0)
     assert not app.conf.task_publish_retry
-    assert (options["max_retries"] + 1) * options["socket_connect_timeout"] <= 4
+    assert (options["max_retries"] + 1) * TIMEOUTS["socket_connect_timeout"] <= 2

@@ -7,6 +7,8 @@ from itertools import pairwise
 import pytest
 from django.utils import timezone
 
+from provisioner.celery import app
+from provisioner.common.queue import messages_waiting
 from tasks import runner, submission
 from tasks.context import Reschedule
 from tasks.models import Task, TaskState
@@ -88,17 +90,37 @@ def test_a_task_with_an_expired_lease_is_sent_again():
 
 
 def test_the_task_that_waited_longest_is_sent_first(monkeypatch):
-    monkeypatch.setattr(submission, "REQUEUE_AT_MOST", 1)
+    monkeypatch.setattr(submission, "WAITING_AT_MOST", 1)
     with registered(Step(nothing), Step(nothing)):
         ids = [submitted() for _ in range(3)]
         for task_id, seconds in zip(ids, (20, 30, 10), strict=True):
             expired_at = timezone.now() - dt.timedelta(seconds=seconds)
             Task.objects.filter(pk=task_id).update(lease_until=expired_at)
         sent: list[str] = []
+        app.control.purge()
         while tasks_requeue():
+            assert tasks_requeue() == 0, "its message waits"
+            app.control.purge()
             again = Task.objects.filter(lease_until__gt=timezone.now()).exclude(pk__in=sent)
             sent.append(again.get().pk)
     assert sent == [ids[1], ids[0], ids[2]]
+
+
+def test_the_queue_stays_short_while_no_worker_takes_messages(monkeypatch):
+    """Otherwise each lease adds a message for each task, and new tasks wait for all of them."""
+    monkeypatch.setattr(submission, "WAITING_AT_MOST", 10)
+    app.control.purge()
+    with registered(Step(nothing), Step(nothing)):
+        ids = {submitted() for _ in range(4)}
+        for _ in range(20):
+            Task.objects.update(lease_until=timezone.now())
+            tasks_requeue()
+        assert messages_waiting() == 10
+        late = Task.objects.filter(lease_until__lte=timezone.now())
+        assert set(late.values_list("pk", flat=True)) == ids, "they are still due"
+        app.control.purge()
+        assert tasks_requeue() == 4
+        assert messages_waiting() == 4
 
 
 def test_waiting_for_a_task_ends_after_the_given_seconds(monkeypatch):
