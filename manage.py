@@ -54,7 +54,13 @@ def main(command: str) -> None:
         from provisioner import startup  # noqa: PLC0415 - needs them
 
         startup.check_database()
-    execute_from_command_line(sys.argv)
+    if command == "standalone":
+        execute_from_command_line(sys.argv)
+        return
+    from provisioner.common.postgresql.answers import unlimited  # noqa: PLC0415 - tools lack it
+
+    with unlimited():
+        execute_from_command_line(sys.argv)
 
 
 def run_tool(command: str) -> None:

@@ -1,19 +1,21 @@
 """The environment variables of the system. ``manage.py settings_table`` documents them."""
 
-import base64
-import ipaddress
 import os
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import dj_database_url
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-Seconds = Annotated[int, Field(ge=1, le=86_400)]
-Csv = Annotated[tuple[str, ...], NoDecode]
+from provisioner.setting_types import Csv, Key, Keys, Networks, PublicKey, Seconds
+
 MOST_TOKEN_DAYS = 365
 """Longest life of any token that the provisioner issues."""
+SPARE_CONNECTIONS = 8
+"""Connections of a process beside those of API_THREADS requests: for long lists, for requests that
+authenticate before they may run, and for threads that keep data fresh."""
+LEAST_SPARE_CONNECTIONS = 4
 DEFAULT_DATA_DIR = Path(".data")
 DATA_DIR_SETTINGS = "settings.env"
 
@@ -35,15 +37,15 @@ class Environment(BaseSettings):
         DEFAULT_DATA_DIR,
         description="Folder of the embedded form: database, certificates, keys, nodes.",
     )
-    secret_key: SecretStr = Field(
+    secret_key: Key = Field(
         description="Signs sessions, and tokens unless TOKEN_KEYS is set. At least 32 characters.",
     )
-    token_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+    token_keys: Keys = Field(
         (),
         description="Keys of local tokens, comma-separated. The first key signs, all keys "
         "verify. Default: SECRET_KEY.",
     )
-    data_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+    data_keys: Keys = Field(
         (),
         description="Keys of secrets in the database, comma-separated. The first key encrypts, "
         "all keys decrypt. Default: SECRET_KEY.",
@@ -53,11 +55,12 @@ class Environment(BaseSettings):
         description="`postgresql://user:password@host:port/name`, or `sqlite:///path`. "
         "Default: SQLite in DATA_DIR.",
     )
-    database_pool_size: int = Field(
-        8,
+    database_pool_size: int | None = Field(
+        None,
         ge=0,
-        le=500,
-        description="PostgreSQL connections of a process, at most. 0: one for each thread.",
+        le=1000,
+        description="PostgreSQL connections of a process, at most. 0: one for each thread. It must "
+        "be 0, or at least API_THREADS plus 4. Default: API_THREADS plus 8.",
     )
     broker_url: SecretStr = Field(
         SecretStr("memory://"),
@@ -111,7 +114,7 @@ class Environment(BaseSettings):
     require_client_certificate: bool = Field(
         False, description="Refuse callers without a client certificate that TLS_CLIENT_CA signed."
     )
-    trusted_proxies: Csv = Field(
+    trusted_proxies: Networks = Field(
         (),
         description="Load balancers (addresses or networks, comma-separated) that may set "
         "X-SSL-Client-Verify, X-SSL-Client-Cert, X-Forwarded-For and X-Forwarded-Proto.",
@@ -162,7 +165,7 @@ class Environment(BaseSettings):
     certificate_check_interval_seconds: Seconds = Field(
         3600, description="Interval in which the certificates of nodes and the API are checked."
     )
-    license_public_key: str = Field(
+    license_public_key: PublicKey = Field(
         "",
         description="Ed25519 public key that verifies licences: the base64 of its 32 bytes, as "
         "printed by `manage.py license_key`. Default: the demo key in the embedded form; "
@@ -281,34 +284,6 @@ class Environment(BaseSettings):
             [p.strip() for p in value.split(",") if p.strip()] if isinstance(value, str) else value
         )
 
-    @field_validator("secret_key")
-    @classmethod
-    def long_enough(cls, value: SecretStr) -> SecretStr:
-        if len(value.get_secret_value()) < 32:
-            raise ValueError("must have at least 32 characters")
-        return value
-
-    @field_validator("token_keys", "data_keys")
-    @classmethod
-    def keys_long_enough(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        if any(len(key.get_secret_value()) < 32 for key in value):
-            raise ValueError("each key must have at least 32 characters")
-        return value
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for network in value:
-            ipaddress.ip_network(network)
-        return value
-
-    @field_validator("license_public_key")
-    @classmethod
-    def is_a_key(cls, value: str) -> str:
-        if value and len(base64.b64decode(value, validate=True)) != 32:
-            raise ValueError("must be the base64 of 32 bytes")
-        return value
-
     @field_validator("database_url")
     @classmethod
     def known_database(cls, value: SecretStr) -> SecretStr:
@@ -343,6 +318,8 @@ class Environment(BaseSettings):
                 "TLS_CLIENT_CA needs TLS_CERTIFICATE: client certificates are "
                 "verified only over TLS"
             )
+        if 0 < self.pool_size < self.api_threads + LEAST_SPARE_CONNECTIONS:
+            raise ValueError("DATABASE_POOL_SIZE must be 0, or at least API_THREADS plus 4")
         if self.unfinished_seconds <= self.node_call_seconds:
             raise ValueError("UNFINISHED_SECONDS must be more than NODE_CALL_SECONDS")
         return self
@@ -351,6 +328,13 @@ class Environment(BaseSettings):
     def api_places(self) -> int:
         """The number of requests, each with a thread, that an API process accepts at once."""
         return 4 * self.api_threads
+
+    @property
+    def pool_size(self) -> int:
+        """The number of PostgreSQL connections of a process, at most. 0: one for each thread."""
+        if self.database_pool_size is None:
+            return self.api_threads + SPARE_CONNECTIONS
+        return self.database_pool_size
 
     @property
     def url_for_nodes(self) -> str:

@@ -8,7 +8,7 @@ from django.templatetags.static import static
 
 from provisioner import __version__
 from provisioner.common import logs
-from provisioner.common.postgresql.base import options as postgresql_options
+from provisioner.common.postgresql.session import options as postgresql_options
 from provisioner.environment import load
 
 ENVIRONMENT = load()
@@ -94,8 +94,8 @@ def _database() -> dict[str, Any]:
         database["TEST"] = {"NAME": f"{database['NAME']}.test"}
         return database
     database["ENGINE"] = "provisioner.common.postgresql"
-    database["OPTIONS"] = postgresql_options(options, pool_size=ENVIRONMENT.database_pool_size)
-    if not ENVIRONMENT.database_pool_size:
+    database["OPTIONS"] = postgresql_options(options, pool_size=ENVIRONMENT.pool_size)
+    if not ENVIRONMENT.pool_size:
         database |= {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
     return database
 

@@ -6,7 +6,7 @@ import threading
 from http import HTTPStatus
 from typing import ClassVar
 
-from django.db import connection
+from django.db import connection, connections
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -14,7 +14,7 @@ from provisioner.access.views import ApiViewSet
 from provisioner.common.api import success, transport_envelope
 from provisioner.common.database import UNREACHABLE, unavailable
 from provisioner.common.endpoint_spec import Operation
-from provisioner.common.postgresql.base import AllBusy
+from provisioner.common.postgresql.base import DatabaseWrapper
 
 log = logging.getLogger(__name__)
 
@@ -73,21 +73,20 @@ class ReadyzViewSet(ApiViewSet):
 def _database_answers() -> str:
     """Return the reason why the database cannot be used. Waits at most CHECK_SECONDS for an answer.
 
-    Empty: the database can be used, or all connections of this process are in use.
+    Empty: the database can be used. All connections of this process may be in use.
     """
     outcome = [UNREACHABLE]
 
     def run() -> None:
         try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT 1")
+            with connection.wrap_database_errors:
+                _check()
             outcome[0] = ""
         except Exception as error:  # noqa: BLE001 - whatever it is, the answer is "not ready"
             log.warning(
                 "this process is not ready", extra={"reason": f"{type(error).__name__}: {error}"}
             )
-            is_busy = isinstance(error.__cause__, AllBusy)
-            outcome[0] = "" if is_busy else unavailable(error) or UNREACHABLE
+            outcome[0] = unavailable(error) or UNREACHABLE
         finally:
             connection.close()
 
@@ -96,3 +95,12 @@ def _database_answers() -> str:
     thread.start()
     thread.join(CHECK_SECONDS)
     return outcome[0]
+
+
+def _check() -> None:
+    wrapper = connections[connection.alias]
+    if isinstance(wrapper, DatabaseWrapper):
+        wrapper.check()
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")

@@ -10,6 +10,7 @@ from django.core.management import call_command
 
 from inventory.services.pool.generations import generations_raise
 from inventory.simulated_hosts import host_uuid
+from provisioner.common.postgresql.answers import unlimited
 from provisioner.environment import Environment
 from provisioner.standalone.administrator import NAME, Credentials, administrator, host_token
 from provisioner.standalone.client import Client, NoAnswer
@@ -52,7 +53,8 @@ def _run(environment: Environment, *, scenario: bool, leave: bool) -> None:
     folder.lock()
     folder.complete(environment)
     say(f"Starting the API, four simulated storage nodes and a host; data and logs: {folder.path}")
-    call_command("migrate", verbosity=0, interactive=False)
+    with unlimited():
+        call_command("migrate", verbosity=0, interactive=False)
     generations_raise()
     credentials = administrator()
     write_secret(folder.host_token, host_token(host_uuid(f"{HOST_NAME}-1")))

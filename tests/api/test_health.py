@@ -71,6 +71,24 @@ def test_readyz_fails_within_3_s_if_the_database_does_not_answer(get, database, 
     assert time.monotonic() - started < 3
 
 
+def test_readyz_answers_while_all_connections_of_the_process_are_in_use(get):
+    default: Any = connections["default"]
+    if default.vendor != "postgresql":
+        pytest.skip("PostgreSQL only")
+    default.close()
+    default.pool.open()
+    most = default.settings_dict["OPTIONS"]["pool"]["max_size"]
+    held = [default.pool.getconn(timeout=5) for _ in range(most)]
+    try:
+        for _ in range(3):
+            started = time.monotonic()
+            assert get("/readyz").http == 200
+            assert time.monotonic() - started < health.CHECK_SECONDS
+    finally:
+        for one in held:
+            default.pool.putconn(one)
+
+
 def test_readyz_fails_while_the_database_is_read_only(get, api, database):
     """This is the case after a failover, when the old server has become a standby."""
     original = connections["default"].settings_dict["OPTIONS"]

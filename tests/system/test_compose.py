@@ -1,6 +1,7 @@
 """deploy/compose.yaml as a graph: what each service names exists, where the other side has it."""
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -8,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from provisioner.environment import Environment
+from provisioner.environment import SPARE_CONNECTIONS, Environment
 from tests import pages
 from tests.system import shipped
 from tests.system.deploy_steps import DEPLOY, KUBERNETES, dockerfile, seconds
@@ -204,15 +205,16 @@ def test_the_database_is_migrated_before_other_containers_start(services: Servic
 
 
 def test_postgresql_has_connections_for_all_processes(services: Services) -> None:
-    """docs/reference/processes.md: the pool of each process, and ten more."""
-    processes = sum(
-        int(service["environment"]["API_WORKERS"]) if name.startswith("api-") else 1
-        for name, service in ours(services).items()
-        if name != "migrate"
-    )
+    """docs/reference/processes.md."""
+    needed = {"api": 8 * 24, "worker": 2 * 16, "periodic": 2 * 16, "beat": 2 * 2}
+    names = [name for name in ours(services) if name != "migrate"]
+    processes = Counter(name.split("-")[0] for name in names)
+    assert processes == {"api": 2, "worker": 2, "periodic": 2, "beat": 2}
+    assert int(services["api-1"]["environment"]["API_WORKERS"]) == 4
+    size = Environment.model_fields["api_threads"].default + SPARE_CONNECTIONS
+    assert size == 24
     [most] = re.findall(r"max_connections=(\d+)", " ".join(services["postgres"]["command"]))
-    assert processes == 14
-    assert int(most) >= processes * Environment.model_fields["database_pool_size"].default + 10
+    assert int(most) >= sum(needed.values()) + 10
 
 
 def test_haproxy_may_finish_its_requests_in_all_forms(services: Services) -> None:

@@ -68,6 +68,11 @@ def variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyP
             "LOUD",
             "LOG_LEVEL: Input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'.",
         ),
+        (
+            "DATABASE_POOL_SIZE",
+            "19",
+            "DATABASE_POOL_SIZE must be 0, or at least API_THREADS plus 4.",
+        ),
         ("UNFINISHED_SECONDS", "20", "UNFINISHED_SECONDS must be more than NODE_CALL_SECONDS."),
         (
             "REQUIRE_CLIENT_CERTIFICATE",
@@ -96,6 +101,14 @@ def test_a_wrong_setting_is_named_with_its_rule(
         environment.load()
     assert stopped.value.code == f"provisioner: wrong setting: {sentence}"
     assert "hidden" not in str(stopped.value.code)
+
+
+@pytest.mark.parametrize(("value", "size"), [("", 24), ("0", 0), ("20", 20)])
+def test_the_pool_has_connections_for_all_requests_that_run(
+    variables: pytest.MonkeyPatch, value: str, size: int
+) -> None:
+    variables.setenv("DATABASE_POOL_SIZE", value)
+    assert environment.load().pool_size == size
 
 
 def test_the_process_ends_with_a_sentence_and_no_traceback(tmp_path: Path) -> None:

@@ -131,5 +131,6 @@ def test_metrics_do_not_count_a_worker_that_has_ended(tmp_path: Path) -> None:
     """Its counters stay, its gauges go."""
     folder = tmp_path / "metrics"
     folder.mkdir()
-    both = run(DEAD, tmp_path, PROMETHEUS_MULTIPROC_DIR=str(folder)).splitlines()
-    assert both == ["counter gauge_livemax gauge_livesum", "counter"]
+    before, after = run(DEAD, tmp_path, PROMETHEUS_MULTIPROC_DIR=str(folder)).splitlines()
+    assert {"counter", "gauge_livesum"} <= set(before.split())
+    assert after == "counter"

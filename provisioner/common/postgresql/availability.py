@@ -3,12 +3,13 @@
 import select
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
 
 from provisioner.common.clock import clock_compared
+from provisioner.common.postgresql.answers import checked
 
 STATE = """
     SELECT current_setting('transaction_read_only'), extract(epoch FROM clock_timestamp())
@@ -31,13 +32,16 @@ class Availability:
     that the server is down.
     """
 
-    def __init__(self, *, but: type[psycopg.Error]) -> None:
+    def __init__(self, *, but: tuple[type[psycopg.Error], ...]) -> None:
         self._but = but
         self._lock = threading.Lock()
         self._failed_at = 0.0
         self._failure: psycopg.Error | None = None
         self._is_tried = False
         self._proven_at = LONG_AGO
+        self._asking = threading.Lock()
+        self._asked_at = LONG_AGO
+        self._answer: psycopg.Error | None = None
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
@@ -77,6 +81,35 @@ class Availability:
         self._proven_at = time.monotonic()
         setattr(connection, PROVEN_AT, self._proven_at)
 
+    def ask(self, connect: "Callable[[], psycopg.Connection[object]]") -> None:
+        """Check with a new session that the server accepts writes, unless it was just proven. One
+        thread does this for all that call it meanwhile.
+
+        :raises psycopg.Error: what ``connect`` raises, or the session is read-only.
+        """
+        called_at = time.monotonic()
+        with self._asking:
+            if self._asked_at < called_at:
+                self._answer = None if self.worked_within(PROVEN_SECONDS) else self._asked(connect)
+                self._asked_at = time.monotonic()
+            if self._answer is not None:
+                raise type(self._answer)(str(self._answer))
+
+    def _asked(self, connect: "Callable[[], psycopg.Connection[object]]") -> psycopg.Error | None:
+        try:
+            with connect() as connection:
+                require_writable(connection)
+        except psycopg.Error as error:
+            if not isinstance(error, self._but):
+                self._proven_at = LONG_AGO
+            return error
+        self._proven_at = time.monotonic()
+        return None
+
+    def worked_within(self, seconds: float) -> bool:
+        """Whether any session was found to work recently."""
+        return time.monotonic() - self._proven_at < seconds
+
     def _begin(self) -> None:
         with self._lock:
             if self._failure is None:
@@ -93,15 +126,16 @@ class Availability:
 
 def require_writable(connection: "psycopg.Connection[object]") -> None:
     """Check in one round trip that the session works and accepts writes, and read the time of the
-    database.
+    database. This takes PROOF_SECONDS at most.
 
     :raises psycopg.Error: the session is broken or read-only.
     """
     began = time.monotonic()
-    row = connection.execute(STATE).fetchone()
-    ended = time.monotonic()
-    if not connection.autocommit:
-        connection.rollback()
+    with checked(connection):
+        row = connection.execute(STATE).fetchone()
+        ended = time.monotonic()
+        if not connection.autocommit:
+            connection.rollback()
     read_only, seconds = row if isinstance(row, tuple) else ("", 0.0)
     clock_compared(float(seconds), began, ended)
     if read_only != "off":

@@ -1,79 +1,29 @@
 """The database backend: ``ENGINE = "provisioner.common.postgresql"``."""
 
 from collections.abc import Callable
-from functools import cache
+from contextlib import suppress
+from functools import cache, partial
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 from django.db.backends.postgresql import base
+from psycopg import errors
 from psycopg.adapt import AdaptersMap, Buffer, Loader
 from psycopg.pq import Format
 from psycopg.types.datetime import TimestamptzBinaryLoader, TimestamptzLoader
 from psycopg_pool import PoolTimeout
 
+from provisioner.common.postgresql.answers import BoundedConnection, NoAnswer
 from provisioner.common.postgresql.availability import Availability, require_writable
 
 Django: Any = base  # its type stubs lack what is used here
 
-CONNECT_SECONDS = 2
-POOL_WAIT_SECONDS = 1.5
-"""Longest wait for a connection of the pool. Then the server itself is tried, so that a call is
-refused within 2 s while the server is away."""
 BUSY_SECONDS = 15.0
 """Longest wait for a free connection while the server answers."""
+CHECK_WAIT_SECONDS = 0.2
+"""Longest wait of a check for a free connection. Then it opens its own."""
 PLANNING_CURSOR = "planning_cursor"
-RECONNECT_SECONDS = 1.0
-"""How long the pool tries in the background before the next caller makes it try again. With the
-pool's default, 5 minutes with growing pauses, a server that is back would go unnoticed."""
-
-SESSION = {
-    "default_transaction_isolation": "read committed",
-    "datestyle": "ISO,MDY",
-    "intervalstyle": "postgres",
-    "bytea_output": "hex",
-    "standard_conforming_strings": "on",
-    "jit": "off",  # compiling a statement takes longer than executing it: docs/decisions/0037
-    "plan_cache_mode": "force_generic_plan",  # one plan for all values: docs/decisions/0041
-    # a process that vanished or is frozen keeps its locks until the server notices
-    "idle_in_transaction_session_timeout": "90s",  # a client may pause a long list for 60 s
-    "tcp_keepalives_idle": "10",
-    "tcp_keepalives_interval": "5",
-    "tcp_keepalives_count": "3",
-    "lock_timeout": "15s",
-}
-"""Settings of each session, whatever the server, the database or the role sets."""
-
-CONNECTION = {
-    "connect_timeout": CONNECT_SECONDS,
-    "prepare_threshold": 5,  # for planning_cursor: Django's own statements are never prepared
-    # notice a server that vanished silently
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,  # ms
-}
-
-
-def options(given: dict[str, Any], *, pool_size: int) -> dict[str, Any]:
-    """Return the backend's ``OPTIONS``: those of DATABASE_URL, and those that every connection
-    needs.
-
-    ``pool_size``: the number of connections that a process keeps. 0: each thread keeps its own
-    connection.
-    """
-    settings = "".join(
-        f" -c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in SESSION.items()
-    )
-    result = {"application_name": "provisioner"} | CONNECTION | given
-    result["options"] = f"{given.get('options', '')}{settings}".strip()
-    if pool_size:
-        result["pool"] = {
-            "min_size": 1,
-            "max_size": pool_size,
-            "timeout": POOL_WAIT_SECONDS,
-            "reconnect_timeout": RECONNECT_SECONDS,
-        }
-    return result
 
 
 class AllBusy(psycopg.OperationalError):
@@ -104,7 +54,20 @@ def _with_loaders(adapters: AdaptersMap) -> AdaptersMap:
 @cache
 def availability(host: str, port: str) -> Availability:
     """The availability of a server, as seen by this process. Empty strings: the default server."""
-    return Availability(but=AllBusy)
+    return Availability(but=(AllBusy, errors.TooManyConnections))
+
+
+def connect(**params: Any) -> BoundedConnection:
+    """:raises psycopg.errors.TooManyConnections: the server accepts no more connections. Only its
+    text says so, because libpq gives no code. A text in another language is not recognised.
+    """
+    try:
+        return BoundedConnection.connect(**params)
+    except psycopg.OperationalError as error:
+        text = str(error)
+        if "too many c" in text or "remaining connection slots" in text:
+            raise errors.TooManyConnections(text) from error
+        raise
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -114,6 +77,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     A connection is closed if it is broken, or if its server has become read-only, as after a
     failover.
     """
+
+    Database: Any = SimpleNamespace(**(vars(psycopg) | {"connect": connect}))
 
     def get_connection_params(self) -> dict[str, Any]:
         params: dict[str, Any] = super().get_connection_params()
@@ -153,36 +118,65 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """:raises psycopg.OperationalError: no server that accepts writes can be reached.
         :raises AllBusy: all connections of the pool are in use.
         """
-        place = self.settings_dict
-        server = availability(str(place["HOST"]), str(place["PORT"]))
-        with server.attempt():
+        with self._server.attempt():
             if not self.pool:
                 connection = super().get_new_connection(conn_params)
                 require_writable(connection)
                 return connection
             try:
                 pooled = super().get_new_connection
-                return self._working(server, lambda: pooled({}))
+                return self._working(lambda: pooled({}))
             except PoolTimeout:
-                with psycopg.connect(**conn_params) as connection:
-                    require_writable(connection)
+                refusal = None
             try:
-                return self._working(server, lambda: self.pool.getconn(timeout=BUSY_SECONDS))
+                self._server.ask(lambda: connect(**conn_params))
+            except errors.TooManyConnections as error:
+                refusal = error  # the server answers, so the pool may have a connection soon
+            try:
+                return self._working(lambda: self.pool.getconn(timeout=BUSY_SECONDS))
             except PoolTimeout as error:
-                raise AllBusy("all database connections of this process are in use") from error
+                busy = AllBusy("all database connections of this process are in use")
+                raise refusal or busy from error
 
-    def _working(self, server: Availability, take: Callable[[], Any]) -> Any:
+    def check(self) -> None:
+        """Check that the server accepts writes. If all connections of the pool are in use, this
+        opens another one, because they may wait for locks.
+
+        :raises psycopg.Error: no server that accepts writes can be reached, or it accepts no more
+            connections and none of this process has worked recently.
+        """
+        with self._server.attempt():
+            if self.pool:
+                self.pool.open()
+                with suppress(PoolTimeout):
+                    take = partial(self.pool.getconn, timeout=CHECK_WAIT_SECONDS)
+                    self.pool.putconn(self._working(take))
+                    return
+            try:
+                self._server.ask(lambda: connect(**self.get_connection_params()))
+            except errors.TooManyConnections:
+                if not self._server.worked_within(BUSY_SECONDS):
+                    raise
+
+    @property
+    def _server(self) -> Availability:
+        place = self.settings_dict
+        return availability(str(place["HOST"]), str(place["PORT"]))
+
+    def _working(self, take: Callable[[], Any]) -> Any:
         """Return a working connection of the pool. Any of them may have broken when the server
-        stopped.
+        stopped. If one is deaf, the others are, too: then they are all replaced.
         """
         left = int(self.settings_dict["OPTIONS"]["pool"]["max_size"])
         while True:
             connection = take()
             try:
-                server.prove(connection)
-            except psycopg.Error:
+                self._server.prove(connection)
+            except psycopg.Error as error:
                 connection.close()
                 self.pool.putconn(connection)
+                if isinstance(error, NoAnswer):
+                    self.pool.drain()
                 if not left:
                     raise
                 left -= 1
