@@ -109,6 +109,9 @@ class Task(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["host_id", "task_id"], name="tasks_of_host"),
             models.Index(
+                fields=["host_id"], condition=~models.Q(host_id=""), name="task_busy_hosts"
+            ),
+            models.Index(
                 fields=["lease_until"],
                 condition=models.Q(state__in=sorted(ACTIVE)),
                 name="task_leases",

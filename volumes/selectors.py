@@ -8,7 +8,7 @@ from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, 
 
 from inventory.models import Backend, BackendAddress, Host, Ssd
 from provisioner.common import clock
-from provisioner.common.compiled import Compiled, prefetched, text
+from provisioner.common.compiled import Compiled, prefetched, text, unindexed
 from provisioner.common.models import LifeState
 from provisioner.common.tenancy import of_tenant
 from volumes.models import (
@@ -194,12 +194,14 @@ def publications_of_targets(
         rows = rows.filter(mine | Q(Exists(shared), volume__uuid=volume_id) if both else mine)
     if host_id is not None:
         rows = rows.filter(host_id=host_id)
-    if tenant_id is not None:
+    if tenant_id is not None and (host_id, volume_id, seen_by) == (None, None, None):
         rows = rows.filter(volume__tenant_id=tenant_id)
+    elif tenant_id is not None:
+        rows = rows.filter(unindexed("volume__tenant_id", tenant_id))
     if volume_id is not None:
         of_volume = Publication.objects.filter(volume__uuid=volume_id, host_id=OuterRef("host_id"))
         if tenant_id is not None:
-            of_volume = of_volume.filter(volume__tenant_id=tenant_id)
+            of_volume = of_volume.filter(unindexed("volume__tenant_id", tenant_id))
         rows = rows.filter(Exists(of_volume))
     return rows
 

@@ -21,12 +21,15 @@ from django.db.models import (
     Count,
     DateTimeField,
     Expression,
+    F,
     Field,
+    Func,
     IntegerField,
     Model,
     QuerySet,
 )
 from django.db.models.functions import Cast
+from django.db.models.lookups import Exact
 from django.db.models.sql import UpdateQuery
 from django.utils.functional import cached_property
 
@@ -58,6 +61,17 @@ def whole(name: str) -> Expression:
 def moment(name: str) -> Expression:
     """A time that each call gives by this name."""
     return _Argument(name, DateTimeField())
+
+
+def unindexed(column: str, value: Any) -> "Exact[Any]":
+    """A condition for a column of texts that no index serves: it only filters the rows that other
+    conditions find.
+
+    The one plan of a statement takes all values of a column for equally frequent. So it would find
+    rows by the tenant, although most rows may be of one tenant.
+    """
+    hidden = Func(F(column), template="(%(expressions)s || '')", output_field=CharField())
+    return Exact(hidden, value)
 
 
 def execute(database: Any, statement: str, parameters: Sequence[Any], read: Any) -> Any:

@@ -17,6 +17,10 @@ from tests.benchmarks.system import System
 
 HOSTS = 1000
 NODES = 1000
+DAY = 86_400
+"""The collector looks at each namespace id once a day. Their times are spread over the last day, as
+in a pool that has run for long.
+"""
 FIRST = 10**9
 """Keys of copies begin here, far from those that the API gives out."""
 
@@ -70,15 +74,20 @@ def volumes(system: System, number: int) -> None:
     system.call("POST", "/publish", {"volId": answer["uuid"], "hostId": "host-0"})
     key, uuid, one = f"{FIRST} + g", "md5(g::text)::uuid::text", f"uuid = '{answer['uuid']}'"
     node = f"'node-' || 1 + g % {NODES}"
-    half, nsid, host = (number - 1) // 2, f"2 + g / {HOSTS}", f"'host-' || g % {HOSTS}"
+    half, nsid, host = (number - 1) // 2, f"100 + g / {HOSTS}", f"'host-' || g % {HOSTS}"
     copy = {"id": key, "uuid": uuid}
     _copies(system, "volumes_volume", one, number - 1, alias="'v' || g", **copy)
     replica = copy | {"volume_id": key, "backend_id": node}
     _copies(system, "volumes_replica", one, number - 1, **replica)
     publication = {"id": key, "volume_id": key, "host_id": host}
     _copies(system, "volumes_publication", "true", half, **publication)
-    export = {"id": key, "nsid": nsid, "publication_id": key, "replica_id": key}
+    name = {"id": key, "nsid": nsid, "target_nqn": f"'nqn.2022-08.com.kioxia:' || {host}"}
+    nqn = f"'nqn.2014-08.org.nvmexpress:uuid:' || {host}"
+    export = name | {"publication_id": key, "replica_id": key, "host_nqn": nqn}
     _copies(system, "volumes_export", "true", half, **export)
+    reserved = name | {"replica_key": key, "last_used_at": f"now() - g % {DAY} * interval '1 s'"}
+    template = "id = (SELECT max(id) FROM volumes_namespaceid)"
+    _copies(system, "volumes_namespaceid", template, half, **reserved)
     _settle(system)
 
 
@@ -122,6 +131,7 @@ def _truncate(database: psycopg.Connection[Any]) -> None:
     while True:
         with suppress(psycopg.errors.DeadlockDetected):
             database.execute("TRUNCATE volumes_volume CASCADE")
+            database.execute("DELETE FROM volumes_namespaceid WHERE id >= %s", [FIRST])
             return
 
 

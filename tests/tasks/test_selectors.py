@@ -7,6 +7,7 @@ from django.db import connection
 from django.utils import timezone
 
 from provisioner.common.results import ResultCode
+from tasks import busy_hosts
 from tasks.lease import LEASE_SECONDS
 from tasks.models import Task, TaskState, TaskType
 from tasks.selectors import task_list, task_rows
@@ -43,7 +44,23 @@ def test_the_tasks_of_a_host_are_read_by_one_indexed_query(django_assert_num_que
     with django_assert_num_queries(1):
         assert len(task_list(host_id="h7")) == 5
     if connection.vendor == "postgresql":
-        assert "tasks_of_host" in task_rows(host_id="h7").explain()
+        plan = task_rows(host_id="h7").explain()
+        assert "tasks_of_host" in plan or "task_busy_hosts" in plan
+
+
+def test_the_hosts_with_tasks_are_read_from_a_small_index():
+    Task.objects.bulk_create(
+        Task(type=TaskType.REMOTE_MIGRATION, host_id=f"h{n % 3}" if n % 2 else "")
+        for n in range(5000)
+    )
+    assert sorted(busy_hosts.BUSY.rows()) == [("h0",), ("h1",), ("h2",)]
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("VACUUM ANALYZE tasks_task")
+            cursor.execute("SET enable_seqscan = off")
+            plan = busy_hosts.BUSY._build().explain()
+            cursor.execute("RESET enable_seqscan")
+        assert "task_busy_hosts" in plan
 
 
 def test_a_task_update_is_one_statement(django_assert_num_queries):

@@ -76,8 +76,9 @@ class NamespaceId(models.Model):
     Hosts expect that an id always names the same volume. So the row is kept for a while after the
     last export of the replica was removed.
 
-    ``last_used_at``: when an export with this id was last created or removed. ``replica_key``: the
-    replica, which may be deleted; null: no replica may use the id for now.
+    ``last_used_at``: when an export with this id was last created, removed, or seen by the
+    collector, which looks once a day. ``replica_key``: the replica, which may be deleted; null: no
+    replica may use the id for now.
     """
 
     target_nqn = models.CharField(max_length=223)
@@ -156,7 +157,8 @@ class Export(models.Model):
                 condition=Q(deadline_at__isnull=False),
                 name="export_unfinished",
             ),
-            models.Index(fields=["target_nqn"], name="exports_of_target"),
+            models.Index(fields=["target_nqn", "nsid"], name="exports_by_id"),
+            models.Index(fields=["host_nqn"], name="exports_by_host_nqn"),
         ]
 
     def __str__(self) -> str:

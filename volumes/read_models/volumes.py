@@ -19,7 +19,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Coalesce
 
-from provisioner.common.compiled import Compiled, text
+from provisioner.common.compiled import Compiled, text, unindexed
 from provisioner.common.models import LifeState
 from provisioner.common.pagination import Page
 from volumes.models import Publication, Volume
@@ -102,13 +102,20 @@ class VolumesWanted:
 
     def rows(self) -> QuerySet[Volume]:
         """Return the volumes, ordered by uuid."""
-        rows = volumes_visible(self.tenant_id).order_by("uuid")
+        rows = self._of_tenant().order_by("uuid")
         if self.uuid is not None:
             rows = rows.filter(uuid=self.uuid)
         if self.alias is not None:
             rows = rows.filter(alias=self.alias)
         rows = volumes_filter(rows, backend_id=self.backend_id, host_id=self.host_id)
         return volumes_filter(rows, backend_id=None, host_id=self.own_host_id)
+
+    def _of_tenant(self) -> QuerySet[Volume]:
+        """Volumes of a node or a host are found by it, and then filtered by tenant."""
+        places = (self.backend_id, self.host_id, self.own_host_id)
+        if self.tenant_id is None or places == (None, None, None):
+            return volumes_visible(self.tenant_id)
+        return volumes_visible(None).filter(unindexed("tenant_id", self.tenant_id))
 
     def read(self, page: Page = WHOLE) -> list[VolumeAndReplicas]:
         """Return a page of the volumes, each with its replicas, in one statement."""

@@ -2,11 +2,12 @@
 
 import datetime as dt
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 
 import pytest
 from django.apps import apps
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from inventory.models import Backend, Host
@@ -23,6 +24,7 @@ from volumes.audit import audit
 from volumes.models import Export, NamespaceId, Publication, Replica, target_nqn
 from volumes.reconcilers.garbage_collector import delete_namespace_ids
 from volumes.reconcilers.node_check.check import nodes_check
+from volumes.services.publication import namespace_ids
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Pool = Callable[[int], list[str]]
@@ -221,3 +223,61 @@ def test_a_replica_alone_with_its_id_keeps_it(api: Api, pool: Pool, fleet: Simul
     assert again.status == "AlreadyPublished"
     published(api, created(api, "w"))
     assert sorted(Export.objects.values_list("nsid", flat=True)) == [1, 7]
+
+
+def _many(number: int, *, in_use: bool, last_used_at: dt.datetime, first: int = 1) -> None:
+    """Create ids of a host that no test probes, with exports that use them or without."""
+    replica = Replica.objects.get()
+    of = [{"target_nqn": "nqn:other", "nsid": first + n} for n in range(number)]
+    rows = [NamespaceId(replica_key=10_000 + first + n, **of[n]) for n in range(number)]
+    NamespaceId.objects.bulk_create(rows)
+    NamespaceId.objects.filter(nsid__gte=first).update(last_used_at=last_used_at)
+    now = timezone.now()
+    removed = {"state": LifeState.DELETING, "deadline_at": now, "host_nqn": "nqn"}
+    if in_use:
+        Export.objects.bulk_create(Export(replica=replica, **removed, **one) for one in of)
+
+
+def test_ids_that_a_crash_left_behind_are_deleted(
+    api: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their exports were deleted, and their last use was not recorded."""
+    pool(1)
+    created(api, "v")
+    monkeypatch.setattr(namespace_ids, "BATCH", 50)
+    now = timezone.now()
+    _many(120, in_use=True, last_used_at=now - dt.timedelta(days=3))
+    _many(30, in_use=False, last_used_at=now - dt.timedelta(hours=25), first=200)
+    _many(10, in_use=False, last_used_at=now - dt.timedelta(hours=23), first=300)
+    Export.objects.filter(nsid__lte=20).delete()
+    for _ in range(3):
+        delete_namespace_ids()
+    left = [*range(21, 121), *range(300, 310)]
+    assert list(NamespaceId.objects.values_list("nsid", flat=True)) == left
+    Export.objects.filter(nsid__gt=100).delete()
+    for _ in range(3):
+        delete_namespace_ids()
+    assert NamespaceId.objects.count() == len(left), "they were in use less than a day ago"
+    NamespaceId.objects.update(last_used_at=now - dt.timedelta(hours=25))
+    for _ in range(3):
+        delete_namespace_ids()
+    assert list(NamespaceId.objects.values_list("nsid", flat=True)) == [*range(21, 101)]
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer")
+def test_an_id_that_is_being_taken_is_not_deleted(api: Api, pool: Pool) -> None:
+    """The collector does not wait for a transaction that publishes a volume with the id."""
+    pool(1)
+    created(api, "v")
+    _many(2, in_use=False, last_used_at=timezone.now() - dt.timedelta(days=2))
+
+    def collect() -> None:
+        try:
+            delete_namespace_ids()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as other, transaction.atomic():
+        NamespaceId.objects.filter(nsid=1).update(last_used_at=timezone.now())
+        other.submit(collect).result(10)
+    assert list(NamespaceId.objects.values_list("nsid", flat=True)) == [1]

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from functools import reduce
 from operator import or_
 
+from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from inventory.models import Host
@@ -21,6 +22,9 @@ KEPT = dt.timedelta(hours=24)
 """The time after its last use in which no other replica gets an id. It must be longer than the time
 for which nodes refuse another replica with the id.
 """
+
+BATCH = 1000
+"""The number of ids that one run of the collector looks at."""
 
 
 class TargetFull(ProvisionerError):
@@ -101,6 +105,17 @@ def namespace_ids_touch(exports: Iterable[Export]) -> None:
 
 
 def namespace_ids_delete_unused() -> None:
-    """Delete the ids that no export has used for KEPT."""
-    old = NamespaceId.objects.filter(last_used_at__lt=clock.now() - KEPT)
-    old.filter(~Exists(_exports())).delete()
+    """Delete ids that no export has used for KEPT: up to BATCH of them, the oldest first.
+
+    Ids that an export still uses get a new time. So each of them is looked at once in KEPT, and the
+    cost of a run does not depend on their number.
+    """
+    now = clock.now()
+    old = NamespaceId.objects.filter(last_used_at__lt=now - KEPT).order_by("last_used_at")
+    with transaction.atomic(durable=True):
+        # what another transaction has locked is about to be used, or to be deleted
+        locked = old.select_for_update(skip_locked=True).values_list("pk", flat=True)
+        if keys := list(locked[:BATCH]):
+            rows = NamespaceId.objects.filter(pk__in=keys)
+            rows.filter(Exists(_exports())).update(last_used_at=now)
+            rows.filter(~Exists(_exports())).delete()
