@@ -152,7 +152,7 @@ def test_space_that_a_start_could_not_clear_is_cleared_later(
         left = await asyncio.gather(*(tree.remove_unused("s") for _ in range(2)))
         assert all(left), "each task knows what another one tries in vain"
         refusals.clear()
-        assert await machine.agent.repair() is True, "the volume is removed"
+        assert await machine.agent.finish_removals() is True
         async with asyncio.timeout(30):
             while len((await machine.seen())["lvols"]) > 1:
                 await asyncio.sleep(0.01)
