@@ -4,7 +4,8 @@ import pytest
 from django.db import connection
 
 from inventory.models import ClientType
-from inventory.services.hosts import HostReport, host_probe, probes_store
+from inventory.services.host_probes import probes_store
+from inventory.services.hosts import HostReport, host_probe
 from inventory.services.node.probe import ProbeReport, backend_probe
 from provisioner.common import clock
 from tests.inventory.backends_steps import TIB, store
@@ -49,7 +50,7 @@ def test_probes_of_hosts_change_no_index() -> None:
         host_probe(report)
     before = updates("inventory_host")
     for _ in range(OF_HOSTS // len(reports)):
-        assert probes_store([(report, clock.now()) for report in reports]) == []
+        assert probes_store([(report, clock.now()) for report in reports]) == ([], [])
     assert_hot(OF_HOSTS, before, updates("inventory_host"))
 
 
