@@ -78,7 +78,8 @@ def test_a_frozen_broker_occupies_no_database_connection_and_delays_few_writes(
     if connection.vendor == "postgresql":
         place = "{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format_map(parameters)
         monkeypatch.setenv("DATABASE_URL", f"postgresql://{place}")
-    monkeypatch.setenv("DATABASE_POOL_SIZE", "4")
+    monkeypatch.setenv("API_THREADS", "1")
+    monkeypatch.setenv("DATABASE_POOL_SIZE", "5")
     monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "provisioner.settings")
     run = subprocess.run(
         [sys.executable, "-c", FROZEN_BROKER, str(broker.running.pid)],

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 def owners_mark(backend: Backend, contents: NodeContents) -> None:
     """Write the owner records that are missing or differ from the rows, up to WRITE_AT_MOST of each
-    kind, in random order: the node may refuse some.
+    kind. If there are more, they are chosen at random, because the node may refuse some.
 
     Objects of older versions have no owner record. A record differs, for example, if its replica
     became complete since. If a record says that a replica became incomplete after the state in its
@@ -97,4 +97,4 @@ def _snapshots(backend: Backend, contents: NodeContents) -> list[Snapshot]:
 
 
 def _some(found: list[T]) -> list[T]:
-    return random.sample(found, min(len(found), WRITE_AT_MOST))
+    return found if len(found) <= WRITE_AT_MOST else random.sample(found, WRITE_AT_MOST)
