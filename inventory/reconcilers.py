@@ -2,6 +2,7 @@
 
 import datetime as dt
 import logging
+from collections.abc import Mapping
 from functools import partial
 
 from django.conf import settings
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 LATE_AFTER_INTERVALS = 1.5
 POLL_AT_MOST = 256
 POLL_SECONDS = 12.0
+
+Outcome = tuple[Node, bool] | NodeRefused | NodeUnreachable
+"""What a node reported, and whether it accepted new settings; or why it could not be read."""
 
 
 def poll_late_backends() -> None:
@@ -57,22 +61,29 @@ def poll_late_backends() -> None:
     outcomes = call_all(calls, timeout_seconds=POLL_SECONDS)
     call_outcomes_record(outcomes.items())
     for persistent_id, outcome in outcomes.items():
-        if isinstance(outcome, NodeRefused | NodeUnreachable):
-            log.info(
-                "the node did not answer", extra={"backend": persistent_id, "reason": str(outcome)}
-            )
-            call_failure_record(persistent_id, outcome)
-            continue
-        node, has_settings = outcome
         try:
-            reading_store(persistent_id=persistent_id, node=node, read_at=read_at)
+            _store(persistent_id, outcome, read_at, renewals)
         except DatabaseError:
             # the rows of this node are locked, or it reports what cannot be stored
             log.exception("the state of a node cannot be stored", extra={"backend": persistent_id})
-            continue
-        if has_settings:
-            expires_at = renewals[persistent_id][1]
-            Backend.objects.filter(pk=persistent_id).update(token_expires_at=expires_at)
+
+
+def _store(
+    persistent_id: str,
+    outcome: Outcome,
+    read_at: dt.datetime,
+    renewals: Mapping[str, tuple[ProvisionerSettings, dt.datetime]],
+) -> None:
+    if isinstance(outcome, NodeRefused | NodeUnreachable):
+        about = {"backend": persistent_id, "reason": str(outcome)}
+        log.info("the node did not answer", extra=about)
+        call_failure_record(persistent_id, outcome)
+        return
+    node, has_settings = outcome
+    reading_store(persistent_id=persistent_id, node=node, read_at=read_at)
+    if has_settings:
+        expires_at = renewals[persistent_id][1]
+        Backend.objects.filter(pk=persistent_id).update(token_expires_at=expires_at)
 
 
 def _rest() -> dt.timedelta:

@@ -263,8 +263,6 @@ def _most_bytes(template: str) -> int:
 
 def _read(kind: type[W], answer: Answer) -> W:
     _expect(answer, HTTPStatus.OK)
-    if NUL in answer[1]:
-        raise NodeUnreachable(f"unreadable {kind.__name__}: a text contains the character NUL")
     try:
         return kind.model_validate_json(answer[1])
     except ValidationError as error:
@@ -283,6 +281,8 @@ def _expect_gone(answer: Answer) -> None:
 
 def _expect(answer: Answer, *statuses: HTTPStatus) -> None:
     status, body = answer
+    if NUL in body:
+        raise NodeUnreachable("a text of the answer contains the character NUL")
     if status in statuses:
         return
     unusable = NodeUnreachable(f"HTTP status {status} instead of {statuses[0]}")

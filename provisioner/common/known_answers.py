@@ -9,6 +9,7 @@ time is checked again.
 """
 
 import re
+import threading
 import uuid
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -62,6 +63,7 @@ class KnownAnswers:
     """The cached answers of a process, by a digest of the request and the address that sent it."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()  # held for moments only
         self._known: dict[bytes, _Known] = {}
         self._former: dict[bytes, _Known] = {}
         self._parts: dict[tuple[bytes, bytes, bytes], tuple[bytes, bytes, bytes]] = {}
@@ -108,10 +110,11 @@ class KnownAnswers:
         """Keep the answer. If there are too many, only those stay that are found again before there
         are as many new ones.
         """
-        if len(self._known) >= MAX_ANSWERS:
-            self._former, self._known = self._known, {}
-            self._parts = {}
-        self._known[digest] = known
+        with self._lock:  # two threads at once would discard both sets
+            if len(self._known) >= MAX_ANSWERS:
+                self._former, self._known = self._known, {}
+                self._parts = {}
+            self._known[digest] = known
 
 
 @lru_cache(maxsize=1)

@@ -31,7 +31,7 @@ def updates(table: str) -> tuple[int, int]:
 def assert_hot(probes: int, before: tuple[int, int], after: tuple[int, int]) -> None:
     every, hot = (now - then for now, then in zip(after, before, strict=True))
     assert every >= probes
-    assert hot >= 0.8 * every, f"{hot} of {every}; without room in the pages, two thirds"
+    assert hot >= 0.8 * every, f"{hot} of {every}. With full pages, it would be about two thirds."
 
 
 def test_probes_of_hosts_change_no_index() -> None:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from inventory.nodes import https
 from inventory.nodes.client import NodeClient, NodeRefused, NodeTransport, NodeUnreachable
 from inventory.nodes.engines.simulated import SimulatedFleet, SimulatedNode
-from inventory.nodes.wire import Node, RefusalCode
+from inventory.nodes.wire import Node, Refusal, RefusalCode
 from provisioner.common.certificate_roles import CertificateRole
 from tests.nodes.certificates import TOKEN, KeyPair, TestCa
 from tests.nodes.servers import answering, talking
@@ -347,12 +347,15 @@ def test_an_answer_with_a_text_that_cannot_be_stored_is_invalid(
 ) -> None:
     """PostgreSQL stores no NUL."""
     named = client.read_node().model_copy(update={"name": "a\0b"})
-    body = named.model_dump_json(by_alias=True).encode()
-    answer = HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
-    with talking(server_pair, answering(answer)) as port:
-        other = NodeClient(transport, ["127.0.0.1"], port)
-        with pytest.raises(NodeUnreachable, match=r"unreadable Node: .* NUL"):
-            other.read_node()
+    refused = Refusal(code=RefusalCode.UNAVAILABLE, message="a\0b")
+    for status, said in ((b"200 OK", named), (b"409 Conflict", refused)):
+        body = said.model_dump_json(by_alias=True).encode()
+        head = HEAD.replace(b"200 OK", status)
+        answer = head + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+        with talking(server_pair, answering(answer)) as port:
+            other = NodeClient(transport, ["127.0.0.1"], port)
+            with pytest.raises(NodeUnreachable, match="contains the character NUL"):
+                other.read_node()
 
 
 @pytest.mark.parametrize(
