@@ -17,6 +17,7 @@ from inventory.models import Host
 from inventory.services.pool.identity import database_confirm, database_doubt_set
 from provisioner.access.principals import Role
 from provisioner.common import clock, writes
+from provisioner.common.following import INTERVAL_SECONDS
 from tests.api.poller_steps import CHANGING, PLAIN, TRIES, Poller, one_answer, token
 from tests.api.server_steps import Server
 from tests.waiting import eventually
@@ -38,8 +39,9 @@ PROBE: dict[str, Any] = {
 
 
 @pytest.fixture(autouse=True)
-def _rows(base_rows: None) -> None:
-    pass
+def _rows(base_rows: None) -> Iterator[None]:
+    yield
+    time.sleep(2 * INTERVAL_SECONDS)  # the server stores what the test has left in its memory
 
 
 @pytest.fixture

@@ -23,9 +23,11 @@ from inventory.services.node.probe import ProbeReport, backend_probe
 from inventory.services.node.register import backend_add, backend_update
 from inventory.services.node.state import backend_refresh
 from provisioner.common import clock
+from provisioner.common.writes import writes_barred_now
 from tasks.models import TRANSITIONS, Task, TaskState, TaskType
 from tasks.services import TaskEnded, VolumeHasTask, task_create, task_update
 from tests.api.licenses import believe, issued
+from volumes.services.host.repeated import RepeatedProbes
 from volumes.services.host.report import host_report
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -83,6 +85,39 @@ def test_a_probe_that_is_stored_late_does_not_undo_a_newer_one():
     assert probes_store([(late, clock.now() - dt.timedelta(seconds=1))]) == ([], [])
     assert probes_store([(late, clock.now())]) == ([late], [])
     assert Host.objects.get().nqn == NQN + "newer"
+
+
+@pytest.mark.parametrize("statement", range(1, 7))
+def test_an_older_probe_of_a_deleted_host_does_not_undo_a_newer_one(statement, base_rows):
+    """The newer one arrives after this statement, before the older one has created the host."""
+    writes_barred_now()
+    probes = RepeatedProbes()
+    probes.store()  # so probes may be answered from memory
+    older, newer = (
+        HostReport(
+            uuid="h", name=name, nqn=NQN, client_type=ClientType.AGENT, version="1", duration=30
+        )
+        for name in ("older", "newer")
+    )
+    probes.admit(older)
+    assert probes.repeat(older)
+    left = statement
+
+    def arrive(execute, *arguments):
+        nonlocal left
+        result = execute(*arguments)
+        left -= 1
+        if left == 0:
+            at_once(partial(host_report, newer))
+            probes.admit(newer)
+        return result
+
+    with connection.execute_wrapper(arrive):
+        probes.store()
+    assert left <= 0
+    probes.store()
+    assert Host.objects.get().name == "newer"
+    assert not Event.objects.filter(kind="HostNqnChanged").exists()
 
 
 def test_a_task_is_ended_by_one_of_many_simultaneous_reports():

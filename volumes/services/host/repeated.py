@@ -56,8 +56,9 @@ class RepeatedProbes:
 
     def store(self) -> None:
         """Store the probes that wait. If the row of a host is locked, its probe waits on. If a host
-        was deleted or has another NQN, its probe is handled completely now. In both cases, the next
-        probe of the host is handled completely, so the host gets an error if there is one.
+        was deleted or has another NQN, its probe is handled completely now, unless the host has
+        sent another one since. In both cases, the next probe of the host is handled completely, so
+        the host gets an error if there is one.
 
         :raises django.db.Error: they cannot be stored, and are lost.
         """
@@ -69,10 +70,14 @@ class RepeatedProbes:
             for report, at in late:
                 self._waiting.setdefault(report.uuid, (report, at))
                 self._admitted.pop(report.uuid, None)
-            for report in others:
-                self._admitted.pop(report.uuid, None)
+            others = [r for r in others if self._admitted.get(r.uuid, r) is r]
         for report in others:
             copy_context().run(_handle, report)
+        with self._lock:
+            for report in others:
+                newer = self._admitted.pop(report.uuid, report)
+                if newer is not report:  # handled meanwhile, and perhaps undone now
+                    self._waiting[report.uuid] = newer, clock.now()
         self._stored_at = began_at
 
 

@@ -73,6 +73,8 @@ def _claim(report: HostReport) -> bool:
         known = hosts.pop(uuid, None)
         if known is not None:
             require_reportable(known, report)
+            if known.nqn == nqn:  # another probe was faster
+                return True
         for other in hosts.values():
             _take_over(other, report)
         _require_not_admitted_elsewhere(uuid, nqn, report.tenant_id)
