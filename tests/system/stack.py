@@ -137,6 +137,13 @@ class Postgres(Service):
         with psycopg.connect(self._admin, autocommit=True, options=writable) as connection:
             connection.execute(statement)
 
+    def end_sessions(self) -> None:
+        """End all other sessions, as an operator may do. The server stays up."""
+        self.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+
     def restart_immediate(self) -> None:
         """Restart the server as after a crash: sessions are ended, and uncommitted changes are
         lost.

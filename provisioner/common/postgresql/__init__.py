@@ -1,3 +1,3 @@
-"""Django's PostgreSQL backend, with two changes: connecting fails at once while the server is down,
-and succeeds at once when the server is back (docs/decisions).
+"""Django's PostgreSQL backend, with another way to connect: while the server is down, connecting
+fails at once, and half a second after it is back, it succeeds (docs/decisions/0014).
 """
