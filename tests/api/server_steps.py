@@ -36,7 +36,7 @@ class Server:
         self.client_certificate = str(self.authority.client("client"))
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
-        self._log = (folder / "log").open("w+b")
+        self._log = folder / "log"
         settings = connection.settings_dict
         host = f"{settings['HOST'] or '127.0.0.1'}:{settings['PORT'] or 5432}"
         variables = {
@@ -53,12 +53,13 @@ class Server:
             "TLS_CLIENT_CA": str(self.authority.path),
         } | environment
         self.scheme = "https" if variables["TLS_CERTIFICATE"] else "http"
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py"],
-            env=os.environ | {name: value for name, value in variables.items() if value},
-            stdout=self._log,
-            stderr=self._log,
-        )
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py"],
+                env=os.environ | {name: value for name, value in variables.items() if value},
+                stdout=log,
+                stderr=log,
+            )
         self._wait()
 
     def signed(self, folder: Path, role: CertificateRole | None) -> KeyPair:
@@ -105,13 +106,11 @@ class Server:
             return secure.makefile("rb").read()
 
     def log(self) -> list[str]:
-        self._log.seek(0)
-        return self._log.read().decode().splitlines()
+        return self._log.read_text().splitlines()
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(20)
-        self._log.close()
 
     def _wait(self) -> None:
         until = time.monotonic() + 120

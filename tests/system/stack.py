@@ -139,10 +139,8 @@ class Postgres(Service):
 
     def end_sessions(self) -> None:
         """End all other sessions, as an operator may do. The server stays up."""
-        self.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-        )
+        others = "FROM pg_stat_activity WHERE datname = 'provisioner'"
+        self.execute("SELECT pg_terminate_backend(pid) " + others)
 
     def restart_immediate(self) -> None:
         """Restart the server as after a crash: sessions are ended, and uncommitted changes are
