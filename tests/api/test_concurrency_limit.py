@@ -181,7 +181,7 @@ def test_health_checks_need_no_place(tmp_path: Path, base_rows: None) -> None:
             time.sleep(1)  # they occupy all four places
             for path in (b"/healthz", b"/readyz"):
                 answer = server.plain(
-                    b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % path, seconds=3
+                    b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % path, seconds=8
                 )
                 assert answer.startswith(b"HTTP/1.1 200 "), answer
     finally:

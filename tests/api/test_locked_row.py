@@ -13,7 +13,10 @@ from tests.conftest import Answer, Api
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+WAITING = (
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
 
 
 def probe(api: Api, name: str) -> Answer:
@@ -45,7 +48,7 @@ def test_others_are_answered_while_a_caller_waits_for_a_row_in_all_its_turns(api
             for path in ("/volumes", "/readyz"):
                 began = time.monotonic()
                 assert other.get(path).http == 200
-                assert time.monotonic() - began < 1
+                assert time.monotonic() - began < 5
         finally:
             lock.rollback()
         assert {answer.result(30).http for answer in answers} == {200}

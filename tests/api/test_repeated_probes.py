@@ -3,8 +3,9 @@
 import datetime as dt
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from inventory.models import Host
 from inventory.services.pool.identity import database_confirm, database_doubt_set
 from provisioner.access.principals import Role
 from provisioner.common import clock, writes
-from provisioner.common.following import INTERVAL_SECONDS
 from tests.api.poller_steps import CHANGING, PLAIN, TRIES, Poller, one_answer, token
 from tests.api.server_steps import Server
 from tests.waiting import eventually
@@ -38,15 +38,18 @@ PROBE: dict[str, Any] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _rows(base_rows: None) -> Iterator[None]:
-    yield
-    time.sleep(2 * INTERVAL_SECONDS)  # the server stores what the test has left in its memory
-
-
 @pytest.fixture
 def credentials() -> str:
     return f"Bearer {token(Role.ADMIN)}"
+
+
+@pytest.fixture(autouse=True)
+def _rows(base_rows: None, poller: Poller, credentials: str) -> Iterator[None]:
+    """Afterwards, the server stores what the test has left in its memory."""
+    yield
+    asked = repeated(poller, credentials, hostId="last", hostNqn=f"{NQN}-last")
+    last = Host.objects.filter(pk="last", last_probe_at__gte=asked)
+    eventually(last.exists, seconds=30, what="the last probe is not stored")
 
 
 def probe(poller: Poller, credentials: str, *more: str, **fields: Any) -> bytes:
@@ -56,6 +59,18 @@ def probe(poller: Poller, credentials: str, *more: str, **fields: Any) -> bytes:
 
 def known(poller: Poller, credentials: str, *more: str, **fields: Any) -> bytes:
     return poller.known(lambda: probe(poller, credentials, *more, **fields))
+
+
+def repeated(poller: Poller, credentials: str, **fields: Any) -> dt.datetime:
+    """Send a probe until it is answered from memory. Returns the time before that one."""
+    asked = []
+
+    def send() -> bytes:
+        asked.append(clock.now())
+        return probe(poller, credentials, **fields)
+
+    poller.known(send)
+    return asked[-1]
 
 
 def last_probe_at() -> dt.datetime:
@@ -98,10 +113,8 @@ def test_what_a_repeated_probe_says_is_stored(poller: Poller, credentials: str) 
     fields = {"name": "n2", "usedNamespacesIds": [7], "duration": 20}
     known(poller, credentials, **fields)
     Host.objects.update(name="x", version="x", duration=1, used_namespace_ids=[], agent_until=None)
-    before = clock.now()
-    while poller.is_logged(probe(poller, credentials, **fields)):
-        before = clock.now()
-    eventually(lambda: Host.objects.get().name == "n2", seconds=10, what="it is not stored")
+    before = repeated(poller, credentials, **fields)
+    eventually(lambda: Host.objects.get().name == "n2", seconds=30, what="it is not stored")
     host = Host.objects.get()
     assert (host.version, host.duration) == (PROBE["version"], 20)
     assert host.used_namespace_ids == [7]
@@ -200,26 +213,41 @@ def test_no_probe_is_answered_from_memory_while_probes_cannot_be_stored(
     known(poller, credentials)
 
 
+def locked_while_it_waits(
+    session: psycopg.Connection[Any], repeat: Callable[[], dt.datetime]
+) -> None:
+    """Lock the row of the host while a probe of it waits to be stored."""
+    while True:
+        asked = repeat()
+        session.execute("SELECT 1 FROM inventory_host WHERE uuid = %s FOR UPDATE", [HOST])
+        if last_probe_at() < asked:
+            return
+        session.rollback()
+
+
 def test_a_host_whose_row_is_locked_delays_no_other(poller: Poller, credentials: str) -> None:
     other = {"hostId": "other", "hostNqn": OTHER_NQN}
-    known(poller, credentials)
+
+    def polls_are_known() -> bool:
+        polls = [poller.send("/tasks?hostId=idle", credentials) for _ in range(5)]
+        return not any(map(poller.is_logged, polls))
+
     known(poller, credentials, **other)
-    before = last_probe_at()
     with other_session() as session:
-        session.execute("SELECT 1 FROM inventory_host WHERE uuid = %s FOR UPDATE", [HOST])
-        known(poller, credentials)
+        locked_while_it_waits(session, partial(repeated, poller, credentials))
+        before = last_probe_at()
         Host.objects.filter(pk="other").update(name="before")
-        polls = [poller.send("/tasks?hostId=idle", credentials)]
-        until = time.monotonic() + 2 * STALE_SECONDS
-        while time.monotonic() < until:
-            polls.append(poller.send("/tasks?hostId=idle", credentials))
-            time.sleep(0.1)
-        assert not any(poller.is_logged(poll) for poll in polls[-5:])
-        known(poller, credentials, **other)
+        time.sleep(2 * STALE_SECONDS)
+        eventually(polls_are_known, seconds=8, what="the row delays what polls need")
+        eventually(
+            lambda: not poller.is_logged(probe(poller, credentials, **other)),
+            seconds=8,
+            what="the row delays other probes",
+        )
         stored = Host.objects.filter(pk="other", name=PROBE["name"])
-        eventually(stored.exists, seconds=5, what="the other host waits")
+        eventually(stored.exists, seconds=30, what="the other host waits")
         assert last_probe_at() == before
-    eventually(lambda: last_probe_at() > before, seconds=5, what="it was not stored later")
+    eventually(lambda: last_probe_at() > before, seconds=30, what="it was not stored later")
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,11 @@ from inventory.services.node.checks import BackendKnown, HostHasBackend
 from inventory.services.node.probe import ProbeReport, backend_probe
 from inventory.services.node.register import backend_add, backend_update
 from inventory.services.node.state import backend_refresh
-from provisioner.common import clock
-from provisioner.common.writes import writes_barred_now
+from provisioner.common import clock, writes
 from tasks.models import TRANSITIONS, Task, TaskState, TaskType
 from tasks.services import TaskEnded, VolumeHasTask, task_create, task_update
 from tests.api.licenses import believe, issued
-from volumes.services.host.repeated import RepeatedProbes
+from volumes.services.host import repeated
 from volumes.services.host.report import host_report
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -88,10 +87,14 @@ def test_a_probe_that_is_stored_late_does_not_undo_a_newer_one():
 
 
 @pytest.mark.parametrize("statement", range(1, 7))
-def test_an_older_probe_of_a_deleted_host_does_not_undo_a_newer_one(statement, base_rows):
+def test_an_older_probe_of_a_deleted_host_does_not_undo_a_newer_one(
+    statement, base_rows, monkeypatch
+):
     """The newer one arrives after this statement, before the older one has created the host."""
-    writes_barred_now()
-    probes = RepeatedProbes()
+    for module in (writes, repeated):
+        monkeypatch.setattr(module, "STALE_SECONDS", 60)
+    writes.writes_barred_now()
+    probes = repeated.RepeatedProbes()
     probes.store()  # so probes may be answered from memory
     older, newer = (
         HostReport(

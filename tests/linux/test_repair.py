@@ -56,7 +56,7 @@ def test_a_failed_repair_is_tried_again(node: LinuxNode, caplog: pytest.LogCaptu
     eventually(lambda: len(seen) == FAILURES, seconds=30, what="the failures")
     assert not is_connected(node, portal)
     node.kernel.addresses |= addresses
-    eventually(lambda: is_connected(node, portal), seconds=10, what=lambda: caplog.text)
+    eventually(lambda: is_connected(node, portal), seconds=30, what=lambda: caplog.text)
 
 
 def test_targets_are_repaired_while_a_removal_takes_hours(
@@ -84,10 +84,10 @@ def test_targets_are_repaired_while_a_removal_takes_hours(
     node.kernel.addresses.clear()
     node.kernel.reboot()
     node.start()
-    eventually(lambda: removing == ["large"], seconds=10, what=lambda: caplog.text)
+    eventually(lambda: removing == ["large"], seconds=30, what=lambda: caplog.text)
     assert not is_connected(node, portal)
     node.kernel.addresses |= addresses
-    eventually(lambda: is_connected(node, portal), seconds=10, what=lambda: caplog.text)
+    eventually(lambda: is_connected(node, portal), seconds=30, what=lambda: caplog.text)
 
 
 def is_connected(node: LinuxNode, portal: Portal) -> bool:

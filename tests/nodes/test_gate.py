@@ -75,7 +75,7 @@ def test_calls_to_one_node_leave_turns_for_requests_that_do_not_need_it() -> Non
 def test_calls_wait_while_a_busy_node_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of them together take longer than a node may take to answer something."""
     monkeypatch.setattr(gate, "CALLS_PER_NODE", 2)
-    monkeypatch.setattr(gate, "SLOW_SECONDS", 0.6)
+    monkeypatch.setattr(gate, "SLOW_SECONDS", 2.0)
     node_gate = NodeGate()
 
     def call(_: int) -> None:
@@ -83,16 +83,16 @@ def test_calls_wait_while_a_busy_node_answers(monkeypatch: pytest.MonkeyPatch) -
             time.sleep(0.2)
 
     began = time.monotonic()
-    with ThreadPoolExecutor(10) as threads:
-        list(threads.map(call, range(10)))
-    assert time.monotonic() - began > 0.9
+    with ThreadPoolExecutor(24) as threads:
+        list(threads.map(call, range(24)))
+    assert time.monotonic() - began > 2.2
 
 
 def test_calls_to_a_node_that_answers_nothing_are_refused_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """They wait only in the first seconds, when the node may be busy."""
-    monkeypatch.setattr(gate, "SLOW_SECONDS", 0.5)
+    monkeypatch.setattr(gate, "SLOW_SECONDS", 3.0)
     node_gate = NodeGate()
     waits = []
     with under_way(node_gate, "a", CALLS_PER_NODE):
@@ -101,8 +101,8 @@ def test_calls_to_a_node_that_answers_nothing_are_refused_at_once(
             with pytest.raises(NodeUnreachable, match="is slow"), node_gate.call("a", 10):
                 pass
             waits.append(time.monotonic() - began)
-    assert 0.3 < waits[0] < 3
-    assert max(waits[1:]) < 0.3
+    assert 1 < waits[0] < 15
+    assert max(waits[1:]) < 1
 
 
 def test_a_silent_node_gets_one_call_at_a_time_until_it_answers(

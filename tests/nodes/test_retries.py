@@ -1,16 +1,17 @@
 """The pauses between attempts of what failed."""
 
-import time
+from types import SimpleNamespace
 
 import pytest
 
+from inventory.nodes.engines import retries as module
 from inventory.nodes.engines.retries import Retries
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [100.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 

@@ -271,7 +271,7 @@ class TestConnectionsWhileWaiting:
         held = []
         monkeypatch.setattr(time, "sleep", lambda seconds: held.append(connection.connection))
         task = task_create(type=TaskType.FETCH_INVENTORY)
-        assert task_wait(task_id=task.pk, seconds=0.3) is False
+        assert task_wait(task_id=task.pk, seconds=2) is False
         assert set(held) == {None}
 
     def test_a_connection_is_kept_inside_a_transaction(self, connection):

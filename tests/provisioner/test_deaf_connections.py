@@ -15,7 +15,7 @@ from provisioner.common.database import UNREACHABLE, unavailable
 from provisioner.common.postgresql import answers
 
 pytestmark = pytest.mark.django_db(transaction=True)
-IDLE = 4
+IDLE = 12
 
 
 class Proxy:
@@ -97,10 +97,13 @@ def test_idle_connections_that_went_deaf_are_all_replaced_at_once(proxy: Proxy) 
     began = time.monotonic()
     for _ in range(2 * IDLE):
         execute("SELECT 1")
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 4
 
 
-def test_a_statement_without_an_answer_ends_and_the_process_works_again(proxy: Proxy) -> None:
+def test_a_statement_without_an_answer_ends_and_the_process_works_again(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "ANSWER_SECONDS", 5.0)
     execute("SELECT 1")
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(execute, "SELECT pg_sleep(1)")
@@ -108,9 +111,9 @@ def test_a_statement_without_an_answer_ends_and_the_process_works_again(proxy: P
         proxy.silence()
         began = time.monotonic()
         execute("SELECT 1")
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 3
         with pytest.raises(OperationalError) as raised:
-            waiting.result(5)
+            waiting.result(30)
     assert isinstance(raised.value.__cause__, answers.NoAnswer)
     assert unavailable(raised.value) == UNREACHABLE
     execute("SELECT 1")

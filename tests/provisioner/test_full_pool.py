@@ -124,7 +124,7 @@ class TestQuestion:
 
         def connect() -> Session:
             opened.append(time.monotonic())
-            time.sleep(0.2)
+            time.sleep(2)
             return psycopg.connect(**default.get_connection_params())
 
         assert self.asked(connect) == [None] * self.THREADS
@@ -135,7 +135,7 @@ class TestQuestion:
 
         def connect() -> Session:
             opened.append(time.monotonic())
-            time.sleep(0.2)
+            time.sleep(2)
             raise errors.CannotConnectNow("starting")
 
         answers = self.asked(connect)

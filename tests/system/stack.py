@@ -138,9 +138,9 @@ class Postgres(Service):
             connection.execute(statement)
 
     def end_sessions(self) -> None:
-        """End all other sessions, as an operator may do. The server stays up."""
+        """End all sessions, as an operator may do, and wait for it. The server stays up."""
         others = "FROM pg_stat_activity WHERE datname = 'provisioner'"
-        self.execute("SELECT pg_terminate_backend(pid) " + others)
+        self.execute("SELECT pg_terminate_backend(pid, 5000) " + others)
 
     def restart_immediate(self) -> None:
         """Restart the server as after a crash: sessions are ended, and uncommitted changes are

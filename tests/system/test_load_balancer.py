@@ -244,7 +244,7 @@ def test_no_broken_connection_is_used(stack: Stack) -> None:
         stack.postgres.end_sessions()
         assert calls() == before
         stack.postgres.restart_immediate()
-        eventually(work, seconds=10, what="calls still fail")
+        eventually(work, seconds=60, what="calls still fail")
 
 
 @pytest.fixture
