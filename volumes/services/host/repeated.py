@@ -70,13 +70,12 @@ class RepeatedProbes:
             for report, at in late:
                 self._waiting.setdefault(report.uuid, (report, at))
                 self._admitted.pop(report.uuid, None)
-            others = [r for r in others if self._admitted.get(r.uuid, r) is r]
+            others = [r for r in others if self._admitted.pop(r.uuid, r) is r]
         for report in others:
             copy_context().run(_handle, report)
         with self._lock:
             for report in others:
-                newer = self._admitted.pop(report.uuid, report)
-                if newer is not report:  # handled meanwhile, and perhaps undone now
+                if newer := self._admitted.get(report.uuid):  # it came meanwhile, and may be undone
                     self._waiting[report.uuid] = newer, clock.now()
         self._stored_at = began_at
 
