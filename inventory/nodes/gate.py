@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from inventory.nodes.errors import NodeUnreachable
 
 CALLS_PER_NODE = 12
-"""Fewer than API_THREADS, so that requests that wait for one node leave turns for other requests.
+"""Fewer than API_THREADS by default, so that requests that a hanging node delays leave turns for
+other requests. While a node is slow, further requests wait for MOST_WAIT_SECONDS at most.
 """
 CALLS_WHILE_SILENT = 1
 """Calls at once to a node that did not answer its last call. This one call tests whether the node

@@ -1,14 +1,18 @@
 """Many concurrent callers."""
 
+import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from threading import Barrier
+from threading import Barrier, Event
+
+import pytest
 
 from inventory.nodes.client import NodeClient, NodeRefused
 from inventory.nodes.engines.simulated import SimulatedNode
 from inventory.nodes.wire import RefusalCode, SyncState
-from tests.nodes.specs import GIB, TARGET, ended, namespace, open_copy, piece, volume
+from tests.nodes.specs import GIB, TARGET, ended, namespace, open_copy, piece, snapshot, volume
 
 THREADS = 16
 
@@ -138,3 +142,32 @@ def test_an_export_and_a_concurrent_removal_exclude_each_other(
         assert outcomes in ([None, RefusalCode.NOT_FOUND], [RefusalCode.IN_USE, True])
         exported = {uuid for t in node.engine.targets.values() for uuid in t.namespaces.values()}
         assert (name in node.volumes()) is (name in exported)
+
+
+def test_an_export_that_waits_for_its_volume_delays_no_other(
+    client: NodeClient, node: SimulatedNode, ssds: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On SPDK, the removal of a snapshot may take hours."""
+    removing, go_on = Event(), Event()
+
+    async def take_hours(engine: object, uuid: str) -> None:
+        removing.set()
+        while not go_on.is_set():
+            await asyncio.sleep(0.01)
+
+    for uuid in "vw":
+        client.ensure_volume(uuid, volume(piece(ssds[0])))
+    client.ensure_snapshot("s", snapshot(piece(ssds[0]), volume_uuid="v", volume_generation=1))
+    monkeypatch.setattr(type(node.engine), "remove_snapshot", take_hours)
+    with ThreadPoolExecutor(2) as threads:
+        removal = threads.submit(client.remove_snapshot, "s", 1)
+        assert removing.wait(30)
+        waiting = threads.submit(client.ensure_namespace, TARGET, "v", namespace(1))
+        time.sleep(0.5)
+        assert not waiting.done()
+        try:
+            assert client.ensure_namespace(TARGET, "w", namespace(2))
+        finally:
+            go_on.set()
+        removal.result(30)
+        assert waiting.result(30)

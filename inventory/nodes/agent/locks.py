@@ -15,7 +15,7 @@ class Locks:
         self._users: dict[str, int] = {}
 
     def is_held(self, name: str) -> bool:
-        """Whether a task holds the lock."""
+        """Whether a task holds the lock or waits for it."""
         return name in self._locks
 
     @asynccontextmanager

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import AsyncIterator, Container, Iterable, Sequence
+from contextlib import asynccontextmanager
 
 from inventory.nodes.agent.database import Database
 from inventory.nodes.agent.fences import Fences, Name
@@ -134,7 +135,7 @@ class Targets:
             UNAVAILABLE: its SSD is missing.
         """
         name = Name(uuid, nqn)
-        async with self._locks.hold(lock_of_volume(uuid), f"target {nqn}"):
+        async with self._hold(nqn, uuid):
             self._fences.admit(name, spec.generation)
             await self._finish_removal(nqn, uuid)
             self._number_controllers(spec.controllers)
@@ -169,7 +170,7 @@ class Targets:
         :raises NodeRefused: STALE
         """
         name = Name(uuid, nqn)
-        async with self._locks.hold(lock_of_volume(uuid), f"target {nqn}"):
+        async with self._hold(nqn, uuid):
             self._fences.admit_removal(name, generation)
             self._fences.raise_to(name, generation, removed=True)
             await self._take_out(nqn, uuid)
@@ -196,9 +197,8 @@ class Targets:
         return not self._late
 
     async def _restore_late(self) -> None:
-        free = {nqn for nqn in self._late if not self._locks.is_held(f"target {nqn}")}
-        if free:
-            await gather_bounded(self._try_restore, self._by_use(free))
+        if self._late:
+            await gather_bounded(self._try_restore, self._by_use(self._late))
 
     def _by_use(self, names: Iterable[str]) -> Sequence[str]:
         """Return the targets in the order in which they are restored. Targets that had a connected
@@ -208,8 +208,18 @@ class Targets:
         changed = self._fences.namespaces_at()
         return sorted(names, key=lambda nqn: (nqn not in self._used, -changed.get(nqn, 0.0), nqn))
 
+    @asynccontextmanager
+    async def _hold(self, nqn: str, uuid: str) -> AsyncIterator[None]:
+        """Hold the locks of the volume and of the target. The target's is the last, so that other
+        volumes can use the target while a call waits for this volume.
+        """
+        async with self._locks.hold(lock_of_volume(uuid)), self._locks.hold(_lock(nqn)):
+            yield
+
     async def _try_restore(self, nqn: str) -> None:
-        async with self._locks.hold(f"target {nqn}"):
+        if self._locks.is_held(_lock(nqn)):
+            return
+        async with self._locks.hold(_lock(nqn)):
             try:
                 await self._restore(nqn)
             except Exception:
@@ -311,7 +321,7 @@ class Targets:
     async def _remove_empty(self, nqn: str) -> None:
         """Remove the target. If that fails, ``repair`` tries again."""
         await asyncio.sleep(self._notice_seconds)
-        async with self._locks.hold(f"target {nqn}"):
+        async with self._locks.hold(_lock(nqn)):
             if self._emptied.get(nqn) is not asyncio.current_task():
                 return
             try:
@@ -326,6 +336,10 @@ class Targets:
     async def _finish_removal(self, nqn: str, uuid: str) -> None:
         if self._fences.is_removed(Name(uuid, nqn)) and self._records.namespace(nqn, uuid):
             await self._take_out(nqn, uuid)
+
+
+def _lock(nqn: str) -> str:
+    return f"target {nqn}"
 
 
 def _check_same(nqn: str, uuid: str, old: NamespaceSpec | None, spec: NamespaceSpec) -> None:
