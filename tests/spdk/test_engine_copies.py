@@ -253,7 +253,7 @@ def test_a_chain_with_a_hidden_layer_is_refused(run: Run, target: RunningTarget)
 def test_an_ssd_that_failed_is_not_tried_again_while_a_copy_runs(
     run: Run, slow: RunningTarget
 ) -> None:
-    """The next attempt would stop the copy."""
+    """The next attempt would stop the copy, or its result would be lost."""
 
     async def steps(machine: Machine) -> None:
         await machine.boot()
@@ -265,8 +265,13 @@ def test_an_ssd_that_failed_is_not_tried_again_while_a_copy_runs(
         assert not watching.done()
         slow.hold(None)
         async with asyncio.timeout(30):
+            while (await machine.agent.syncs.read("v")).state is not SyncState.DONE:
+                await asyncio.sleep(WATCH)
+        await asyncio.sleep(10 * WATCH)
+        assert not watching.done()
+        await machine.agent.syncs.remove("v", 1)
+        async with asyncio.timeout(30):
             await watching
-        assert (await machine.agent.syncs.read("v")).state is SyncState.DONE
 
     run(steps)
 

@@ -30,6 +30,10 @@ from inventory.nodes.wire import (
     VolumeSpec,
 )
 
+RESULT_SECONDS = 600.0
+"""After the end of a copy, a restart of the engine that can wait does so for this time, because it
+forgets the result.
+"""
 NOTICE_SECONDS = 1.0
 """Time after which a Linux host has noticed that namespaces were removed (measured)."""
 

@@ -2,8 +2,11 @@
 
 import asyncio
 import logging
+import math
+import time
 from dataclasses import dataclass
 
+from inventory.nodes.engines.base import RESULT_SECONDS
 from inventory.nodes.engines.linux.engine_state import EngineState
 from inventory.nodes.engines.linux.fronts import Fronts
 from inventory.nodes.engines.linux.initiator import ConnectFailed, Disk, Initiator
@@ -36,6 +39,11 @@ class Copy:
     state: SyncState = SyncState.RUNNING
     message: str = ""
     task: asyncio.Task[None] | None = None
+    ended_at: float = math.inf
+
+    @property
+    def is_needed(self) -> bool:
+        return time.monotonic() - self.ended_at < RESULT_SECONDS
 
     def shown(self) -> Sync:
         """The copy in the format of the node API."""
@@ -64,8 +72,9 @@ class Copies:
         self._copies: dict[str, Copy] = {}
 
     @property
-    def are_running(self) -> bool:
-        return any(copy.state is SyncState.RUNNING for copy in self._copies.values())
+    def are_needed(self) -> bool:
+        """Whether a copy runs, or the provisioner may not know a result yet."""
+        return any(copy.is_needed for copy in self._copies.values())
 
     async def clear(self) -> None:
         """Stop and forget all copies. Disconnect the connections that an earlier process left."""
@@ -130,6 +139,8 @@ class Copies:
             copy.message, copy.state = "the agent failed", SyncState.FAILED
         else:
             copy.done, copy.state = copy.total, SyncState.DONE
+        finally:
+            copy.ended_at = time.monotonic()
 
     async def _copy(self, copy: Copy, entry: VolumeEntry) -> None:
         spec = copy.spec

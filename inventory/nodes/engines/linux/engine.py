@@ -84,8 +84,8 @@ class LinuxEngine:
 
     async def lost(self) -> None:
         """Returns when ``start`` is due: SSDs were removed or added, failed, or should be tried
-        again, or a front could not be resumed. An SSD is not tried again while copies run, because
-        ``start`` stops them.
+        again, or a front could not be resumed. An SSD is not tried again while copies run or their
+        results are not known, because ``start`` stops and forgets them.
 
         A difference must be seen LOOKS times in a row. LVM and udev replace devices and links for a
         moment, for example when the first volume of a pool is created.
@@ -190,7 +190,7 @@ class LinuxEngine:
         try:
             if (await self._stores.present(), await self._stores.working()) != self._devices:
                 return True
-            is_retried = self._stores.retries.is_due and not self._copies.are_running
+            is_retried = self._stores.retries.is_due and not self._copies.are_needed
             return is_retried or not self._fronts.are_resumed
         except (CommandFailed, Stuck, OSError) as error:
             log.error("the devices cannot be checked: %s", error)

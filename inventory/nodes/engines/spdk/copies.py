@@ -2,8 +2,11 @@
 
 import asyncio
 import logging
+import math
+import time
 from dataclasses import dataclass, field
 
+from inventory.nodes.engines.base import RESULT_SECONDS
 from inventory.nodes.engines.records import VolumeEntry
 from inventory.nodes.engines.spdk.connections import ENDING_SECONDS, Connections
 from inventory.nodes.engines.spdk.engine_state import EngineState
@@ -25,6 +28,11 @@ class Copy:
     state: SyncState = SyncState.RUNNING
     message: str = ""
     task: asyncio.Task[None] | None = None
+    ended_at: float = math.inf
+
+    @property
+    def is_needed(self) -> bool:
+        return time.monotonic() - self.ended_at < RESULT_SECONDS
 
     def shown(self) -> Sync:
         """The copy in the format of the node API."""
@@ -55,8 +63,9 @@ class Copies:
         self._copies: dict[str, Copy] = {}
 
     @property
-    def are_running(self) -> bool:
-        return any(copy.state is SyncState.RUNNING for copy in self._copies.values())
+    def are_needed(self) -> bool:
+        """Whether a copy runs, or the provisioner may not know a result yet."""
+        return any(copy.is_needed for copy in self._copies.values())
 
     async def clear(self) -> None:
         """Forget all copies. ``Connections.adopt`` finds what SPDK still has."""
@@ -112,3 +121,5 @@ class Copies:
             copy.message, copy.state = "the agent failed", SyncState.FAILED
         else:
             copy.state = SyncState.DONE
+        finally:
+            copy.ended_at = time.monotonic()

@@ -114,8 +114,8 @@ class SpdkEngine:
 
     async def lost(self) -> None:
         """Return when ``start`` is due: the SPDK target has ended, or SSDs were removed, added or
-        replugged, or an SSD that failed should be tried again. This waits until no copy runs,
-        because ``start`` stops copies.
+        replugged, or an SSD that failed should be tried again. The last waits until no copy runs
+        and their results are known, because ``start`` stops and forgets copies.
         """
         while True:
             try:
@@ -232,6 +232,6 @@ class SpdkEngine:
                 await self._spdk_state.read_all()
             if (await self._stores.present(), await self._stores.usable()) != self._devices:
                 return True
-            is_retried = self._stores.retries.is_due and not self._copies.are_running
+            is_retried = self._stores.retries.is_due and not self._copies.are_needed
             return is_retried or bool(await self._stores.reloaded())
         return self._rpc.is_lost

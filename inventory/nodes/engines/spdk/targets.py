@@ -201,9 +201,10 @@ class Targets:
                 f"volume {entry.uuid} is already exported by {other}: a volume can be in only one "
                 f"target at a time, so not in {target.nqn}",
             )
-        if not target.by_piece:
+        latest = self._engine_state.volumes.get(entry.uuid)  # its limits may have changed meanwhile
+        if latest and not target.by_piece:
             try:
-                await self._concat_volumes.ready(entry)
+                await self._concat_volumes.ready(latest)
             except (NotAsAsked, RpcRefused) as error:
                 log.error("volume %s is not ready for %s: %s", entry.uuid, target.nqn, error)
 
