@@ -59,9 +59,9 @@ def poll_late_backends() -> None:
         for backend in chosen
     }
     outcomes = call_all(calls, timeout_seconds=POLL_SECONDS)
-    call_outcomes_record(outcomes.items())
     for persistent_id, outcome in outcomes.items():
         try:
+            call_outcomes_record([(persistent_id, outcome)])
             _store(persistent_id, outcome, read_at, renewals)
         except DatabaseError:
             # the rows of this node are locked, or it reports what cannot be stored

@@ -21,6 +21,6 @@ class NodeUnreachable(Exception):
     """
 
     def __init__(self, message: str, *, is_fault: bool = True) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = message.replace("\0", "\ufffd")  # PostgreSQL stores no NUL
+        super().__init__(self.message)
         self.is_fault = is_fault

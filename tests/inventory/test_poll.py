@@ -15,7 +15,6 @@ from inventory.models import Backend, BackendAddress, Portal, Ssd
 from inventory.nodes.wire import Portal as NodePortal
 from inventory.nodes.wire import RefusalCode
 from inventory.services.node.settings import node_settings
-from inventory.services.node.state import reading_store
 from inventory.services.pool.identity import pool_identity
 from tests.inventory.poll_steps import SILENCE_ALLOWED, poll, silent_for
 
@@ -58,15 +57,17 @@ def test_availability_is_recorded_although_no_node_can_be_polled(pool, monkeypat
     assert Event.objects.filter(kind="BackendUnavailable").exists()
 
 
-def test_a_node_whose_state_cannot_be_stored_delays_no_other(pool, monkeypatch):
+@pytest.mark.parametrize("step", ["call_outcomes_record", "reading_store"])
+def test_a_node_whose_state_cannot_be_stored_delays_no_other(pool, monkeypatch, step):
     first, *others = pool(3)
+    stored = getattr(reconcilers, step)
 
-    def failing(*, persistent_id, node, read_at):
-        if persistent_id == first:
+    def failing(*outcomes, **reading):
+        if first in repr((outcomes, reading)):
             raise OperationalError("its rows are locked")
-        reading_store(persistent_id=persistent_id, node=node, read_at=read_at)
+        stored(*outcomes, **reading)
 
-    monkeypatch.setattr(reconcilers, "reading_store", failing)
+    monkeypatch.setattr(reconcilers, step, failing)
     silent_for(200)
     assert poll() == set(others)
 

@@ -77,6 +77,12 @@ def test_a_call_that_never_reached_a_node_is_not_its_fault(pool: Pool) -> None:
     assert Backend.objects.get().unanswered_since == since, "the first one counts"
 
 
+def test_a_failure_whose_text_postgresql_does_not_store_is_recorded(pool: Pool) -> None:
+    [node] = pool(1)
+    call_outcomes_record([(node, NodeUnreachable("HT\0P"))])
+    assert Backend.objects.get().call_error == "HT\ufffdP"
+
+
 @pytest.mark.parametrize(("seconds", "is_read"), [(29, False), (31, True)])
 def test_the_poll_reads_it_again_after_half_a_probe_interval(
     pool: Pool, seconds: int, is_read: bool
