@@ -51,16 +51,19 @@ class JwkSet:
         release_connection()
         # do not wait for another thread that reads the keys if it may be in vain
         must_wait = not found and not self._failure
-        if self._lock.acquire(timeout=WAIT_SECONDS if must_wait else 0):
+        has_read = self._lock.acquire(timeout=WAIT_SECONDS if must_wait else 0)
+        if has_read:
             try:
                 if not self._named(kid) or self._age() >= FRESH_SECONDS:
                     self._refetch()
             finally:
                 self._lock.release()
-        if not self._keys or self._age() >= USABLE_SECONDS:
+        named = self._named(kid)
+        is_unknown = not named and not has_read  # the key may be among those being read
+        if is_unknown or not self._keys or self._age() >= USABLE_SECONDS:
             reason = self._failure or "another call is reading them"
             raise KeysUnreadable(f"no keys can be read from {self._url}: {reason}")
-        return self._named(kid)
+        return named
 
     def trusts(self, key: SigningKey) -> bool:
         """See :class:`Keys`. False once per DUE_SECONDS while the keys are old, so that a token is

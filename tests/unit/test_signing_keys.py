@@ -114,3 +114,18 @@ def test_callers_wait_only_a_moment_for_the_first_read(
         error = waiting.exception(30)
     assert isinstance(error, KeysUnreadable)
     assert str(error).endswith(": another call is reading them")
+
+
+def test_a_key_that_another_caller_may_be_reading_is_not_unknown(
+    server: TokenServer, keys: JwkSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while the server changes its keys and takes longer than a caller waits."""
+    monkeypatch.setattr(jwk_set, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(jwk_set, "REFETCH_SECONDS", 0.0)
+    assert keys.candidates("k1")
+    server.published.append(jwk(key(1), "k2"))
+    with ThreadPoolExecutor(1) as executor:
+        with keys._lock:
+            waiting = executor.submit(keys.candidates, "k2")
+            assert isinstance(waiting.exception(30), KeysUnreadable)
+        assert executor.submit(keys.candidates, "k2").result(30)
