@@ -11,6 +11,8 @@ import threading
 import time
 from contextvars import copy_context
 
+from django.db import Error
+
 from events.models import Event
 from inventory.services.host_probes import Probe, probes_store
 from inventory.services.hosts import HostReport
@@ -66,6 +68,7 @@ class RepeatedProbes:
         with self._lock:
             waiting, self._waiting = self._waiting, {}
         others, late = probes_store(list(waiting.values())) if waiting else ([], [])
+        self._stored_at = began_at
         with self._lock:
             for report, at in late:
                 self._waiting.setdefault(report.uuid, (report, at))
@@ -77,7 +80,6 @@ class RepeatedProbes:
             for report in others:
                 if newer := self._admitted.get(report.uuid):  # it came meanwhile, and may be undone
                     self._waiting[report.uuid] = newer, clock.now()
-        self._stored_at = began_at
 
 
 def _handle(report: HostReport) -> None:
@@ -86,9 +88,9 @@ def _handle(report: HostReport) -> None:
     logs.caller_type.set(Event.Actor.HOST)
     try:
         host_report(report)
-    except ProvisionerError as error:
+    except (ProvisionerError, Error) as error:
         about = {"host": report.uuid, "reason": str(error)}
-        log.warning("a repeated probe of a host was refused", extra=about)
+        log.warning("a repeated probe of a host could not be handled", extra=about)
 
 
 probes = RepeatedProbes()
