@@ -73,8 +73,8 @@ class ApiProcess(ThreadWorker):
         super().init_process()
 
     def enqueue_req(self, conn: Any) -> None:
-        """Pass the request to a thread. Health checks have threads of their own: the process is not
-        dead, and can answer polls, while requests of others occupy all places.
+        """Pass the request to a thread. Health checks in plain text have threads of their own: the
+        process is not dead, and can answer polls, while requests of others occupy all places.
         """
         is_health = conn.head.startswith(HEALTH)
         answered = (self.health_threads if is_health else self.tpool).submit(self.handle, conn)

@@ -9,9 +9,13 @@ from collections.abc import Callable
 
 from django.db import Error, connection
 
+from provisioner.common.postgresql.answers import answered_within
+
 log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 0.5
+ANSWER_SECONDS = 5.0
+"""Longest wait for an answer of the database. While a thread waits, its data grows old."""
 END_SECONDS = 5.0
 
 
@@ -25,8 +29,9 @@ def follow(*steps: Callable[[], None]) -> Callable[[], None]:
         is_last = False
         while not is_last:
             is_last = ended.wait(INTERVAL_SECONDS)
-            for step in steps:
-                _attempt(step)
+            with answered_within(ANSWER_SECONDS):
+                for step in steps:
+                    _attempt(step)
             _attempt(connection.close)  # the pool checks a connection before it is used again
 
     thread = threading.Thread(target=run, name="following", daemon=True)

@@ -106,6 +106,7 @@ class TestSession:
         name = connection.settings_dict["NAME"]
         odd = {
             "default_transaction_isolation": "'serializable'",
+            "timezone": "'Asia/Tokyo'",
             "datestyle": "'SQL, DMY'",
             "intervalstyle": "'sql_standard'",
             "bytea_output": "'escape'",
@@ -130,6 +131,7 @@ class TestSession:
         ("setting", "value"),
         [
             ("transaction_isolation", "read committed"),
+            ("timezone", "UTC"),
             ("datestyle", "ISO, MDY"),
             ("intervalstyle", "postgres"),
             ("bytea_output", "hex"),

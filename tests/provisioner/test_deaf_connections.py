@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connections
 
+from provisioner.common import following
 from provisioner.common.database import UNREACHABLE, unavailable
 from provisioner.common.postgresql import answers
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 IDLE = 12
@@ -117,6 +119,21 @@ def test_a_statement_without_an_answer_ends_and_the_process_works_again(
     assert isinstance(raised.value.__cause__, answers.NoAnswer)
     assert unavailable(raised.value) == UNREACHABLE
     execute("SELECT 1")
+
+
+def test_a_thread_that_keeps_data_fresh_waits_shortly(monkeypatch: pytest.MonkeyPatch) -> None:
+    if connections["default"].vendor != "postgresql":
+        pytest.skip("PostgreSQL only")
+    monkeypatch.setattr(following, "ANSWER_SECONDS", 0.5)
+    steps: list[float] = []
+
+    def step() -> None:
+        steps.append(time.monotonic())
+        execute("SELECT pg_sleep(60)")
+
+    end = following.follow(step)
+    eventually(lambda: len(steps) > 1, seconds=30, what="it waits for the answer")
+    end()
 
 
 def test_a_connection_without_a_pool_is_replaced(

@@ -14,8 +14,9 @@ from psycopg import errors
 
 from provisioner.common.database import unavailable
 from provisioner.common.postgresql import base
-from provisioner.common.postgresql.availability import Availability
+from provisioner.common.postgresql.availability import PAUSE_SECONDS, Availability
 from provisioner.common.postgresql.base import AllBusy
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LIMIT = 2
@@ -80,6 +81,28 @@ def test_a_server_that_accepts_no_connection_is_named(
             sleeps(0)
     assert unavailable(raised.value) == "the database accepts no more connections"
     sleeps(0)
+
+
+@pytest.mark.usefixtures("limited")
+def test_after_an_outage_no_thread_waits_for_another_ones_connection(default: Any) -> None:
+    """The server is back and has no free connection at first."""
+    known = default.get_connection_params()
+    with ThreadPoolExecutor(4) as threads, contextlib.ExitStack() as stack:
+        for _ in range(LIMIT):
+            stack.enter_context(psycopg.connect(**known))
+        with pytest.raises(errors.CannotConnectNow), default._server.attempt():
+            raise errors.CannotConnectNow("the database is starting")
+        time.sleep(PAUSE_SECONDS)
+        waiting = [threads.submit(sleeps, 0)]
+        eventually(
+            lambda: default._server._failure is None, seconds=10, what="others may not connect"
+        )
+        waiting += [threads.submit(sleeps, 0) for _ in range(3)]
+        time.sleep(3)  # longer than the pool itself tries to connect
+        assert not any(one.done() for one in waiting)
+        stack.close()
+        for one in waiting:
+            one.result(10)
 
 
 @pytest.mark.usefixtures("limited")

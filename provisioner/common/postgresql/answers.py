@@ -8,6 +8,7 @@ connections would work, and threads with old ones would wait for ever.
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import psycopg
@@ -21,6 +22,7 @@ PROOF_SECONDS = 2.0
 INTERVAL_SECONDS = 0.1  # psycopg's default
 
 _unlimited = threading.Event()
+_seconds: ContextVar[float | None] = ContextVar("longest wait for an answer", default=None)
 
 
 class NoAnswer(psycopg.OperationalError):
@@ -38,7 +40,7 @@ class BoundedConnection(psycopg.Connection[Any]):
         """:raises NoAnswer: the server did not answer in time."""
         if timeout is not None or (_unlimited.is_set() and not self.is_checked):
             return super().wait(gen, interval, timeout)
-        seconds = PROOF_SECONDS if self.is_checked else ANSWER_SECONDS
+        seconds = PROOF_SECONDS if self.is_checked else _seconds.get() or ANSWER_SECONDS
         try:
             return super().wait(gen, interval, seconds)
         except psycopg.errors._WaitTimeout:
@@ -57,6 +59,16 @@ def checked(connection: "psycopg.Connection[object]") -> Iterator[None]:
         yield
     finally:
         connection.is_checked = False
+
+
+@contextmanager
+def answered_within(seconds: float) -> Iterator[None]:
+    """In this context, the server must answer each statement of this thread within this time."""
+    token = _seconds.set(seconds)
+    try:
+        yield
+    finally:
+        _seconds.reset(token)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The database backend: ``ENGINE = "provisioner.common.postgresql"``."""
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, partial
@@ -14,15 +15,14 @@ from psycopg.pq import Format
 from psycopg.types.datetime import TimestamptzBinaryLoader, TimestamptzLoader
 from psycopg_pool import PoolTimeout
 
-from provisioner.common.postgresql.answers import BoundedConnection, NoAnswer
+from provisioner.common.postgresql.answers import NoAnswer
 from provisioner.common.postgresql.availability import Availability, require_writable
+from provisioner.common.postgresql.session import CHECK_WAIT_SECONDS, POOL_WAIT_SECONDS, connect
 
 Django: Any = base  # its type stubs lack what is used here
 
 BUSY_SECONDS = 15.0
 """Longest wait for a free connection while the server answers."""
-CHECK_WAIT_SECONDS = 0.2
-"""Longest wait of a check for a free connection. Then it opens its own."""
 PLANNING_CURSOR = "planning_cursor"
 
 
@@ -55,19 +55,6 @@ def _with_loaders(adapters: AdaptersMap) -> AdaptersMap:
 def availability(host: str, port: str) -> Availability:
     """The availability of a server, as seen by this process. Empty strings: the default server."""
     return Availability(but=(AllBusy, errors.TooManyConnections))
-
-
-def connect(**params: Any) -> BoundedConnection:
-    """:raises psycopg.errors.TooManyConnections: the server accepts no more connections. Only its
-    text says so, because libpq gives no code. A text in another language is not recognised.
-    """
-    try:
-        return BoundedConnection.connect(**params)
-    except psycopg.OperationalError as error:
-        text = str(error)
-        if "too many c" in text or "remaining connection slots" in text:
-            raise errors.TooManyConnections(text) from error
-        raise
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -123,20 +110,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 connection = super().get_new_connection(conn_params)
                 require_writable(connection)
                 return connection
-            try:
-                pooled = super().get_new_connection
+            pooled = super().get_new_connection
+            with suppress(PoolTimeout):
                 return self._working(lambda: pooled({}))
-            except PoolTimeout:
-                refusal = None
-            try:
-                self._server.ask(lambda: connect(**conn_params))
-            except errors.TooManyConnections as error:
-                refusal = error  # the server answers, so the pool may have a connection soon
-            try:
-                return self._working(lambda: self.pool.getconn(timeout=BUSY_SECONDS))
-            except PoolTimeout as error:
-                busy = AllBusy("all database connections of this process are in use")
-                raise refusal or busy from error
+            refusal = self._require_answer(conn_params)
+        # the server answers, so other threads may try now, and the pool may have a connection soon
+        until = time.monotonic() + BUSY_SECONDS
+        while time.monotonic() < until:
+            with suppress(PoolTimeout):  # each call makes the pool try to grow again
+                return self._working(partial(self.pool.getconn, timeout=POOL_WAIT_SECONDS))
+        raise refusal
 
     def check(self) -> None:
         """Check that the server accepts writes. If all connections of the pool are in use, this
@@ -158,6 +141,18 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 if not self._server.worked_within(BUSY_SECONDS):
                     raise
 
+    def _require_answer(self, conn_params: dict[str, Any]) -> psycopg.Error:
+        """Check with a new session that the server answers. Returns the error for a caller who gets
+        no connection nevertheless.
+
+        :raises psycopg.OperationalError: no server that accepts writes can be reached.
+        """
+        try:
+            self._server.ask(lambda: connect(**conn_params))
+        except errors.TooManyConnections as error:
+            return error
+        return AllBusy("all database connections of this process are in use")
+
     @property
     def _server(self) -> Availability:
         place = self.settings_dict
@@ -165,7 +160,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _working(self, take: Callable[[], Any]) -> Any:
         """Return a working connection of the pool. Any of them may have broken when the server
-        stopped. If one is deaf, the others are, too: then they are all replaced.
+        stopped. If one is deaf, the others are, too: then they are all replaced, and only one more
+        is tried.
         """
         left = int(self.settings_dict["OPTIONS"]["pool"]["max_size"])
         while True:
@@ -177,6 +173,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 self.pool.putconn(connection)
                 if isinstance(error, NoAnswer):
                     self.pool.drain()
+                    left = min(left, 1)
                 if not left:
                     raise
                 left -= 1

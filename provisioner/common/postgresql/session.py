@@ -2,18 +2,24 @@
 
 from typing import Any
 
+import psycopg
+from psycopg import errors
+
 from provisioner.common.postgresql.answers import BoundedConnection
 
 CONNECT_SECONDS = 2
 POOL_WAIT_SECONDS = 1.5
 """Longest wait for a connection of the pool. Then the server itself is tried, so that a call is
 refused within 2 s while the server is away."""
+CHECK_WAIT_SECONDS = 0.2
+"""Longest wait of a check for a free connection. Then it opens its own."""
 RECONNECT_SECONDS = 1.0
 """How long the pool tries in the background before the next caller makes it try again. With the
 pool's default, 5 minutes with growing pauses, a server that is back would go unnoticed."""
 
 SESSION = {
     "default_transaction_isolation": "read committed",
+    "timezone": "UTC",  # otherwise Django would set it in each new connection
     "datestyle": "ISO,MDY",
     "intervalstyle": "postgres",
     "bytea_output": "hex",
@@ -61,3 +67,16 @@ def options(given: dict[str, Any], *, pool_size: int) -> dict[str, Any]:
             "reconnect_timeout": RECONNECT_SECONDS,
         }
     return result
+
+
+def connect(**params: Any) -> BoundedConnection:
+    """:raises psycopg.errors.TooManyConnections: the server accepts no more connections. Only its
+    text says so, because libpq gives no code. A text in another language is not recognised.
+    """
+    try:
+        return BoundedConnection.connect(**params)
+    except psycopg.OperationalError as error:
+        text = str(error)
+        if "too many c" in text or "remaining connection slots" in text:
+            raise errors.TooManyConnections(text) from error
+        raise
