@@ -51,15 +51,15 @@ class JwkSet:
         release_connection()
         # do not wait for another thread that reads the keys if it may be in vain
         must_wait = not found and not self._failure
-        has_read = self._lock.acquire(timeout=WAIT_SECONDS if must_wait else 0)
-        if has_read:
+        has_lock = self._lock.acquire(timeout=WAIT_SECONDS if must_wait else 0)
+        if has_lock:
             try:
                 if not self._named(kid) or self._age() >= FRESH_SECONDS:
                     self._refetch()
             finally:
                 self._lock.release()
         named = self._named(kid)
-        is_unknown = not named and not has_read  # the key may be among those being read
+        is_unknown = not named and not has_lock  # the key may be among those being read
         if is_unknown or not self._keys or self._age() >= USABLE_SECONDS:
             reason = self._failure or "another call is reading them"
             raise KeysUnreadable(f"no keys can be read from {self._url}: {reason}")

@@ -5,8 +5,10 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from inventory.nodes.engines.linux.engine import LOOKS
+from inventory.nodes.engines.retries import Retries
 from inventory.nodes.wire import Piece, SyncState
-from tests.linux.machine import Machine, two
+from tests.linux.machine import WATCH, Machine, two
 from tests.nodes.specs import COPY_TARGET, MIB, NODE_HOST, namespace, piece, sync, volume
 
 PATTERN = b"copied" * 1000
@@ -172,5 +174,23 @@ def test_a_connection_of_an_earlier_process_is_closed(tmp_path: Path) -> None:
         assert len(one.kernel.controllers) == 1
         await one.boot()
         assert one.kernel.controllers == {}
+
+    on_two_machines(tmp_path, steps)
+
+
+def test_an_ssd_that_failed_is_not_tried_again_while_a_copy_is_needed(tmp_path: Path) -> None:
+    """The next attempt would stop the copy, or its result would be lost."""
+
+    async def steps(one: Machine, other: Machine) -> None:
+        await begun(one, other)
+        one.engine._stores.retries = Retries(0.0, 0.0)
+        one.engine._stores.retries.fail("t")
+        watching = asyncio.create_task(one.engine.lost())
+        assert await ended(one) is SyncState.DONE
+        await asyncio.sleep(10 * LOOKS * WATCH)
+        assert not watching.done()
+        await one.agent.syncs.remove("v", (await one.agent.syncs.read("v")).generation)
+        async with asyncio.timeout(30):
+            await watching
 
     on_two_machines(tmp_path, steps)

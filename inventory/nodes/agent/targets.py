@@ -210,8 +210,8 @@ class Targets:
 
     @asynccontextmanager
     async def _hold(self, nqn: str, uuid: str) -> AsyncIterator[None]:
-        """Hold the locks of the volume and of the target. The target's is the last, so that other
-        volumes can use the target while a call waits for this volume.
+        """Hold the locks of the volume and of the target. The target's is always the last, so that
+        other volumes can enter and leave the target while a call waits for this volume.
         """
         async with self._locks.hold(lock_of_volume(uuid)), self._locks.hold(_lock(nqn)):
             yield

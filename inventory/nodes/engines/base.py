@@ -31,8 +31,8 @@ from inventory.nodes.wire import (
 )
 
 RESULT_SECONDS = 600.0
-"""After the end of a copy, a restart of the engine that can wait does so for this time, because it
-forgets the result.
+"""An SSD that failed is not tried again so soon after the end of a copy, unless the provisioner has
+removed the copy. The restart of the engine would forget the result.
 """
 NOTICE_SECONDS = 1.0
 """Time after which a Linux host has noticed that namespaces were removed (measured)."""

@@ -73,6 +73,7 @@ class RepeatedProbes:
             for report, at in late:
                 self._waiting.setdefault(report.uuid, (report, at))
                 self._admitted.pop(report.uuid, None)
+            # without those of hosts that have sent another one since
             others = [r for r in others if self._admitted.pop(r.uuid, r) is r]
         for report in others:
             copy_context().run(_handle, report)

@@ -84,8 +84,8 @@ class LinuxEngine:
 
     async def lost(self) -> None:
         """Returns when ``start`` is due: SSDs were removed or added, failed, or should be tried
-        again, or a front could not be resumed. An SSD is not tried again while copies run or their
-        results are not known, because ``start`` stops and forgets them.
+        again, or a front could not be resumed. An SSD is not tried again while copies are needed,
+        because ``start`` stops and forgets them.
 
         A difference must be seen LOOKS times in a row. LVM and udev replace devices and links for a
         moment, for example when the first volume of a pool is created.

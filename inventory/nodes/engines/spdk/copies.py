@@ -64,7 +64,7 @@ class Copies:
 
     @property
     def are_needed(self) -> bool:
-        """Whether a copy runs, or the provisioner may not know a result yet."""
+        """Whether a copy runs, or has a result that the provisioner may not have read."""
         return any(copy.is_needed for copy in self._copies.values())
 
     async def clear(self) -> None:

@@ -114,8 +114,8 @@ class SpdkEngine:
 
     async def lost(self) -> None:
         """Return when ``start`` is due: the SPDK target has ended, or SSDs were removed, added or
-        replugged, or an SSD that failed should be tried again. The last waits until no copy runs
-        and their results are known, because ``start`` stops and forgets copies.
+        replugged, or an SSD that failed should be tried again. An SSD is not tried again
+        while copies are needed, because ``start`` stops and forgets them.
         """
         while True:
             try:
