@@ -62,6 +62,9 @@ class Server:
             writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None or not self._server.is_serving():
+            writer.transport.abort()  # accepted just before ``close``
+            return
         self._writers.add(writer)
         try:
             async with self._places:

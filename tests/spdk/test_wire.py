@@ -1,5 +1,7 @@
 """The fake target behaves as measured of SPDK's JSON-RPC server: framing, ids, parameters."""
 
+import asyncio
+import contextlib
 import socket
 import time
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.spdk.client import Client
-from tests.spdk.running import RunningTarget
+from tests.spdk.running import NearTarget, RunningTarget
 
 VERSION = '{"jsonrpc":"2.0","id":%s,"method":"spdk_get_version"}'
 
@@ -158,3 +160,25 @@ def test_a_call_goes_on_without_its_client(target: RunningTarget, call: Client) 
     deadline = time.monotonic() + 10
     while not call("bdev_get_bdevs"):
         assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize("turns", range(3, 6))
+def test_a_killed_target_answers_nothing(turns: int) -> None:
+    """Not even on a connection that it accepted just before, ``turns`` of its event loop ago."""
+
+    async def steps() -> None:
+        target = NearTarget()
+        await target.start()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.setblocking(False)
+            client.connect(str(target.socket))
+            client.sendall((VERSION % 1).encode())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await target.restart()
+            async with asyncio.timeout(30):
+                with contextlib.suppress(ConnectionResetError):
+                    assert await asyncio.get_running_loop().sock_recv(client, 1) == b""
+        target.close()
+
+    asyncio.run(steps())
